@@ -1,0 +1,109 @@
+# Everything a developer does with behest. `make help` lists it.
+#
+# Each target makes the virtual environment it needs from a hash-pinned file in requirements/, once, and again when that
+# file or PYTHON changes. sam, ministack and checkov pin what they share with others, so each has its own.
+
+PYTHON ?= python3
+# More arguments for pytest: make test PYTEST_ARGS="-k fold -x"
+PYTEST_ARGS ?=
+# How many processes run the tests.
+JOBS ?= auto
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+# The version of PYTHON, such as 3.13; empty where it is older than 3.11 or not there.
+version := $(shell $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) and print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+
+dev := .venv/.made-for-$(version)
+deploy := .venvs/deploy/.made-for-$(version)
+emulator := .venvs/emulator/.made-for-$(version)
+audit := .venvs/audit/.made-for-$(version)
+lock := .venvs/lock/.made-for-$(version)
+
+.PHONY: help
+help: ## list what can be made
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' \
+		| while IFS=$$'\t' read -r target meaning; do printf 'make %-8s %s\n' "$$target" "$$meaning"; done
+	@echo
+	@echo 'PYTHON=python3.13 chooses the interpreter (3.11 or newer), PYTEST_ARGS="-k fold" goes to pytest.'
+
+# ---------------------------------------------------------------- use it
+
+.PHONY: demo
+demo: $(dev) ## agents write runs, the local stack folds them, queries answer
+	.venv/bin/behest demo
+
+# ---------------------------------------------------------------- check it
+
+.PHONY: test
+test: $(dev) ## all tests but those that need a deployed stack
+	.venv/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: $(dev) ## measure speed and cost
+	.venv/bin/python -m pytest -m benchmark -s $(PYTEST_ARGS) tests/benchmarks
+
+.PHONY: lint
+lint: $(dev) ## style, types, and the template's rules
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/cfn-lint template.yaml
+
+# ---------------------------------------------------------------- package it
+
+.PHONY: dist
+dist: $(dev) ## wheel and sdist, into dist/
+	.venv/bin/python -m hatchling build --clean
+
+# ---------------------------------------------------------------- keep it
+
+# No index, no addresses: the files hold names, versions and hashes, and work with any index.
+compile = .venvs/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK_ARGS)
+
+.PHONY: lock
+lock: $(lock) ## pin requirements/*.txt anew from *.in; LOCK_ARGS=--upgrade takes newer versions
+	cd requirements && ../$(compile) lock.in --output-file lock.txt
+	cd requirements && ../$(compile) ../pyproject.toml --extra cli --extra testing dev.in --output-file dev.txt
+	for of in layer deploy emulator audit; do (cd requirements && ../$(compile) $$of.in --output-file $$of.txt) || exit 1; done
+
+.PHONY: clean
+clean: ## remove all that make made, the environments included
+	rm -rf .venv .venvs .aws-sam build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------- the environments
+
+# How each recipe below begins: a fresh environment in the target's folder, unless one for this version is there.
+define environment
+	@test -n '$(version)' || { echo 'behest needs Python 3.11 or newer; $(PYTHON) is not. Try: make PYTHON=python3.13' >&2; exit 1; }
+	@echo 'Installing $(filter %.txt,$^) into $(@D)'
+	@test "$$($(@D)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = '$(version)' \
+		|| $(PYTHON) -m venv --clear $(@D)
+	@rm -f $(@D)/.made-for-*
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $(filter %.txt,$^)
+endef
+
+$(dev): requirements/dev.txt pyproject.toml hatch_build.py
+	$(environment)
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(deploy): requirements/deploy.txt
+	$(environment)
+	@touch $@
+
+$(emulator): requirements/emulator.txt
+	$(environment)
+	@touch $@
+
+$(audit): requirements/audit.txt
+	$(environment)
+	@touch $@
+
+$(lock): requirements/lock.txt
+	$(environment)
+	@touch $@
