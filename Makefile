@@ -60,15 +60,15 @@ dist: $(dev) ## wheel and sdist, into dist/
 
 # ---------------------------------------------------------------- keep it
 
-# No index, no addresses: the files hold names, versions and hashes, and work with any index.
+# The files hold names, versions and hashes, no addresses: they work with any index. pip wants a pin's extras beside it.
 compile = .venvs/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK_ARGS)
+	--no-strip-extras --custom-compile-command 'make lock' $(LOCK_ARGS)
 
 .PHONY: lock
 lock: $(lock) ## pin requirements/*.txt anew from *.in; LOCK_ARGS=--upgrade takes newer versions
 	cd requirements && ../$(compile) lock.in --output-file lock.txt
 	cd requirements && ../$(compile) ../pyproject.toml --extra cli --extra testing dev.in --output-file dev.txt
-	for of in layer deploy emulator audit; do (cd requirements && ../$(compile) $$of.in --output-file $$of.txt) || exit 1; done
+	for of in pip layer deploy emulator audit; do (cd requirements && ../$(compile) $$of.in --output-file $$of.txt) || exit 1; done
 
 .PHONY: clean
 clean: ## remove all that make made, the environments included
@@ -84,6 +84,7 @@ define environment
 	@test "$$($(@D)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = '$(version)' \
 		|| $(PYTHON) -m venv --clear $(@D)
 	@rm -f $(@D)/.made-for-*
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/pip.txt
 	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $(filter %.txt,$^)
 endef
 
