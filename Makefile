@@ -12,6 +12,7 @@ JOBS ?= auto
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
+export SAM_CLI_TELEMETRY := 0
 
 # The version of PYTHON, such as 3.13; empty where it is older than 3.11 or not there.
 version := $(shell $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) and print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -52,7 +53,45 @@ lint: $(dev) ## style, types, and the template's rules
 	.venv/bin/mypy
 	.venv/bin/cfn-lint template.yaml
 
+.PHONY: audit
+audit: $(deploy) $(audit) ## the template again, by sam and checkov
+	AWS_DEFAULT_REGION=us-east-1 .venvs/deploy/bin/sam validate --lint
+	.venvs/audit/bin/checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
+
 # ---------------------------------------------------------------- package it
+
+.PHONY: build
+build: $(deploy) ## what is deployed, into .aws-sam/
+	PYTHON='$(CURDIR)/.venvs/deploy/bin/python' .venvs/deploy/bin/sam build
+
+# `sam build` calls these two, with the folder to fill in ARTIFACTS_DIR.
+
+# Any pip installs the wheels of any Python and platform, so the layer can be built anywhere. A Python finds the compiled
+# modules of its own version and platform by their names, so one layer holds them for all; the rest is the same files.
+LAYER_PYTHONS ?= 3.11 3.12 3.13 3.14
+LAYER_PLATFORMS ?= aarch64 x86_64
+
+.PHONY: build-BehestLayer
+build-BehestLayer:
+	@set -euo pipefail; \
+	modules="$(ARTIFACTS_DIR)/python"; mkdir -p "$$modules"; \
+	one="$$(mktemp -d)"; trap 'rm -rf "$$one"' EXIT; \
+	for python in $(LAYER_PYTHONS); do for platform in $(LAYER_PLATFORMS); do \
+		$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --no-compile \
+			--only-binary :all: --implementation cp --python-version $$python \
+			--platform manylinux_2_28_$$platform --platform manylinux2014_$$platform \
+			--target "$$one/$$python-$$platform" --requirement requirements/layer.txt; \
+		cp -R "$$one/$$python-$$platform/." "$$modules"; \
+	done; done; \
+	rm -rf "$$modules/bin"; \
+	tar --create --exclude __pycache__ --exclude behest_core/cli --exclude behest_core/testing behest_core \
+		| tar --extract --directory "$$modules"
+
+.PHONY: build-ProjectorFunction
+build-ProjectorFunction:
+	cp functions/projector/*.py '$(ARTIFACTS_DIR)'
+
+# ---------------------------------------------------------------- release it
 
 .PHONY: dist
 dist: $(dev) ## wheel and sdist, into dist/
