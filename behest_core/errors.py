@@ -1,0 +1,203 @@
+"""Every error behest raises on purpose.
+
+    BehestError
+    ├── InvalidValueError (ValueError)     what the caller passed can't be stored
+    │   ├── InvalidRunIdError
+    │   └── EventTooLargeError
+    ├── MalformedError (ValueError)        what was stored, or sent to us, isn't what it should be
+    │   ├── MalformedEventError            one event; carries its run and sequence
+    │   ├── MalformedRecordError           a run record
+    │   ├── MalformedStateError            a state item
+    │   └── MalformedLineError             a line of a JSON lines file; carries its number and field
+    ├── StateTooLargeError                 a fold's result would not fit its item
+    ├── ConflictError                      somebody else was there first
+    │   ├── SequenceConflictError          the log has grown past `expected_sequence`
+    │   ├── RevisionConflictError          the state item has been saved by somebody else
+    │   └── RunExistsError                 the run has another run record
+    ├── RunNotFoundError (LookupError)
+    ├── RunParkedError                     waiting for a run that is parked
+    ├── WaitTimeoutError (TimeoutError)
+    └── ConfigurationError                 no table, stack, region or credentials
+
+Errors of AWS itself (throttling, network, permissions) are botocore's and pass through unchanged: they are for retrying,
+these are not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from behest_core.state import RunState
+
+
+class BehestError(Exception):
+    """The root of all errors that behest raises on purpose."""
+
+
+class InvalidValueError(BehestError, ValueError):
+    """A value can't be stored. `path` says where it sits, such as ``metadata.limits[2]``."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class InvalidRunIdError(InvalidValueError):
+    """A run id is not a string of 1 to 255 characters."""
+
+    def __init__(self, run_id: object) -> None:
+        shown = run_id if not isinstance(run_id, str) else f"{len(run_id)} characters"
+        super().__init__("run_id", f"expected a string of 1 to 255 characters, got {shown!r}")
+        self.run_id = run_id
+
+
+class EventTooLargeError(InvalidValueError):
+    """A single event is larger than an item of the event table can be. Sizes are bytes of JSON."""
+
+    def __init__(self, run_id: str, event_type: str, size: int, limit: int) -> None:
+        super().__init__(
+            "event",
+            f"run {run_id}: one {event_type} is {size:,} bytes, at most {limit:,} fit an item of the event table; "
+            "store the payload elsewhere (S3, say) and record where",
+        )
+        self.run_id = run_id
+        self.event_type = event_type
+        self.expected = limit
+        self.actual = size
+
+
+class MalformedError(BehestError, ValueError):
+    """Something that was read is not what it should be. Messages carry paths and types, never payload."""
+
+
+class MalformedEventError(MalformedError):
+    """An event can't be folded. `sequence` is its position in the run."""
+
+    def __init__(self, run_id: str, sequence: int, reason: str) -> None:
+        super().__init__(f"run {run_id}, sequence {sequence}: {reason}")
+        self.run_id = run_id
+        self.sequence = sequence
+        self.reason = reason
+
+
+class MalformedRecordError(MalformedError):
+    """A run record can't be read."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(f"run {run_id}, run record: {reason}")
+        self.run_id = run_id
+        self.reason = reason
+
+
+class MalformedStateError(MalformedError):
+    """A state item can't be read: something other than behest wrote to the state table."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(f"run {run_id}, state item: {reason}; fold it again from its log")
+        self.run_id = run_id
+        self.reason = reason
+
+
+class MalformedLineError(MalformedError):
+    """A line of a JSON lines file can't be read. `number` counts from 1, `field` is a path such as ``events[3].event``."""
+
+    def __init__(self, source: str, number: int, field: str, expected: str) -> None:
+        super().__init__(f"{source}:{number}: {field}: {expected}")
+        self.source = source
+        self.number = number
+        self.field = field
+        self.expected = expected
+
+
+class StateTooLargeError(BehestError):
+    """A state would be larger than its share of a DynamoDB item. Sizes are DynamoDB's, in bytes."""
+
+    def __init__(self, run_id: str, size: int, limit: int) -> None:
+        super().__init__(f"run {run_id}: the state would be {size:,} bytes, at most {limit:,} are kept")
+        self.run_id = run_id
+        self.expected = limit
+        self.actual = size
+
+
+class ConflictError(BehestError):
+    """Somebody else was there first."""
+
+
+class SequenceConflictError(ConflictError):
+    """The log is not where the caller expected it to be.
+
+    `appended` counts the events of this call that are in the log all the same: more than one item's worth of events is
+    appended item by item, and another writer may come in between.
+    """
+
+    def __init__(self, run_id: str, expected: int, actual: int, appended: int = 0) -> None:
+        partly = f" ({appended} of the events were appended before that)" if appended else ""
+        super().__init__(
+            f"run {run_id}: expected sequence {expected}, the log is at {actual}{partly}; "
+            f"read on from {expected} and decide again"
+        )
+        self.run_id = run_id
+        self.expected = expected
+        self.actual = actual
+        self.appended = appended
+
+
+class RevisionConflictError(ConflictError):
+    """A state item has another revision than the one that was read. `current` is the item's state now, None if it is gone."""
+
+    def __init__(self, run_id: str, expected: int, current: RunState | None) -> None:
+        actual = current.revision if current else 0
+        super().__init__(f"run {run_id}: expected revision {expected}, the state item is at {actual}; decide again")
+        self.run_id = run_id
+        self.expected = expected
+        self.actual = actual
+        self.current = current
+
+
+class RunExistsError(ConflictError):
+    """The run already has a run record, and it is another one."""
+
+    def __init__(self, run_id: str, field: str) -> None:
+        super().__init__(f"run {run_id} already exists with another {field}; choose another run_id")
+        self.run_id = run_id
+        self.field = field
+
+
+class RunNotFoundError(BehestError, LookupError):
+    """There is no such run."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"there is no run {run_id}")
+        self.run_id = run_id
+
+
+class RunParkedError(BehestError):
+    """The run is parked before the sequence that was waited for."""
+
+    def __init__(self, run_id: str, expected: int, actual: int, error: str) -> None:
+        super().__init__(
+            f"run {run_id} is parked at sequence {actual} ({error}) and will not reach {expected} until it is resumed"
+        )
+        self.run_id = run_id
+        self.expected = expected
+        self.actual = actual
+
+
+class WaitTimeoutError(BehestError, TimeoutError):
+    """The state has not reached the sequence in time. `timeout` is in seconds."""
+
+    def __init__(self, run_id: str, expected: int, actual: int, timeout: float) -> None:
+        super().__init__(
+            f"run {run_id}: its state is at sequence {actual}, not yet {expected}, after {timeout:g} s; "
+            "is the projector running, and has its iterator age grown?"
+        )
+        self.run_id = run_id
+        self.expected = expected
+        self.actual = actual
+        self.timeout = timeout
+
+
+class ConfigurationError(BehestError):
+    """behest doesn't know, or can't reach, the tables it is to use. The message says what to set."""

@@ -1,0 +1,254 @@
+"""The fold of a run's log into its state: what to do with some commits, and doing it. Pure: no clock, no I/O, no logging.
+
+The rules, all of which hold for any commits that arrive, in any order, any number of times:
+
+- A fold-er (the core; each extension) has a checkpoint, the last sequence it has folded. It folds the event after its
+  checkpoint and no other. What lies at or before it is a duplicate; what lies beyond the next one is across a gap.
+- `decide`: if every fold-er that has something to do finds its next events among the commits, fold those. Otherwise the log
+  has to be read, from the lowest checkpoint on. It is the same answer for a gap, a first sight of a run, a reducer of another
+  version, and a record that arrives after its events.
+- A reducer of another version starts again from position 0. So does a record that was not known when the fold began.
+- An event that can't be folded parks the fold-er: its checkpoint stays at the event before, and it has nothing more to do
+  until its version changes or it is resumed.
+- A state never covers less than before: where a second fold can't come as far as the first one did, the first one's result stays.
+
+The log may begin at 1 instead of 0: a run needs no record.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from behest_core.commit import Commit, decode_record
+from behest_core.errors import BehestError, MalformedEventError, MalformedRecordError
+from behest_core.events import CORE_EVENTS, DECODE_ERRORS, AnyEvent, EventDecoder, timestamp_only
+from behest_core.reducer import REDUCER, REDUCER_VERSION, Handler
+from behest_core.state import Parked, RunRecord, RunState
+from behest_core.storable import check_core_size
+from behest_core.timestamps import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+NOTHING: Final = -1
+"""The checkpoint of a fold-er that hasn't even seen position 0."""
+
+_HANDLERS: Final[Mapping[type, Handler]] = REDUCER
+
+_decoder = EventDecoder(c if c in REDUCER else timestamp_only(c) for c in CORE_EVENTS)
+
+
+class Progress(NamedTuple):
+    """How far a fold-er has come on a run, and whether it goes on."""
+
+    checkpoint: int
+    is_parked: bool = False
+
+
+class Next(Enum):
+    """What there is to do with some commits."""
+
+    NOTHING = "nothing"
+    FOLD = "fold"
+    READ = "read"
+
+
+class Decision(NamedTuple):
+    """What there is to do. For READ, `after` is the position after which the log has to be read."""
+
+    next: Next
+    after: int = NOTHING
+
+
+class Folded(NamedTuple):
+    """What folding gave.
+
+    `state` is None where there was nothing to make one from. `events` counts those applied, `duplicates` those the state had
+    already. `gap` is the position that the commits lacked, if they lacked one. `changed` says whether the state has to be saved.
+    """
+
+    state: RunState | None
+    events: int = 0
+    duplicates: int = 0
+    gap: int | None = None
+    changed: bool = False
+
+
+def decide(state: RunState | None, commits: Sequence[Commit]) -> Decision:
+    """Say what to do with what a batch happens to hold of a run: its commits, in order of sequence, at least one."""
+    return _decide([_core_progress(state, commits[0])], commits)
+
+
+def fold(state: RunState | None, commits: Iterable[Commit]) -> Folded:
+    """Fold a run's commits, in order of sequence, into its state: those that `decide` said to fold, or the log.
+
+    The given state is worked on in place or replaced; use only what comes back. Never raises: what can't be folded parks.
+    """
+    commits = iter(commits)
+    first = next(commits, None)
+    if first is None:
+        return Folded(state)
+    progress = _core_progress(state, first)
+    if progress.is_parked:
+        return Folded(state)
+    if progress.checkpoint == NOTHING and first.sequence <= 1:
+        return _fold_again(state, first, commits)
+    if state is None:
+        return Folded(None, gap=1)
+    # here too where the log no longer reaches back to its beginning: what is folded stays, and goes on from where it is
+    return _fold_on(state, chain([first], commits))
+
+
+def _core_progress(state: RunState | None, first: Commit) -> Progress:
+    """Say how far the core has come, given the first of the commits."""
+    if state is None:
+        return Progress(NOTHING)
+    if state.parked is not None and state.parked.version == REDUCER_VERSION:
+        return Progress(state.sequence, is_parked=True)
+    if state.parked is not None or state.reducer != REDUCER_VERSION or state.created_at is None:
+        return Progress(NOTHING)
+    if first.is_record and _is_news(state, first):
+        return Progress(NOTHING)
+    return Progress(state.sequence)
+
+
+def _is_news(state: RunState, commit: Commit) -> bool:
+    """Say whether the state was folded without this run record.
+
+    Without one, a state has no metadata, and its session and time come from its first events.
+    """
+    try:
+        record = decode_record(commit)
+    except MalformedRecordError:
+        return False
+    known = (state.session_id, state.metadata, state.created_at, state.provider is None)
+    return known != (record.session_id, record.metadata, canonical(record.created_at), False)
+
+
+def _decide(fold_ers: Iterable[Progress], commits: Sequence[Commit]) -> Decision:
+    end = commits[-1].last
+    behind = [checkpoint for checkpoint, is_parked in fold_ers if checkpoint < end and not is_parked]
+    if not behind:
+        return Decision(Next.NOTHING)
+    lowest = reached = min(behind)
+    for commit in commits:
+        if commit.sequence > reached + 1:
+            return Decision(Next.READ, lowest)
+        reached = max(reached, commit.last)
+    return Decision(Next.FOLD)
+
+
+def _fold_again(before: RunState | None, first: Commit, commits: Iterable[Commit]) -> Folded:
+    """Fold from the log's beginning; what was there before stays where the new state doesn't come as far."""
+    state = RunState(run_id=first.run_id, reducer=REDUCER_VERSION)
+    if before is not None:
+        state.revision, state.extensions = before.revision, before.extensions
+    if first.is_record:
+        _start(state, first)
+    else:
+        commits = chain([first], commits)
+    folded = _fold_on(state, commits)
+    if before is None or state.sequence >= before.sequence:
+        return folded._replace(changed=True)
+    before.parked = state.parked
+    return folded._replace(state=before, events=0, changed=state.parked is not None)
+
+
+def _start(state: RunState, commit: Commit) -> None:
+    try:
+        begin(state, decode_record(commit))
+    except BehestError as error:
+        state.parked = _park(0, error)
+
+
+def begin(state: RunState, record: RunRecord) -> None:
+    """Give the state what the record says. Raises StateTooLargeError, and ValueError for a time that is none."""
+    check_core_size(state.run_id, record.metadata, record.provider, record.model)
+    state.created_at = canonical(record.created_at)
+    state.updated_at = record.updated_at or record.created_at
+    state.session_id = record.session_id
+    state.provider = record.provider
+    state.model = record.model
+    state.metadata = record.metadata
+
+
+def _fold_on(state: RunState, commits: Iterable[Commit]) -> Folded:
+    """Fold what lies behind the state's checkpoint."""
+    checkpoint, duplicates, gap = state.sequence, 0, None
+    for commit in commits:
+        if state.parked is not None:
+            break
+        new = commit.last - state.sequence
+        if new > commit.count:
+            gap = state.sequence + 1
+            break
+        duplicates += commit.count - max(new, 0)
+        if new > 0:
+            _apply(state, commit)
+    changed = state.sequence != checkpoint or state.parked is not None
+    return Folded(state, state.sequence - checkpoint, duplicates, gap, changed)
+
+
+def _apply(state: RunState, commit: Commit) -> None:
+    """Apply what is new in the commit, up to the first event that can't be folded, and park there."""
+    if commit.problem is not None:
+        state.parked = _park(commit.sequence, MalformedEventError(commit.run_id, commit.sequence, commit.problem))
+        return
+    events, error = _decoder.decode(commit.payload)
+    if len(events) != commit.count and (error is None or len(events) > commit.count):
+        reason = f"`count` says {commit.count} events, `events` has {len(events)}"
+        state.parked = _park(commit.sequence, MalformedEventError(commit.run_id, commit.sequence, reason))
+        return
+    if state.sequence >= commit.sequence:
+        events = events[state.sequence + 1 - commit.sequence :]
+    raised = apply(state, events) or error
+    if raised is not None:
+        state.parked = _park(state.sequence + 1, raised)
+
+
+def apply(state: RunState, events: Sequence[AnyEvent]) -> Exception | None:
+    """Apply the events in place. Where one can't be, stop before it, and give the error."""
+    if not events:
+        return None
+    applied, error = len(events), None
+    event = events[0]
+    handler_of = _HANDLERS.get
+    try:
+        if state.created_at is None:
+            state.created_at = canonical(event.timestamp)
+        for event in events:
+            handler = handler_of(event.__class__)
+            if handler is not None:
+                handler(state, event)
+    except Exception as raised:  # noqa: BLE001 (whatever it is, it is this event's)
+        applied, error = _index(events, event), raised
+    if applied:
+        state.sequence += applied
+        state.event_count += applied
+        state.updated_at = events[applied - 1].timestamp
+    return error
+
+
+def _index(events: Sequence[AnyEvent], event: AnyEvent) -> int:
+    return next(i for i, candidate in enumerate(events) if candidate is event)
+
+
+def _park(sequence: int, error: Exception) -> Parked:
+    name = MalformedEventError.__name__ if isinstance(error, DECODE_ERRORS) else type(error).__name__
+    return Parked(sequence=sequence, error=name, message=str(error)[:500], version=REDUCER_VERSION)
+
+
+def replay(record: RunRecord | None, run_id: str, events: Sequence[AnyEvent]) -> RunState:
+    """Fold a whole run that is at hand decoded, as the seed's `RunState::create` does.
+
+    Stops at an event that can't be folded, with `parked` set.
+    """
+    state = RunState(run_id=run_id, reducer=REDUCER_VERSION)
+    if record is not None:
+        begin(state, record)
+    error = apply(state, events)
+    if error is not None:
+        state.parked = _park(state.sequence + 1, error)
+    return state

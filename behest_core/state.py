@@ -1,0 +1,172 @@
+"""What is known of a run: its record when it is created, its state ever after.
+
+The seed's fields come first and mean what they mean there (behest 0.3.3, `RunState`). Below them is what a stored, folded state
+needs: how far the fold has come, which reducer folded it, and whether it is parked.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from behest_core.errors import InvalidRunIdError
+from behest_core.storable import JSON
+from behest_core.timestamps import to_datetime
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+Count = Annotated[int, Meta(ge=0)]
+"""A whole number from 0 on. The fold keeps what it adds up within 64 bits, as the seed does."""
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=255)]
+"""A run or session id: opaque, 1 to 255 characters, so that it fits every key and index of DynamoDB."""
+
+Timestamp = Annotated[str, Meta(min_length=20, max_length=64)]
+"""RFC 3339 text, kept as written. The write side checks it in full; the fold, for which it is the hottest field, its length."""
+
+
+def check_run_id(run_id: object) -> str:
+    """Give the run id back, or raise InvalidRunIdError."""
+    if not isinstance(run_id, str) or not 1 <= len(run_id) <= 255 or not _is_utf8(run_id):
+        raise InvalidRunIdError(run_id)
+    return run_id
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class RunStatus(StrEnum):
+    """Where a run is. The fold sets six of them; the seed's own store sets the other three, and so keeps them apart."""
+
+    PENDING = "Pending"
+    SESSION_LOADED = "SessionLoaded"
+    BUILDING_CONTEXT = "BuildingContext"
+    CALLING_MODEL = "CallingModel"
+    WAITING_FOR_TOOLS = "WaitingForTools"
+    PERSISTING = "Persisting"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a run ends here. A later event may still move it on: the fold judges nothing."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+class FinishReason(StrEnum):
+    """Why the model stopped, where the seed has a word for it."""
+
+    STOP = "stop"
+    TOOL_CALLS = "tool_calls"
+    LENGTH = "length"
+    CONTENT_FILTER = "content_filter"
+    ERROR = "error"
+
+
+class UnknownFinishReason(Struct, frozen=True, gc=False):
+    """A finish reason the seed has no word for, as the provider wrote it: ``{"unknown": "pause_turn"}``."""
+
+    unknown: str
+
+
+class TokenUsage(Struct, gc=False):
+    """Tokens used, by one model call or by a whole run. The cache fields are absent until something records them."""
+
+    input_tokens: Count
+    output_tokens: Count
+    total_tokens: Count = 0
+    cache_creation_input_tokens: Count | UnsetType = UNSET
+    cache_read_input_tokens: Count | UnsetType = UNSET
+    cached_input_tokens: Count | UnsetType = UNSET
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """What is known of a run when it is created; position 0 of its log.
+
+    `metadata` is any JSON. `client_request_id` makes creating a run idempotent. `status` is the seed's and always Pending here:
+    a run's status is in its `RunState`. `updated_at` is None where it equals `created_at`.
+    """
+
+    run_id: Identifier = field(name="id")
+    session_id: Identifier
+    status: str = RunStatus.PENDING
+    provider: str
+    model: str
+    metadata: JSON = None
+    client_request_id: str | None = None
+    created_at: Timestamp
+    updated_at: Timestamp | None = None
+
+
+class Parked(Struct, frozen=True, kw_only=True):
+    """Why a fold has stopped before the end of its log.
+
+    `sequence` is the position that can't be folded, `version` the version of the reducer that could not, `error` the class of
+    the error and `message` its text without payload. `parked_at` is when, in RFC 3339; `attempts` counts the folds that
+    failed at this position.
+    """
+
+    sequence: Count
+    error: str
+    message: str
+    version: int
+    parked_at: str = ""
+    attempts: int = 1
+
+
+class RunState(Struct, kw_only=True):
+    """The fold of a run's record and events.
+
+    The seed's fields, from `run_id` to `updated_at`, then:
+
+    - `sequence`: the checkpoint, the last sequence folded; 0 where only the record was.
+    - `revision`: how often the state item was written; 0 for a state that was never stored.
+    - `reducer`: the version of the reducer that folded it.
+    - `parked`: None, or why the fold has stopped.
+    - `extensions`: plugins' slices by name.
+
+    `session_id`, `provider` and `model` are None for a run without record until its RunStarted. `created_at` has nine
+    fractional digits, because it is a sort key; `updated_at` is the last event's time as written. Not frozen: the fold works in
+    place, and gives no state away before it is done with it.
+    """
+
+    run_id: str
+    session_id: str | None = None
+    status: RunStatus = RunStatus.PENDING
+    provider: str | None = None
+    model: str | None = None
+    metadata: JSON = None
+    iteration: int = 0
+    total_usage: TokenUsage = field(default_factory=lambda: TokenUsage(0, 0))
+    last_finish: FinishReason | UnknownFinishReason | None = None
+    last_error: str | None = None
+    event_count: int = 0
+    created_at: str | None = None
+    updated_at: str | None = None
+    sequence: int = 0
+    revision: int = 0
+    reducer: int = 0
+    parked: Parked | None = None
+    extensions: dict[str, JSON] = field(default_factory=dict)
+
+    @property
+    def created(self) -> datetime | None:
+        """`created_at` as an aware `datetime`, cut to microseconds."""
+        return to_datetime(self.created_at) if self.created_at else None
+
+    @property
+    def updated(self) -> datetime | None:
+        """`updated_at` as an aware `datetime`, cut to microseconds. Raises ValueError where a writer put no RFC 3339 time."""
+        return to_datetime(self.updated_at) if self.updated_at else None

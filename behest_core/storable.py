@@ -1,0 +1,121 @@
+"""What a DynamoDB item can hold, and how large it is there.
+
+Limits are AWS's ("Service, account, and table quotas in Amazon DynamoDB"): an item has at most 400 KB, a number 38
+significant digits and a magnitude from 1E-130 to 9.99E+125, a value at most 32 levels of nesting. Sizes follow "DynamoDB item
+sizes and formats"; where AWS says "approximately", ours is the upper bound.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from behest_core.errors import InvalidValueError, StateTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+else:
+    JSON = Any
+
+ITEM_BYTES: Final = 400 * 1024
+"""The most an item may have, attribute names included."""
+
+EVENT_BYTES: Final = ITEM_BYTES - 4 * 1024
+"""The most JSON that one event, and so one commit, may have: an item less its key (at most 1,020 bytes), id and times."""
+
+CORE_STATE_BYTES: Final = 300 * 1024
+"""The core's share of a state item; the rest is the extensions'."""
+
+WRITE_UNIT_BYTES: Final = 1024
+
+_NUMBER_DIGITS: Final = 38
+_EXACT: Final = Context(prec=5000)
+_NESTING: Final = 30  # of 32: the attribute itself and its map are two levels
+
+
+def check_storable(value: JSON, path: str) -> None:
+    """Raise InvalidValueError, naming the value's place, unless DynamoDB can store the JSON value without loss."""
+    pending: list[tuple[JSON, str, int]] = [(value, path, 0)]
+    while pending:
+        item, where, depth = pending.pop()
+        if isinstance(item, list | dict):
+            if depth >= _NESTING:
+                raise InvalidValueError(where, f"nested deeper than {_NESTING} levels")
+            pending.extend((child, place, depth + 1) for child, place in _children(item, where))
+        else:
+            _check_scalar(item, where)
+
+
+def _children(item: list[JSON] | dict[str, JSON], where: str) -> Iterator[tuple[JSON, str]]:
+    if isinstance(item, list):
+        yield from ((child, f"{where}[{i}]") for i, child in enumerate(item))
+        return
+    for key, child in item.items():
+        if not isinstance(key, str):
+            raise InvalidValueError(where, f"expected text as keys, got {type(key).__name__}")
+        if not key:
+            raise InvalidValueError(where, "a key is empty; DynamoDB has no empty attribute names")
+        _check_text(key, where)
+        yield child, f"{where}.{key}"
+
+
+def _check_scalar(item: JSON, where: str) -> None:
+    if item is None or isinstance(item, bool):
+        return
+    if isinstance(item, str):
+        _check_text(item, where)
+    elif isinstance(item, float) and not math.isfinite(item):
+        raise InvalidValueError(where, f"{item} is not a number that JSON or DynamoDB can hold")
+    elif isinstance(item, int | float):
+        _check_number(Decimal(repr(item)), where)
+    else:
+        raise InvalidValueError(where, f"{type(item).__name__} is not JSON; use lists, dicts and text")
+
+
+def _check_text(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValueError(where, "the text has a lone surrogate, which UTF-8 can't hold") from None
+
+
+def _check_number(number: Decimal, where: str) -> None:
+    digits = number.normalize(_EXACT).as_tuple().digits
+    if len(digits) > _NUMBER_DIGITS:
+        raise InvalidValueError(
+            where, f"a number of {len(digits)} digits; DynamoDB keeps {_NUMBER_DIGITS}, write it as text"
+        )
+    if number and not -130 <= number.adjusted() <= 125:
+        raise InvalidValueError(where, "a number beyond DynamoDB's 1E-130 to 9.99E+125, write it as text")
+
+
+def stored_size(value: JSON) -> int:
+    """Give the bytes the value takes in an item, without its attribute's name."""
+    total = 0
+    pending: list[JSON] = [value]
+    while pending:
+        item = pending.pop()
+        if item is None or isinstance(item, bool):
+            total += 1
+        elif isinstance(item, str):
+            total += len(item.encode())
+        elif isinstance(item, int | float):
+            total += 21
+        else:
+            total += 3 + len(item)
+            if isinstance(item, dict):
+                total += sum(len(key.encode()) for key in item)
+                pending.extend(item.values())
+            else:
+                pending.extend(item)
+    return total
+
+
+def check_core_size(run_id: str, *parts: JSON) -> None:
+    """Raise StateTooLargeError where the core's free-size values don't fit its share of the state item together."""
+    size = sum(map(stored_size, parts))
+    if size > CORE_STATE_BYTES:
+        raise StateTooLargeError(run_id, size, CORE_STATE_BYTES)

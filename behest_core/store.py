@@ -1,0 +1,177 @@
+"""RunStore: the one object most users hold. The logs of all runs and their states, in two DynamoDB tables."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from behest_core.errors import ConfigurationError, RunNotFoundError, RunParkedError, WaitTimeoutError
+from behest_core.event_log import EventLog, run_id_for
+from behest_core.state import RunRecord
+from behest_core.state_table import StateTable
+from behest_core.timestamps import from_datetime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import timedelta
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from behest_core.event_log import RecordedEvent
+    from behest_core.events import NewEvent
+    from behest_core.state import RunState, RunStatus
+    from behest_core.storable import JSON
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+
+class RunStore:
+    """Runs, their events and their states. Can be shared between threads.
+
+    `event_table` and `state_table` are the tables' names (the stack's outputs `EventTableName` and `StateTableName`), `client`
+    a boto3 DynamoDB client; without one, boto3's default session makes it. `expire_after` lets DynamoDB delete each commit
+    that long after it was appended: choose it longer than any run lasts. `log` and `states` are there for what this object
+    doesn't offer.
+    """
+
+    def __init__(
+        self,
+        event_table: str,
+        state_table: str,
+        *,
+        client: DynamoDBClient | None = None,
+        expire_after: timedelta | None = None,
+    ) -> None:
+        if client is None:
+            import boto3  # noqa: PLC0415 (a third of a second that a caller with a client of his own is spared)
+
+            client = boto3.client("dynamodb")
+        self._client = client
+        self.log = EventLog(client, event_table, expire_after=expire_after)
+        self.states = StateTable(client, state_table)
+
+    # ------------------------------------------------------------ writing
+
+    def create_run(  # noqa: PLR0913 (a run record has as many fields)
+        self,
+        *,
+        provider: str,
+        model: str,
+        session_id: str | None = None,
+        metadata: JSON = None,
+        client_request_id: str | None = None,
+        run_id: str | None = None,
+        created_at: datetime | str | None = None,
+    ) -> RunRecord:
+        """Create a run and return its record.
+
+        With a `client_request_id` this is idempotent: the run id is derived from it, and a second call returns the first
+        run. Without a `session_id` the run gets a session of its own. `created_at` is now by default; text is RFC 3339, a
+        `datetime` has a time zone.
+
+        Raises InvalidValueError, naming the path, for metadata that can't be stored; InvalidRunIdError; StateTooLargeError;
+        RunExistsError where the run id is taken by another run.
+        """
+        if run_id is None:
+            run_id = str(uuid4()) if client_request_id is None else run_id_for(client_request_id)
+        moment = datetime.now(UTC) if created_at is None else created_at
+        return self.log.create(
+            RunRecord(
+                run_id=run_id,
+                session_id=str(uuid4()) if session_id is None else session_id,
+                provider=provider,
+                model=model,
+                metadata=metadata,
+                client_request_id=client_request_id,
+                created_at=moment if isinstance(moment, str) else from_datetime(moment),
+            )
+        )
+
+    def append(self, run_id: str, events: Iterable[NewEvent], *, expected_sequence: int | None = None) -> int:
+        """Append events to a run's log, atomically where they fit one item (400 KB); return the last sequence.
+
+        An event is an instance of an event class, or its JSON object (``{"type": …, "timestamp": …}``). With
+        `expected_sequence` they are appended only if the log ends there. Raises SequenceConflictError, InvalidValueError,
+        EventTooLargeError, InvalidRunIdError.
+        """
+        return self.log.append(run_id, events, expected_sequence)
+
+    # ------------------------------------------------------------ reading
+
+    def get_run(self, run_id: str) -> RunRecord:
+        """Return the run's record. Raises RunNotFoundError, and MalformedRecordError."""
+        record = self.log.record(run_id)
+        if record is None:
+            raise RunNotFoundError(run_id)
+        return record
+
+    def get_state(self, run_id: str) -> RunState:
+        """Return the run's state, read consistently. Raises RunNotFoundError where there is none (yet), MalformedStateError."""
+        state = self.states.get(run_id)
+        if state is None:
+            raise RunNotFoundError(run_id)
+        return state
+
+    def get_states(self, run_ids: Iterable[str]) -> dict[str, RunState]:
+        """Return the states of many runs by run id, 100 in one request; runs without a state are left out."""
+        return self.states.get_many(run_ids)
+
+    def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
+        """Read the run's events behind the sequence `after`, in order, page by page, at most `limit`.
+
+        The read is consistent: it holds every event whose append has returned.
+        """
+        return self.log.events(run_id, after, limit)
+
+    def runs(
+        self,
+        *,
+        session_id: str | None = None,
+        status: RunStatus | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[RunState]:
+        """Find runs by session, by status, by both, or all of them; newest first, page by page, at most `limit`.
+
+        `since` and `until` bound when a run was created, both included. A run that was created or changed status within the
+        last moments may not be found yet: the indexes follow the table, usually within a second.
+        """
+        return self.states.runs(session_id=session_id, status=status, since=since, until=until, limit=limit)
+
+    def wait(
+        self,
+        run_id: str,
+        sequence: int,
+        *,
+        timeout: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> RunState:
+        """Wait until the run's state covers the sequence that an append returned, and return it: read your own writes.
+
+        `timeout` is in seconds. Raises WaitTimeoutError, and RunParkedError where the run is parked before that sequence.
+        """
+        deadline = clock() + timeout
+        pause = _FIRST_PAUSE
+        while True:
+            state = self.states.get(run_id)
+            if state is not None and state.sequence >= sequence:
+                return state
+            reached = state.sequence if state is not None else 0
+            if state is not None and state.parked is not None:
+                raise RunParkedError(run_id, sequence, reached, state.parked.error)
+            left = deadline - clock()
+            if left <= 0:
+                raise WaitTimeoutError(run_id, sequence, reached, timeout)
+            sleep(min(pause, left))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def check_health(self) -> None:
+        """Return if both tables can be reached and are active; raise botocore's error, or ConfigurationError, otherwise."""
+        for table in (self.log.table, self.states.table):
+            status = self._client.describe_table(TableName=table)["Table"].get("TableStatus")
+            if status not in {"ACTIVE", "UPDATING"}:
+                raise ConfigurationError(f"table {table} is {status}, not ACTIVE; wait until it is")
