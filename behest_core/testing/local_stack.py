@@ -1,0 +1,279 @@
+"""The deployed stack, on a laptop: template.yaml's tables on moto, its projector behind the model of the stream mapping.
+
+Nothing leaves the process and nothing of the user's AWS configuration is read: every ``AWS_`` variable is put aside, and
+put back at the end. What happens and when is in the caller's hands: `deliver` lets the stream's records reach the
+projector, `running` does so in the background, `serving` opens the tables to other processes.
+
+moto needs some care, which is taken here: see moto_calls.py (threads) and moto_stream.py (streams). Its account-based
+endpoint for streams answers 404, so AWS_ACCOUNT_ID_ENDPOINT_MODE is set to disabled. Its own event source mapping
+ignores every option and empties the stream: it isn't used.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Self, cast
+
+import boto3
+from moto import mock_aws
+
+from behest_core.errors import BehestError
+from behest_core.store import RunStore
+from behest_core.testing.cloudformation import REGION, TemplateError
+from behest_core.testing.event_source_mapping import EventSourceMapping
+from behest_core.testing.local_function import FunctionOutput, LocalFunction, function_settings
+from behest_core.testing.moto_calls import serialised_moto, serve_moto
+from behest_core.testing.moto_stream import MotoStream
+from behest_core.testing.template import Template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
+    from types import TracebackType
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from behest_core.testing.invocation import FailureRecord, Handler
+    from behest_core.testing.lane import MappingSettings
+    from behest_core.testing.stream_reader import LaneBy
+    from behest_core.testing.stream_records import Image
+    from behest_core.testing.template import FunctionDefinition, StreamMapping, TableDefinition
+
+PROJECTOR, EVENT_TABLE, STATE_TABLE = "ProjectorFunction", "EventTable", "StateTable"
+"""Logical ids of the template."""
+
+_POLL_SECONDS = 0.02  # Lambda polls 4 times a second; whoever watches a demo shouldn't wait so long
+_STOP_SECONDS = 30.0
+
+_AWS_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_REGION": REGION,
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+class BackgroundDeliveryError(BehestError):
+    """Background delivery ended by an error of its own, which is the cause, or could not be stopped."""
+
+
+class LocalStack:
+    """The stack on this machine, as a context manager; one at a time, as it sets environment variables.
+
+        with LocalStack() as stack:
+            run = stack.store.create_run(provider="anthropic", model="claude")
+            stack.store.append(run.run_id, [...])
+            stack.deliver()
+            print(stack.store.get_state(run.run_id))
+
+    Args:
+        template: the template; without it the one that belongs to this behest.
+        handler: stands in for the projector's own handler, which is loaded from the template's CodeUri otherwise.
+        settings: stand in for the template's settings of the stream mapping.
+        clock: the mapping's time, in seconds since 1970.
+        random: chooses between lanes of the mapping that are due.
+        lane_by: which records share a lane of the mapping, see `EventSourceMapping`.
+        output: takes what the function writes to standard output: its log and its metrics.
+    """
+
+    event_table: str
+    """The table's name."""
+
+    state_table: str
+    dynamodb: DynamoDBClient
+    store: RunStore
+    mapping: EventSourceMapping
+    """The projector's stream mapping, for tests that make each step themselves."""
+
+    def __init__(  # noqa: PLR0913 - what surrounds the stack is all injected
+        self,
+        *,
+        template: Template | None = None,
+        handler: Handler | None = None,
+        settings: MappingSettings | None = None,
+        clock: Callable[[], float] = time.time,
+        random: Random | None = None,
+        lane_by: LaneBy = "partition_key",
+        output: FunctionOutput | None = None,
+    ) -> None:
+        self.output = output or FunctionOutput()
+        self.failures: list[FailureRecord] = []
+        """What the failure queue got, oldest first."""
+
+        self._template = template or Template()
+        self._handler = handler
+        self._settings = settings
+        self._clock = clock
+        self._random = random
+        self._lane_by: LaneBy = lane_by
+        self._exits = ExitStack()
+        self._delivering = threading.Lock()
+
+    def __enter__(self) -> Self:
+        tables = self._template.tables()
+        self.event_table, self.state_table = tables[EVENT_TABLE].name, tables[STATE_TABLE].name
+        function = self._template.function(PROJECTOR)
+        with ExitStack() as exits:
+            exits.enter_context(
+                _environment(_AWS_ENVIRONMENT | self._table_environment() | _lambda_environment(function))
+            )
+            exits.enter_context(mock_aws())
+            exits.enter_context(serialised_moto())
+            session = boto3.session.Session()
+            self.dynamodb = session.client("dynamodb")
+            streams = {name: _create(self.dynamodb, table) for name, table in tables.items()}
+            self.store = RunStore(self.event_table, self.state_table, client=self.dynamodb)
+            mapping = _mapping_of(function, EVENT_TABLE)
+            self._source = MotoStream(session.client("dynamodbstreams"), streams[mapping.table])
+            self._time_to_live = tables[EVENT_TABLE].time_to_live
+            self.mapping = EventSourceMapping(
+                self._source,
+                self._handler or LocalFunction(function, self.output),
+                self._settings or mapping.settings,
+                function=function_settings(function),
+                clock=self._clock,
+                random=self._random,
+                on_failure=self.failures.append if mapping.failure_destination else None,
+                lane_by=self._lane_by,
+                retry_delay=lambda retry: min(1.0, _POLL_SECONDS * 2**retry),
+            )
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._exits.close()
+
+    def deliver(self, *, deliveries: int = 10_000) -> int:
+        """Deliver everything that waits in the event table's stream, and return in how many invocations.
+
+        Batching windows and delays between retries are taken as over.
+
+        Raises:
+            MappingNotIdleError: after so many invocations records still waited.
+        """
+        with self._delivering:
+            return self.mapping.drain(deliveries=deliveries)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Deliver in the background while the context lasts, as soon as the mapping's settings let it.
+
+        Leaving it delivers what still waits. Leaving it by an exception does not.
+
+        Raises:
+            BackgroundDeliveryError: on leaving; the delivery failed itself, or a handler has not come back within 30 s.
+        """
+        stop = threading.Event()
+        errors: list[BaseException] = []
+
+        def deliver_until_stopped() -> None:
+            try:
+                while not stop.is_set():
+                    with self._delivering:
+                        delivery = self.mapping.step()
+                    if delivery is None:
+                        stop.wait(_POLL_SECONDS)
+            except BaseException as error:  # noqa: BLE001 - raised again, in the thread that waits for it
+                errors.append(error)
+
+        thread = threading.Thread(target=deliver_until_stopped, name="behest-delivery", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(_STOP_SECONDS)
+        if errors:
+            raise BackgroundDeliveryError(f"background delivery ended by {errors[0]!r}") from errors[0]
+        if thread.is_alive():
+            raise BackgroundDeliveryError(f"the function has not come back within {_STOP_SECONDS:.0f} s")
+        self.deliver()
+
+    @contextmanager
+    def serving(self) -> Iterator[dict[str, str]]:
+        """Open the tables to other processes while the context lasts: an endpoint on a free port of 127.0.0.1.
+
+        Gives the environment variables that such a process needs, AWS_ENDPOINT_URL and the tables' names among them.
+        """
+        with serve_moto() as url:
+            inherited = {name: value for name, value in os.environ.items() if not _is_of_aws(name)}
+            yield inherited | _AWS_ENVIRONMENT | self._table_environment() | {"AWS_ENDPOINT_URL": url}
+
+    def expire(self, now: float) -> int:
+        """Delete the commits whose time to live is over at `now`, in seconds since 1970, and return how many.
+
+        The stream's records say that DynamoDB itself deleted them. moto never deletes anything by itself.
+        """
+        if self._time_to_live is None:
+            return 0
+        expired = [
+            {"run_id": item["run_id"], "sequence": item["sequence"]}
+            for page in self.dynamodb.get_paginator("scan").paginate(TableName=self.event_table)
+            for item in page["Items"]
+            if float(item.get(self._time_to_live, {}).get("N", "inf")) <= now
+        ]
+        for key in expired:
+            self._source.expects_expiry(cast("Image", key))
+            self.dynamodb.delete_item(TableName=self.event_table, Key=key)
+        return len(expired)
+
+    def _table_environment(self) -> dict[str, str]:
+        return {"BEHEST_EVENT_TABLE": self.event_table, "BEHEST_STATE_TABLE": self.state_table}
+
+
+def _create(client: DynamoDBClient, table: TableDefinition) -> str:
+    """Create a table and return its stream's ARN; an empty text where it has none."""
+    description = client.create_table(**table.create)["TableDescription"]
+    if table.time_to_live is not None:
+        client.update_time_to_live(
+            TableName=table.name,
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": table.time_to_live},
+        )
+    return description.get("LatestStreamArn", "")
+
+
+def _mapping_of(function: FunctionDefinition, table: str) -> StreamMapping:
+    for mapping in function.mappings:
+        if mapping.table == table:
+            return mapping
+    raise TemplateError(f"{function.logical_id} reads no stream of {table}")
+
+
+def _lambda_environment(function: FunctionDefinition) -> dict[str, str]:
+    """The function's own variables, and those that Lambda sets (developer guide, "Defined runtime environment variables")."""
+    return function.environment | {
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+        "LAMBDA_TASK_ROOT": str(function.code),
+    }
+
+
+def _is_of_aws(name: str) -> bool:
+    return name.startswith(("AWS_", "LAMBDA_"))
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables, put aside all others of AWS, and put everything back in the end."""
+    before = {name: os.environ.get(name) for name in variables.keys() | set(filter(_is_of_aws, os.environ))}
+    for name in before:
+        os.environ.pop(name, None)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
