@@ -42,6 +42,10 @@ demo: $(dev) ## agents write runs, the local stack folds them, queries answer
 test: $(dev) ## all tests but those that need a deployed stack
 	.venv/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
+.PHONY: e2e
+e2e: $(dev) $(emulator) build ## deploy onto a local AWS emulator, real runs in, right states out
+	.venv/bin/python -m pytest -m e2e $(PYTEST_ARGS) tests/e2e
+
 .PHONY: bench
 bench: $(dev) ## measure speed and cost
 	.venv/bin/python -m pytest -m benchmark -s $(PYTEST_ARGS) tests/benchmarks

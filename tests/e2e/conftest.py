@@ -1,0 +1,25 @@
+"""One emulator and one deployed stack for all end-to-end tests. `make e2e` makes what they need before it calls pytest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.emulator import BUILT_TEMPLATE, EMULATOR, SAM, deploy, running_emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.emulator import Stack
+
+
+@pytest.fixture(scope="session")
+def deployed_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Give the template, built and deployed onto an emulator that runs until the last test is over."""
+    missing = [str(file) for file in (SAM, EMULATOR / "ministack", BUILT_TEMPLATE) if not file.exists()]
+    if missing:
+        pytest.fail(f"not there: {', '.join(missing)}; run `make e2e`, which makes what these tests need")
+    folder = tmp_path_factory.mktemp("emulator")
+    with running_emulator(folder) as endpoint:
+        yield deploy(endpoint, folder)
