@@ -8,7 +8,7 @@ from msgspec import Struct
 from behest_core.errors import InvalidValueError, MalformedRecordError
 from behest_core.events import DECODE_ERRORS
 from behest_core.state import RunRecord, check_run_id
-from behest_core.storable import JSON, check_core_size, check_storable
+from behest_core.storable import JSON, check_metadata_size, check_storable, check_text_size
 from behest_core.timestamps import canonical
 
 
@@ -49,7 +49,8 @@ def check_record(record: RunRecord) -> None:
             canonical(moment)
     except ValueError as error:
         raise InvalidValueError("record", str(error)) from error
-    check_core_size(record.run_id, record.metadata, record.provider, record.model)
+    check_metadata_size(record.run_id, record.metadata)
+    check_text_size(record.run_id, record.provider, record.model)
 
 
 _fields_decoder = msgspec.json.Decoder(dict[str, JSON])

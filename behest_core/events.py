@@ -11,7 +11,7 @@ an `UnknownEvent`, which counts and waits for the plugin that knows it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, Final, Union
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
@@ -242,13 +242,6 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 _split = msgspec.json.Decoder(list[Raw]).decode
 
 
-class Decoded(NamedTuple):
-    """A commit's events, up to the first that can't be read, and what was wrong with that one."""
-
-    events: list[AnyEvent]
-    error: Exception | None
-
-
 class EventDecoder:
     """Decodes commits into instances of the given classes, and into UnknownEvent where none of them names the type."""
 
@@ -259,18 +252,21 @@ class EventDecoder:
         self._decode_all = msgspec.json.Decoder(list[union]).decode
         self._decode_one = msgspec.json.Decoder(union).decode
 
-    def decode(self, events: bytes) -> Decoded:
-        """Decode a commit's JSON array in one call; event by event where it has an unknown type or a malformed event."""
+    def decode(self, events: bytes) -> tuple[list[AnyEvent], Exception | None]:
+        """Decode a commit's JSON array in one call; event by event where it has an unknown type or a malformed event.
+
+        Returns the events up to the first that can't be read, and what is wrong with that one, None where all can.
+        """
         try:
-            return Decoded(self._decode_all(events), None)
+            return self._decode_all(events), None
         except DECODE_ERRORS:
             decoded: list[AnyEvent] = []
             try:
                 for event in split(events):
                     decoded.append(self.decode_one(event))  # noqa: PERF401 (those before an error count)
             except DECODE_ERRORS as error:
-                return Decoded(decoded, error)
-            return Decoded(decoded, None)
+                return decoded, error
+            return decoded, None
 
     def decode_one(self, event: bytes | Raw) -> AnyEvent:
         """Decode one event's JSON object. Raises one of DECODE_ERRORS."""
@@ -281,10 +277,17 @@ class EventDecoder:
         return UnknownEvent(head.type, head.timestamp, bytes(event))
 
 
-def timestamp_only(event_class: type[Event]) -> type[Event]:
-    """Give a class of the same type that reads nothing but the timestamp: for folds that don't look at the rest."""
-    name = event_class.__name__
-    return msgspec.defstruct(name, [], bases=(Event,), tag=type_name(event_class), gc=False)  # type: ignore[return-value]
+def narrowed(event_class: type[Event], fields: Iterable[str]) -> type[Event]:
+    """Give a class of the same type that reads the timestamp and these fields only: for folds that don't look at the rest."""
+    types = {each.name: each.type for each in msgspec.structs.fields(event_class)}
+    return msgspec.defstruct(  # type: ignore[return-value]  # it is one, by its bases
+        event_class.__name__,
+        [(name, types[name]) for name in fields],
+        bases=(Event,),
+        tag=type_name(event_class),
+        gc=False,
+        kw_only=True,
+    )
 
 
 def split(events: bytes) -> list[Raw]:

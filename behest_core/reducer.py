@@ -19,20 +19,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET, UnsetType
 
 from behest_core.events import Event, ModelStarted, RunCancelled, RunCompleted, RunFailed, RunStarted, UsageRecorded
 from behest_core.state import FinishReason, RunState, RunStatus, TokenUsage, UnknownFinishReason
-from behest_core.storable import JSON, check_core_size
+from behest_core.storable import check_text_size
 
 REDUCER_VERSION: Final = 1
 """Raised whenever a change here gives another state for the same log; stored states are then folded again."""
 
 Handler: TypeAlias = Callable[[RunState, Any], None]
 
+
+class Change(NamedTuple):
+    """What an event type does to the state, and the fields it looks at: an event is malformed if one of those is."""
+
+    handler: Handler
+    reads: tuple[str, ...]
+
+
 _U64_MAX: Final = 2**64 - 1
+_CALLING_MODEL: Final = (
+    RunStatus.CALLING_MODEL
+)  # of an enum, looking a member up costs as much as the rest of the handler
 
 
 def run_started(state: RunState, event: RunStarted) -> None:
@@ -47,26 +58,40 @@ def run_started(state: RunState, event: RunStarted) -> None:
 
 def model_started(state: RunState, event: ModelStarted) -> None:
     """CallingModel; the iteration is the event's, its provider and model are not taken."""
-    _check_u64("iteration", event.iteration)
+    if event.iteration > _U64_MAX:
+        raise OverflowError("iteration does not fit 64 bits")
     state.iteration = event.iteration
-    state.status = RunStatus.CALLING_MODEL
+    state.status = _CALLING_MODEL
 
 
 def usage_recorded(state: RunState, event: UsageRecorded) -> None:
     """Tokens are added up."""
     total, usage = state.total_usage, event.usage
-    added = TokenUsage(
-        total.input_tokens + usage.input_tokens,
-        total.output_tokens + usage.output_tokens,
-        total.input_tokens + usage.input_tokens + total.output_tokens + usage.output_tokens,
-        _add(total.cache_creation_input_tokens, usage.cache_creation_input_tokens),
-        _add(total.cache_read_input_tokens, usage.cache_read_input_tokens),
-        _add(total.cached_input_tokens, usage.cached_input_tokens),
+    input_tokens = total.input_tokens + usage.input_tokens
+    output_tokens = total.output_tokens + usage.output_tokens
+    if input_tokens + output_tokens > _U64_MAX:
+        raise OverflowError("total_usage does not fit 64 bits")
+    _add_cached(total, usage)
+    total.input_tokens = input_tokens
+    total.output_tokens = output_tokens
+    total.total_tokens = input_tokens + output_tokens
+
+
+def _add_cached(total: TokenUsage, usage: TokenUsage) -> None:
+    """Add the cache counts that are present."""
+    created, read, cached = (
+        usage.cache_creation_input_tokens,
+        usage.cache_read_input_tokens,
+        usage.cached_input_tokens,
     )
-    _check_u64("total_usage", added.total_tokens)
-    for cached in (added.cache_creation_input_tokens, added.cache_read_input_tokens, added.cached_input_tokens):
-        _check_u64("total_usage", cached or 0)
-    state.total_usage = added
+    if created is UNSET and read is UNSET and cached is UNSET:
+        return
+    created = _sum(total.cache_creation_input_tokens, created)
+    read = _sum(total.cache_read_input_tokens, read)
+    cached = _sum(total.cached_input_tokens, cached)
+    total.cache_creation_input_tokens = created
+    total.cache_read_input_tokens = read
+    total.cached_input_tokens = cached
 
 
 def run_completed(state: RunState, event: RunCompleted) -> None:
@@ -89,14 +114,14 @@ def run_cancelled(state: RunState, event: RunCancelled) -> None:  # noqa: ARG001
     state.status = RunStatus.CANCELLED
 
 
-REDUCER: Final[Mapping[type[Event], Handler]] = MappingProxyType(
+REDUCER: Final[Mapping[type[Event], Change]] = MappingProxyType(
     {
-        RunStarted: run_started,
-        ModelStarted: model_started,
-        UsageRecorded: usage_recorded,
-        RunCompleted: run_completed,
-        RunFailed: run_failed,
-        RunCancelled: run_cancelled,
+        RunStarted: Change(run_started, reads=("session_id", "provider", "model")),
+        ModelStarted: Change(model_started, reads=("iteration",)),
+        UsageRecorded: Change(usage_recorded, reads=("usage",)),
+        RunCompleted: Change(run_completed, reads=("finish_reason",)),
+        RunFailed: Change(run_failed, reads=("error",)),
+        RunCancelled: Change(run_cancelled, reads=()),
     }
 )
 
@@ -110,23 +135,21 @@ def _finish_reason(reason: str | UnknownFinishReason) -> FinishReason | UnknownF
         return UnknownFinishReason(reason)
 
 
-def _add(total: int | UnsetType, more: int | UnsetType) -> int | UnsetType:
+def _sum(total: int | UnsetType, more: int | UnsetType) -> int | UnsetType:
     if more is UNSET:
         return total
-    return more if total is UNSET else total + more
-
-
-def _check_u64(name: str, count: int) -> None:
-    if count > _U64_MAX:
-        raise OverflowError(f"{name} does not fit 64 bits")
+    added = more if total is UNSET else total + more
+    if added > _U64_MAX:
+        raise OverflowError("total_usage does not fit 64 bits")
+    return added
 
 
 def _check_size(
     state: RunState,
-    provider: JSON,
-    model: JSON,
+    provider: str | None,
+    model: str | None,
     finish: FinishReason | UnknownFinishReason | None,
-    error: JSON,
+    error: str | None,
 ) -> None:
     reason = finish.unknown if isinstance(finish, UnknownFinishReason) else finish
-    check_core_size(state.run_id, state.metadata, provider, model, reason, error)
+    check_text_size(state.run_id, provider, model, reason, error)

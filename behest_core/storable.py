@@ -26,8 +26,11 @@ ITEM_BYTES: Final = 400 * 1024
 EVENT_BYTES: Final = ITEM_BYTES - 4 * 1024
 """The most JSON that one event, and so one commit, may have: an item less its key (at most 1,020 bytes), id and times."""
 
-CORE_STATE_BYTES: Final = 300 * 1024
-"""The core's share of a state item; the rest is the extensions'."""
+METADATA_BYTES: Final = 150 * 1024
+"""The metadata's share of a state item."""
+
+TEXT_BYTES: Final = 150 * 1024
+"""The share of provider, model, last_finish and last_error together. What is left, 100 KB, is the extensions'."""
 
 WRITE_UNIT_BYTES: Final = 1024
 
@@ -114,8 +117,16 @@ def stored_size(value: JSON) -> int:
     return total
 
 
-def check_core_size(run_id: str, *parts: JSON) -> None:
-    """Raise StateTooLargeError where the core's free-size values don't fit its share of the state item together."""
-    size = sum(map(stored_size, parts))
-    if size > CORE_STATE_BYTES:
-        raise StateTooLargeError(run_id, size, CORE_STATE_BYTES)
+def check_metadata_size(run_id: str, metadata: JSON) -> None:
+    """Raise StateTooLargeError where the metadata is beyond its share of the state item."""
+    size = stored_size(metadata)
+    if size > METADATA_BYTES:
+        raise StateTooLargeError(run_id, size, METADATA_BYTES)
+
+
+def check_text_size(run_id: str, *texts: str | None) -> None:
+    """Raise StateTooLargeError where the texts together are beyond their share of the state item."""
+    if sum(len(text) for text in texts if text) * 4 > TEXT_BYTES:  # a character has at most 4 bytes
+        size = sum(len(text.encode()) for text in texts if text)
+        if size > TEXT_BYTES:
+            raise StateTooLargeError(run_id, size, TEXT_BYTES)

@@ -42,6 +42,9 @@ _RANGES = {
 }
 """AWS Lambda API reference, CreateEventSourceMapping."""
 
+_LEAST_AGE = 60
+"""Of MaximumRecordAgeInSeconds, where it isn't infinite (the same page)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingSettings:
@@ -61,6 +64,8 @@ class MappingSettings:
             value = getattr(self, name)
             if not lowest <= value <= highest:
                 raise ValueError(f"{name} is {value}, expected {lowest} to {highest}")
+        if INFINITE < self.maximum_record_age_seconds < _LEAST_AGE:
+            raise ValueError(f"maximum_record_age_seconds is {self.maximum_record_age_seconds}, at least {_LEAST_AGE}")
         if self.starting_position not in ("TRIM_HORIZON", "LATEST"):
             raise ValueError(f"starting_position is {self.starting_position!r}")
 
