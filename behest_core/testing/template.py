@@ -144,13 +144,13 @@ class Template:
         code, handler = (self._body.resolve(properties.get(name)) for name in ("CodeUri", "Handler"))
         if not isinstance(code, str) or not isinstance(handler, str):
             raise TemplateError(f"{logical_id} of {self.path} lacks CodeUri or Handler")
-        variables = {**_variables(shared), **_variables(own)}
+        variables = cast("Section", self._body.resolve({**_variables(shared), **_variables(own)}))
         return FunctionDefinition(
             logical_id=logical_id,
             name=self._body.physical_name(logical_id),
             code=(self.path.parent / code).resolve(),
             handler=handler,
-            environment={name: str(self._body.resolve(value)) for name, value in variables.items()},
+            environment={name: str(value) for name, value in variables.items()},
             timeout_seconds=float(cast("float", self._body.resolve(properties.get("Timeout", 3)))),
             memory_mb=int(cast("int", self._body.resolve(properties.get("MemorySize", 128)))),
             mappings=tuple(
