@@ -1,0 +1,327 @@
+"""Runs as lines of JSON, in the shapes of the seed (behest 0.3.3): what `behest fold`, `import` and `export` read and write.
+
+    {"record": RunRecord, "events": [{"sequence": 1, "run_id": …, "event": {"RunStarted": {…}}, "timestamp": …}, …]}
+
+How such a line and a run's log differ, and nothing else does:
+
+- In a line an event is tagged from outside and names its run; in the log `type` is its first field and the run is the key.
+- A line's event record has a time of its own. Where that isn't the event's `timestamp`, the log keeps it in the event's field
+  `recorded_at`, and writing the line puts it back.
+- A line's events are numbered one by one from any number; the log's from 1, so that is what is written.
+- A run without record is written with `"record": null`. The seed has no such runs.
+- A line may have more, such as the golden files' `state`: it is ignored, as are unknown fields of the record and of event
+  records. Unknown types and fields of events are kept as they are, number by number.
+
+Reading checks all that the log would: what this module gives can be folded and appended. Nothing here holds more than one line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from behest_core.commit import check_record
+from behest_core.errors import InvalidValueError, MalformedEventError, MalformedLineError, StateTooLargeError
+from behest_core.events import DECODE_ERRORS, AnyEvent, UnknownEvent, core_decoder, type_name
+from behest_core.fold import replay
+from behest_core.state import RunRecord, check_run_id
+from behest_core.timestamps import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from behest_core.event_log import RecordedEvent
+    from behest_core.state import RunState
+    from behest_core.storable import JSON
+
+RECORDED_AT: Final = "recorded_at"
+"""The event's field that holds the time of its event record, where that is another one."""
+
+
+class RunLine(Struct, frozen=True):
+    """A run as a line holds it.
+
+    `record` is None for a run without one. `events` are JSON objects as they will lie in the log, `decoded` the same events.
+    `source` and `number` say where the line stands, counted from 1.
+    """
+
+    source: str
+    number: int
+    run_id: str
+    record: RunRecord | None
+    events: list[bytes]
+    decoded: list[AnyEvent]
+
+    def malformed(self, sequence: int, expected: str) -> MalformedLineError:
+        """Give the error for the event that would lie at a sequence of the log; 0 is the record."""
+        if sequence == 0:
+            return MalformedLineError(self.source, self.number, "record", expected)
+        event = self.decoded[sequence - 1]
+        tag = event.type if isinstance(event, UnknownEvent) else type_name(type(event))
+        return MalformedLineError(self.source, self.number, f"events[{sequence - 1}].event.{tag}", expected)
+
+
+# ---------------------------------------------------------------- reading
+
+
+class _Line(Struct, gc=False):
+    record: Raw
+    events: list[Raw]
+
+
+class _EventRecord(Struct, gc=False):
+    sequence: Annotated[int, Meta(ge=0)]
+    run_id: str
+    event: dict[str, Raw]
+    timestamp: str
+
+
+class _WrongError(Exception):
+    """Something in a line is wrong: at this field, and this was expected."""
+
+    def __init__(self, field: str, expected: str) -> None:
+        self.field = field
+        self.expected = expected
+
+
+_read_line = msgspec.json.Decoder(_Line).decode
+_read_record = msgspec.json.Decoder(RunRecord | None).decode
+_read_event_record = msgspec.json.Decoder(_EventRecord).decode
+_read_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_read_text = msgspec.json.Decoder(str).decode
+_read_any = msgspec.json.Decoder().decode
+_write = msgspec.json.Encoder().encode
+
+
+def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Give the lines with their numbers, from 1; without those that are blank."""
+    return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def read_run(source: str, number: int, line: bytes) -> RunLine:
+    """Read a line: `number` is its place in `source`. Raises MalformedLineError, which names the field."""
+    try:
+        return _read_run(source, number, line)
+    except _WrongError as wrong:
+        raise MalformedLineError(source, number, wrong.field, wrong.expected) from None
+
+
+def _read_run(source: str, number: int, line: bytes) -> RunLine:
+    try:
+        line.decode()
+        parts = _read_line(msgspec.json.format(line, indent=-1))
+    except DECODE_ERRORS as error:
+        raise _wrong("", error) from error
+    record = _record(parts.record)
+    run_id = record.run_id if record is not None else _run_id(parts.events)
+    events: list[bytes] = []
+    decoded: list[AnyEvent] = []
+    first = None
+    for place, raw in enumerate(parts.events):
+        found = _event_record(f"events[{place}]", raw, run_id)
+        first = found.sequence if first is None else first
+        if found.sequence != first + place:
+            raise _WrongError(f"events[{place}].sequence", f"expected {first + place}, got {found.sequence}")
+        event = _event(f"events[{place}].event", found)
+        events.append(event)
+        decoded.append(_decoded(f"events[{place}].event.{next(iter(found.event))}", event))
+    return RunLine(source, number, run_id, record, events, decoded)
+
+
+def _record(raw: Raw) -> RunRecord | None:
+    try:
+        record: RunRecord | None = _read_record(raw)
+        if record is None:
+            return None
+        check_record(record)
+    except InvalidValueError as error:
+        field = {"record": "record", "run_id": "record.id"}.get(error.path, f"record.{error.path}")
+        raise _WrongError(field, error.reason) from error
+    except StateTooLargeError as error:
+        raise _WrongError("record", str(error)) from error
+    except DECODE_ERRORS as error:
+        raise _wrong("record", error) from error
+    if record.updated_at == record.created_at:
+        return msgspec.structs.replace(record, updated_at=None)
+    return record
+
+
+def _run_id(events: list[Raw]) -> str:
+    """Give the id of a run without record: its first event's."""
+    if not events:
+        raise _WrongError("record", "expected a run record, as there are no events to name the run")
+    try:
+        return check_run_id(_read_event_record(events[0]).run_id)
+    except InvalidValueError as error:
+        raise _WrongError("events[0].run_id", error.reason) from error
+    except DECODE_ERRORS as error:
+        raise _wrong("events[0]", error) from error
+
+
+def _event_record(place: str, raw: Raw, run_id: str) -> _EventRecord:
+    try:
+        found = _read_event_record(raw)
+    except DECODE_ERRORS as error:
+        raise _wrong(place, error) from error
+    if len(found.event) != 1:
+        raise _WrongError(f"{place}.event", f"expected one field, the event's type; got {len(found.event)}")
+    if found.run_id != run_id:
+        raise _WrongError(f"{place}.run_id", f"expected the run's id {run_id}, got {found.run_id}")
+    _check_time(f"{place}.timestamp", found.timestamp)
+    return found
+
+
+def _event(place: str, found: _EventRecord) -> bytes:
+    """Give the event as it will lie in the log."""
+    [(tag, body)] = found.event.items()
+    place = f"{place}.{tag}"
+    try:
+        fields = _read_fields(body)
+        run_id = _read_text(fields.pop("run_id", b"null"))
+        timestamp = _read_text(fields.get("timestamp", b"null"))
+    except DECODE_ERRORS as error:
+        raise _wrong(place, error) from error
+    if run_id != found.run_id:
+        raise _WrongError(f"{place}.run_id", f"expected the run's id {found.run_id}, got {run_id}")
+    if "type" in fields:
+        raise _WrongError(f"{place}.type", "expected no field of this name, which is the type's own in the log")
+    if RECORDED_AT in fields and (found.timestamp != timestamp or _is_recorded_at(fields)):
+        raise _WrongError(
+            f"{place}.{RECORDED_AT}", "expected no field of this name, in which the log keeps the record's time"
+        )
+    if found.timestamp != timestamp:
+        fields[RECORDED_AT] = Raw(_write(found.timestamp))
+    return _object({"type": _write(tag), **fields})
+
+
+def _decoded(place: str, event: bytes) -> AnyEvent:
+    try:
+        decoded = core_decoder.decode_one(event)
+    except DECODE_ERRORS as error:
+        raise _wrong(place, error) from error
+    _check_time(f"{place}.timestamp", decoded.timestamp)
+    return decoded
+
+
+def _check_time(place: str, text: str) -> None:
+    try:
+        canonical(text)
+    except ValueError as error:
+        raise _WrongError(place, str(error)) from error
+
+
+_MISSING = re.compile(r"Object missing required field `(.+)`")
+
+
+def _wrong(place: str, error: Exception) -> _WrongError:
+    """Say where below the place msgspec found what: its messages end with the path, `… - at `$.usage``."""
+    message, _, path = str(error).partition(" - at `$")
+    place += path.rstrip("`")
+    missing = _MISSING.fullmatch(message)
+    if missing:
+        place, message = f"{place}.{missing[1]}", "expected, but missing"
+    return _WrongError(place.lstrip(".") or "line", message[:1].lower() + message[1:])
+
+
+def fold_run(run: RunLine) -> RunState:
+    """Fold the run. Raises MalformedLineError at an event that can't be folded."""
+    state = replay(run.record, run.run_id, run.decoded)
+    if state.parked is not None:
+        raise run.malformed(state.parked.sequence, state.parked.message)
+    return state
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_run(record: RunRecord | None, events: Iterable[RecordedEvent]) -> bytes:
+    """Give the line of a run's record and events, without a line break.
+
+    Raises MalformedEventError where an event has no such form.
+    """
+    written = b",".join(_event_line(event.run_id, event.sequence, event.raw) for event in events)
+    return b'{"record":%b,"events":[%b]}' % (_record_line(record), written)
+
+
+def _record_line(record: RunRecord | None) -> bytes:
+    if record is None:
+        return b"null"
+    fields: dict[str, JSON] = msgspec.to_builtins(record)
+    return _write({**fields, "updated_at": record.updated_at or record.created_at})
+
+
+def _event_line(run_id: str, sequence: int, event: bytes) -> bytes:
+    """Give an event record of a line."""
+    try:
+        fields = _read_fields(msgspec.json.format(event, indent=-1))
+        tag = _read_text(fields.pop("type"))
+        recorded_at = fields.pop(RECORDED_AT) if _is_recorded_at(fields) else fields["timestamp"]
+        own = fields.pop("run_id", None)
+    except KeyError as error:
+        raise MalformedEventError(run_id, sequence, f"it has no {error}") from error
+    except DECODE_ERRORS as error:
+        raise MalformedEventError(run_id, sequence, str(error)) from error
+    if own is not None and _read_any(own) != run_id:
+        raise MalformedEventError(
+            run_id, sequence, "its own field `run_id` names another run; a line has no place for it"
+        )
+    body = _object({"run_id": _write(run_id), **fields})
+    return b'{"sequence":%d,"run_id":%b,"event":{%b:%b},"timestamp":%b}' % (
+        sequence,
+        _write(run_id),
+        _write(tag),
+        body,
+        recorded_at,
+    )
+
+
+def _is_recorded_at(fields: dict[str, Raw]) -> bool:
+    """Say whether an event's field `recorded_at` is its record's time: a time, and not the event's own."""
+    if RECORDED_AT not in fields:
+        return False
+    try:
+        recorded_at: str = _read_text(fields[RECORDED_AT])
+        canonical(recorded_at)
+    except (*DECODE_ERRORS, ValueError):
+        return False
+    return recorded_at != str(_read_any(fields.get("timestamp", b"null")))
+
+
+def _object(fields: dict[str, Raw | bytes]) -> bytes:
+    return b"{%b}" % b",".join(b"%b:%b" % (_write(name), value) for name, value in fields.items())
+
+
+def same_event(run_id: str, one: bytes, other: bytes) -> bool:
+    """Say whether two events of a log are the same to a reader of lines: whatever the order of their fields."""
+    if one == other:
+        return True
+    return bool(_read_any(_event_line(run_id, 1, one)) == _read_any(_event_line(run_id, 1, other)))
+
+
+_STATE_FIELDS: Final = (
+    "run_id",
+    "session_id",
+    "status",
+    "provider",
+    "model",
+    "metadata",
+    "iteration",
+    "total_usage",
+    "last_finish",
+    "last_error",
+    "event_count",
+    "created_at",
+    "updated_at",
+)
+
+
+def write_state(state: RunState) -> bytes:
+    """Give a state as the seed writes it: its fields, null where absent, and `extensions` where there are any."""
+    fields: dict[str, JSON] = msgspec.to_builtins(state)
+    written = {name: fields[name] for name in _STATE_FIELDS}
+    if state.extensions:
+        written["extensions"] = fields["extensions"]
+    return _write(written)
