@@ -10,10 +10,12 @@
     │   ├── MalformedStateError            a state item
     │   └── MalformedLineError             a line of a JSON lines file; carries its number and field
     ├── StateTooLargeError                 a fold's result would not fit its item
+    ├── IncompleteLogError                 a log lacks events, so it can't be folded from its beginning
     ├── ConflictError                      somebody else was there first
     │   ├── SequenceConflictError          the log has grown past `expected_sequence`
     │   ├── RevisionConflictError          the state item has been saved by somebody else
-    │   └── RunExistsError                 the run has another run record
+    │   ├── RunExistsError                 the run has another run record
+    │   └── RunDiffersError                the run is there, with another event or record than the one to import
     ├── RunNotFoundError (LookupError)
     ├── RunParkedError                     waiting for a run that is parked
     ├── WaitTimeoutError (TimeoutError)
@@ -121,6 +123,19 @@ class StateTooLargeError(BehestError):
         self.actual = size
 
 
+class IncompleteLogError(BehestError):
+    """A run's log lacks events: `expected` is the first position that isn't there, `actual` the one that follows."""
+
+    def __init__(self, run_id: str, expected: int, actual: int) -> None:
+        super().__init__(
+            f"run {run_id}: its log lacks the events from sequence {expected} to {actual - 1}; "
+            "they have expired, or were deleted"
+        )
+        self.run_id = run_id
+        self.expected = expected
+        self.actual = actual
+
+
 class ConflictError(BehestError):
     """Somebody else was there first."""
 
@@ -163,6 +178,18 @@ class RunExistsError(ConflictError):
         super().__init__(f"run {run_id} already exists with another {field}; choose another run_id")
         self.run_id = run_id
         self.field = field
+
+
+class RunDiffersError(ConflictError):
+    """A run that is to be imported is there, but holds something else at `sequence`; 0 is the run record."""
+
+    def __init__(self, run_id: str, sequence: int) -> None:
+        what = "another run record (sequence 0)" if sequence == 0 else f"another event at sequence {sequence}"
+        super().__init__(
+            f"run {run_id} is there already, with {what}; delete that run first, or import into other tables"
+        )
+        self.run_id = run_id
+        self.sequence = sequence
 
 
 class RunNotFoundError(BehestError, LookupError):
