@@ -8,7 +8,9 @@
     FunctionSettings      what it knows of the function: name, time-out, memory
     Delivery              a batch on its way, for who starts and ends invocations himself, with the results
                           Returned, Failed and Throttled
-    MemoryStream          a stream of shards in memory for it to read, and RecordSource, the protocol of any other
+    LambdaContext         the second argument of a handler
+    MemoryStream          a stream of shards in memory for it to read; RecordSource is the protocol of any other one, with
+                          Shard and Page
     ManualClock           a time that moves when told to
     FunctionKilled, InvocationThrottled
                           what a handler raises to stand in for a dead process, or for Lambda's own throttling

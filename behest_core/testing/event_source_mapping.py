@@ -93,16 +93,12 @@ class MappingCounts:
 
     deliveries: int = 0
     """Invocations begun."""
-
     records: int = 0
     """Records in them, each as often as it was delivered."""
-
     failures: int = 0
     """Invocations that failed, wholly or in part, or were throttled."""
-
     discarded: int = 0
     """Records given up, on record in the failure queue."""
-
     expired: int = 0
     """Records that the stream itself had lost before they could be delivered."""
 

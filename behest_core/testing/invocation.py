@@ -197,7 +197,8 @@ class FailureRecord(TypedDict):
     "Example Amazon SNS and Amazon SQS invocation record").
 
     `responseContext` is absent where the records grew too old before any invocation. That is a guess: AWS shows no
-    example of it.
+    example of it. With BisectBatchOnFunctionError Lambda may put several records that failed one by one into one message,
+    so that `batchSize` is more than 1 (CloudFormation, AWS::Lambda::EventSourceMapping); the model writes one message each.
     """  # noqa: D205 - one sentence too long for a line
 
     requestContext: RequestContext

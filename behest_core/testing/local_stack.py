@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self, TextIO, cast
 
 import boto3
 from moto import mock_aws
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 PROJECTOR, EVENT_TABLE, STATE_TABLE = "ProjectorFunction", "EventTable", "StateTable"
 """Logical ids of the template."""
 
-_POLL_SECONDS = 0.02  # Lambda polls 4 times a second; whoever watches a demo shouldn't wait so long
+_POLL_SECONDS = 0.05  # Lambda polls 4 times a second; whoever watches a demo shouldn't wait so long
 _STOP_SECONDS = 30.0
 
 _AWS_ENVIRONMENT = {
@@ -80,7 +80,8 @@ class LocalStack:
         clock: the mapping's time, in seconds since 1970.
         random: chooses between lanes of the mapping that are due.
         lane_by: which records share a lane of the mapping, see `EventSourceMapping`.
-        output: takes what the function writes to standard output: its log and its metrics.
+        echo: where to show what the function writes to standard output, its log and its metrics, as it comes. `output`
+            keeps it in any case.
     """
 
     event_table: str
@@ -101,9 +102,9 @@ class LocalStack:
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
         lane_by: LaneBy = "partition_key",
-        output: FunctionOutput | None = None,
+        echo: TextIO | None = None,
     ) -> None:
-        self.output = output or FunctionOutput()
+        self.output = FunctionOutput(echo)
         self.failures: list[FailureRecord] = []
         """What the failure queue got, oldest first."""
 

@@ -54,7 +54,6 @@ def serve_moto() -> Iterator[str]:
     It listens on a free port of 127.0.0.1. Leaving the context stops it.
     """
     with ThreadingHTTPServer(("127.0.0.1", 0), _Endpoint) as server:
-        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="moto-endpoint", daemon=True)
         thread.start()
         try:
@@ -70,13 +69,17 @@ class _Endpoint(BaseHTTPRequestHandler):
     timeout = _REQUEST_TIMEOUT_SECONDS
 
     def do_POST(self) -> None:
+        """Answer any call: all of AWS's own that matter here are POST."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         host = self._host()
-        answered = botocore_stubber.process_request(self._request(host, body)) if host else None
-        if answered is None:
-            message = "this endpoint answers signed calls to the services that moto knows"
-            answered = (400, {}, json.dumps({"__type": "UnknownOperationException", "message": message}))
-        self._send(answered)
+        answered: TYPE_RESPONSE | None = None
+        reason = "this endpoint answers signed calls to services that moto knows"
+        try:
+            if host is not None:
+                answered = botocore_stubber.process_request(self._request(host, body))
+        except Exception as error:  # noqa: BLE001 - the caller is to hear of it, and not to try again
+            reason = f"{type(error).__name__}: {error}"
+        self._send(answered or (400, {}, json.dumps({"__type": "UnknownOperationException", "message": reason})))
 
     do_GET = do_POST  # noqa: N815 - http.server's name, as is the other one
 

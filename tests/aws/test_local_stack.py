@@ -13,10 +13,10 @@ from urllib.error import HTTPError, URLError
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from behest_core.errors import ConfigurationError
 from behest_core.testing import LocalStack, MappingNotIdleError, MappingSettings, Template
-from behest_core.testing.local_function import FunctionOutput
 from behest_core.testing.local_stack import BackgroundDeliveryError
 
 WAIT = 10
@@ -455,6 +455,18 @@ def test_the_endpoint_listens_on_this_machine_only_and_stops(stack):
     assert "moto-endpoint" not in [thread.name for thread in threading.enumerate()]
 
 
+def test_what_moto_cannot_do_is_said_to_the_other_process(stack, monkeypatch):
+    def broken(_handler):
+        raise NotImplementedError("moto lacks this")
+
+    monkeypatch.setattr("moto.dynamodb.responses.DynamoHandler.list_tables", broken)
+    with stack.serving() as environment:
+        remote = boto3.client("dynamodb", endpoint_url=environment["AWS_ENDPOINT_URL"])
+        with pytest.raises(ClientError, match="NotImplementedError: moto lacks this"):
+            remote.list_tables()
+        remote.close()
+
+
 def test_another_process_gets_nothing_of_the_users_aws_configuration(recorder):
     with LocalStack(handler=recorder) as stack, stack.serving() as environment:
         assert environment["PATH"] == os.environ["PATH"]
@@ -512,7 +524,7 @@ def test_what_the_function_prints_and_logs_is_kept_and_not_shown(capfd):
 
 def test_what_the_function_prints_can_be_shown():
     shown = io.StringIO()
-    with LocalStack(output=FunctionOutput(echo=shown)) as stack:
+    with LocalStack(echo=shown) as stack:
         stack.store.create_run(provider="p", model="m")
         stack.deliver()
     assert "_aws" in shown.getvalue()

@@ -1,0 +1,32 @@
+"""behest_core.testing as a package: what it offers, and what it needs."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from behest_core import testing
+
+
+def test_every_public_name_is_there_and_explained():
+    for name in testing.__all__:
+        assert getattr(testing, name) is not None
+        assert re.search(rf"\b{name}\b", testing.__doc__), f"{name} is not explained"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = testing.Nothing
+
+
+@pytest.mark.parametrize("missing", ["moto", "yaml"])
+def test_without_its_requirements_it_says_what_to_install(missing):
+    script = f"import sys; sys.modules['{missing}'] = None; from behest_core.testing import LocalStack"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert 'pip install "behest[testing]"' in done.stderr
+
+
+def test_the_model_of_the_mapping_needs_no_aws_library():
+    script = "import sys, behest_core.testing; sys.exit(bool({'boto3', 'botocore', 'moto', 'yaml'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
