@@ -11,7 +11,7 @@ JOBS ?= auto
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-SHELL := /bin/bash
+SHELL := bash
 export SAM_CLI_TELEMETRY := 0
 
 # The version of PYTHON, such as 3.13; empty where it is older than 3.11 or not there.
@@ -25,8 +25,7 @@ lock := .venvs/lock/.made-for-$(version)
 
 .PHONY: help
 help: ## list what can be made
-	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' \
-		| while IFS=$$'\t' read -r target meaning; do printf 'make %-8s %s\n' "$$target" "$$meaning"; done
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PYTHON=python3.13 chooses the interpreter (3.11 or newer), PYTEST_ARGS="-k fold" goes to pytest.'
 
@@ -66,7 +65,11 @@ audit: $(deploy) $(audit) ## the template again, by sam and checkov
 
 .PHONY: build
 build: $(deploy) ## what is deployed, into .aws-sam/
-	PYTHON='$(CURDIR)/.venvs/deploy/bin/python' .venvs/deploy/bin/sam build
+	.venvs/deploy/bin/sam build
+
+.PHONY: deploy
+deploy: build ## build, then deploy to the account your AWS settings name; DEPLOY_ARGS="--stack-name NAME" go to sam
+	.venvs/deploy/bin/sam deploy $(DEPLOY_ARGS)
 
 # `sam build` calls these two, with the folder to fill in ARTIFACTS_DIR.
 
@@ -76,6 +79,7 @@ build: $(deploy) ## what is deployed, into .aws-sam/
 # import time. Bytecode is added for each version whose Python is on this machine.
 LAYER_PYTHONS ?= 3.11 3.12 3.13 3.14
 LAYER_PLATFORMS ?= aarch64 x86_64
+layer_python := $(firstword $(wildcard .venvs/deploy/bin/python) $(PYTHON))
 
 .PHONY: build-BehestLayer
 build-BehestLayer:
@@ -83,7 +87,7 @@ build-BehestLayer:
 	modules="$(ARTIFACTS_DIR)/python"; mkdir -p "$$modules"; \
 	one="$$(mktemp -d)"; trap 'rm -rf "$$one"' EXIT; \
 	for python in $(LAYER_PYTHONS); do for platform in $(LAYER_PLATFORMS); do \
-		$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --no-compile \
+		$(layer_python) -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --no-compile \
 			--only-binary :all: --implementation cp --python-version $$python \
 			--platform manylinux_2_28_$$platform --platform manylinux2014_$$platform \
 			--target "$$one/$$python-$$platform" --requirement requirements/layer.txt; \
