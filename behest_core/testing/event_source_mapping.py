@@ -12,7 +12,7 @@ record in the failure queue, or was lost by the stream itself.
 
 The model is deterministic and driven from outside. It has no thread and never sleeps; time is what the `clock` says and
 chance what `random` says. `step` makes one delivery, `drain` makes all. A simulation that lets invocations overlap
-calls `begin` and `finish` itself and does what it likes in between.
+calls `begin` and `finish` itself.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ class EventSourceMapping:
 
     Args:
         source: the stream.
-        handler: the function. It gets an event that shares nothing with the source, and a context.
+        handler: the function. It gets an event that shares nothing with the source, and a context. As an attribute it may
+            be replaced or wrapped between deliveries: a deployment, or faults.
         settings: the mapping's properties.
         function: the function's name, time-out and memory, for its context and for failure records.
         clock: the time, in seconds since 1970. An invocation that ends after the function's time-out on this clock has
@@ -138,7 +139,7 @@ class EventSourceMapping:
         self.last_failure: str | None = None
         self._source = source
         self._reader = StreamReader(source, self.settings, lane_by, retry_delay)
-        self._handler = handler
+        self.handler = handler
         self._clock = clock
         self._random = random
         self._request_ids = Random(0)
@@ -199,7 +200,7 @@ class EventSourceMapping:
     def invoke(self, delivery: Delivery) -> InvocationResult:
         """Call the handler with a delivery."""
         context = LambdaContext.of(self.function, delivery.request_id, self._clock)
-        return invoke(self._handler, delivery.event(), context)
+        return invoke(self.handler, delivery.event(), context)
 
     def step(self, *, hurry: bool = False) -> Delivery | None:
         """Read, make the next delivery that is due, and return it; None where none is."""

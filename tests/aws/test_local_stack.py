@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from behest_core.errors import ConfigurationError
-from behest_core.testing import LocalStack, MappingNotIdleError, MappingSettings, Template
+from behest_core.testing import FunctionKilled, LocalStack, MappingNotIdleError, MappingSettings, Template
 from behest_core.testing.local_stack import BackgroundDeliveryError
 
 WAIT = 10
@@ -490,6 +490,25 @@ def test_events_written_to_the_store_are_in_the_state_after_delivery():
     assert stack.mapping.counts.failures == 0
 
 
+def test_the_projector_can_be_made_to_fail_between_its_work_and_its_answer():
+    with LocalStack() as stack:
+        project = stack.mapping.handler
+        answers = iter([FunctionKilled("after its work")])
+
+        def dies_once(event, context):
+            answer = project(event, context)
+            for killed in answers:
+                raise killed
+            return answer
+
+        stack.mapping.handler = dies_once
+        run = stack.store.create_run(provider="p", model="m")
+        stack.store.append(run.run_id, [started(), completed()])
+        stack.deliver()
+        assert stack.mapping.counts.failures == 1
+        assert stack.store.get_state(run.run_id).event_count == 2
+
+
 def test_a_demo_waits_for_states_that_the_background_delivery_makes():
     with LocalStack(template=Template(parameters={"MaximumBatchingWindowInSeconds": 0})) as stack, stack.running():
         for _ in range(5):
@@ -502,7 +521,7 @@ def test_each_stack_loads_the_function_anew():
     modules = []
     for _ in range(2):
         with LocalStack() as stack:
-            modules.append(inspect.unwrap(stack.mapping._handler._handler).__globals__)
+            modules.append(inspect.unwrap(stack.mapping.handler._handler).__globals__)
             assert modules[-1]["projector"] is None
             stack.store.create_run(provider="p", model="m")
             stack.deliver()
@@ -544,7 +563,7 @@ def test_while_a_function_writes_other_threads_write_to_the_terminal(capsys, tmp
     path = tmp_path / "template.yaml"
     path.write_text(Template().path.read_text())
     with LocalStack(template=Template(path), settings=MappingSettings()) as stack, stack.running():
-        module = stack.mapping._handler._handler.__globals__
+        module = stack.mapping.handler._handler.__globals__
         put(stack, 1)
         assert module["entered"].wait(WAIT)
         print("from the demo")  # noqa: T201
