@@ -44,9 +44,13 @@ _HANDLERS: Final[dict[type, Handler]] = {
 
 
 class Progress(NamedTuple):
-    """How far a fold-er has come on a run, and whether it goes on."""
+    """How far a fold-er has come on a run, and whether it goes on.
+
+    One that starts again has no checkpoint, and `covers` what it had folded before: no less will do.
+    """
 
     checkpoint: int
+    covers: int = NOTHING
     is_parked: bool = False
 
 
@@ -111,9 +115,9 @@ def _core_progress(state: RunState | None, first: Commit) -> Progress:
     if state.parked is not None and state.parked.version == REDUCER_VERSION:
         return Progress(state.sequence, is_parked=True)
     if state.parked is not None or state.reducer != REDUCER_VERSION or state.created_at is None:
-        return Progress(NOTHING)
+        return Progress(NOTHING, covers=state.sequence)
     if first.is_record and _is_news(state, first):
-        return Progress(NOTHING)
+        return Progress(NOTHING, covers=state.sequence)
     return Progress(state.sequence)
 
 
@@ -132,14 +136,16 @@ def _is_news(state: RunState, commit: Commit) -> bool:
 
 def _decide(fold_ers: Iterable[Progress], commits: Sequence[Commit]) -> Decision:
     end = commits[-1].last
-    behind = [checkpoint for checkpoint, is_parked in fold_ers if checkpoint < end and not is_parked]
+    behind = [each for each in fold_ers if each.checkpoint < end and not each.is_parked]
     if not behind:
         return Decision(Next.NOTHING)
-    lowest = reached = min(behind)
+    lowest = reached = min(each.checkpoint for each in behind)
     for commit in commits:
         if commit.sequence > reached + 1:
             return Decision(Next.READ, lowest)
         reached = max(reached, commit.last)
+    if reached < max(each.covers for each in behind):
+        return Decision(Next.READ, lowest)
     return Decision(Next.FOLD)
 
 

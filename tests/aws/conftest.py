@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from behest_core.testing import LocalStack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def stack() -> Iterator[LocalStack]:
+    with LocalStack() as local:
+        yield local
+
+
+@pytest.fixture
+def requests(stack: LocalStack) -> Requests:
+    """Give the requests that the stack's client makes from now on."""
+    return Requests(stack.dynamodb)
+
+
+class Requests:
+    """Counts a client's requests by operation, and lets a test do things before one is answered, or lose its answer."""
+
+    def __init__(self, client: Any) -> None:
+        self.made: list[tuple[str, dict[str, Any]]] = []
+        self._client = client
+        self._call = client._make_api_call
+        self._before: list[tuple[str, Callable[[], object]]] = []
+        self._lost: list[str] = []
+        client._make_api_call = self._make_api_call
+
+    def _make_api_call(self, operation: str, params: dict[str, Any]) -> Any:
+        self.made.append((operation, params))
+        for planned in [each for each in self._before if each[0] == operation]:
+            self._before.remove(planned)
+            planned[1]()
+        answer = self._call(operation, params)
+        if operation in self._lost:
+            self._lost.remove(operation)
+            # what the SDK does when no answer comes: the same request again
+            return self._make_api_call(operation, params)
+        return answer
+
+    def before(self, operation: str, action: Callable[[], object]) -> None:
+        """Do something once, just before the next such request reaches DynamoDB."""
+        self._before.append((operation, action))
+
+    def lose_answer_of(self, operation: str) -> None:
+        """Let the next such request succeed unheard, and be repeated."""
+        self._lost.append(operation)
+
+    def named(self, operation: str) -> list[dict[str, Any]]:
+        return [params for name, params in self.made if name == operation]

@@ -1,0 +1,272 @@
+from datetime import UTC, datetime, timedelta
+from threading import Thread
+
+import pytest
+
+from behest_core.errors import (
+    EventTooLargeError,
+    InvalidRunIdError,
+    InvalidValueError,
+    MalformedEventError,
+    MalformedRecordError,
+    RunExistsError,
+    SequenceConflictError,
+    StateTooLargeError,
+)
+from behest_core.event_log import EventLog
+from behest_core.events import TextDelta, UnknownEvent
+from behest_core.storable import EVENT_BYTES, METADATA_BYTES
+from tests.builders import RUN, at, custom, run_record, run_started, text_delta, whole_run
+
+
+@pytest.fixture
+def log(stack):
+    return stack.store.log
+
+
+def other(log):
+    """Give another process's log."""
+    return EventLog(log._client, log.table)
+
+
+def sequences(log, **window):
+    return [each.sequence for each in log.events(RUN, **window)]
+
+
+# ---------------------------------------------------------------- creating
+
+
+def test_creating_a_run_puts_its_record_at_position_0(log):
+    record = run_record(metadata={"a": [1, 2.5, None, "", {}]})
+    assert log.create(record) == record == log.record(RUN)
+    assert log.head(RUN) == 0
+
+
+def test_creating_the_same_run_again_returns_the_first(log):
+    log.create(run_record())
+    assert log.create(run_record()) == run_record()
+
+
+def test_creating_another_run_of_the_same_id_is_refused_with_what_differs(log):
+    log.create(run_record())
+    with pytest.raises(RunExistsError, match="metadata"):
+        log.create(run_record(metadata={"other": True}))
+
+
+def test_a_lost_answer_to_creating_is_a_success(log, requests):
+    requests.lose_answer_of("PutItem")
+    assert log.create(run_record()) == run_record()
+
+
+@pytest.mark.parametrize(
+    ("record", "error", "path"),
+    [
+        (run_record(run_id=""), InvalidRunIdError, "run_id"),
+        (run_record(run_id="x" * 256), InvalidRunIdError, "run_id"),
+        (run_record(run_id="\ud800"), InvalidRunIdError, "run_id"),
+        (run_record(session_id=""), InvalidValueError, "record"),
+        (run_record(created_at="now"), InvalidValueError, "record"),
+        (run_record(metadata={"a": {1, 2}}), InvalidValueError, "metadata.a"),
+        (run_record(metadata={"a": [float("nan")]}), InvalidValueError, "metadata.a[0]"),
+        (run_record(metadata=10**38 + 1), InvalidValueError, "metadata"),
+        (run_record(metadata="x" * (METADATA_BYTES + 1)), StateTooLargeError, None),
+    ],
+)
+def test_a_record_that_could_not_be_folded_is_refused(log, requests, record, error, path):
+    with pytest.raises(error) as caught:
+        log.create(record)
+    assert getattr(caught.value, "path", None) == path
+    assert requests.made == []
+
+
+def test_a_missing_record_is_none(log):
+    assert log.record(RUN) is None
+
+
+def test_a_record_that_something_else_broke_is_malformed(stack, log):
+    item = {"run_id": {"S": RUN}, "sequence": {"N": "0"}, "record": {"S": "{}"}}
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=item)
+    with pytest.raises(MalformedRecordError, match="session_id"):
+        log.record(RUN)
+
+
+# ---------------------------------------------------------------- appending
+
+
+def test_events_are_appended_one_commit_after_the_other(log):
+    assert log.append(RUN, [run_started(), custom()]) == 2
+    assert log.append(RUN, [text_delta()]) == 3
+    assert sequences(log) == [1, 2, 3]
+    assert [each.last for each in log.commits(RUN)] == [2, 3]
+
+
+def test_appending_is_one_conditional_put(log, requests):
+    log.append(RUN, [run_started()])
+    requests.made.clear()
+    log.append(RUN, [text_delta()])
+    assert [name for name, _ in requests.made] == ["PutItem"]
+
+
+def test_appending_nothing_changes_nothing(log, requests):
+    log.append(RUN, whole_run())
+    requests.made.clear()
+    assert log.append(RUN, []) == 5
+    assert requests.made == []
+
+
+def test_a_writer_who_is_overtaken_appends_behind_the_other(log):
+    log.append(RUN, [run_started()])
+    other(log).append(RUN, [text_delta(delta="theirs")])
+    assert log.append(RUN, [text_delta(delta="ours")]) == 3
+    assert [each.event.delta for each in log.events(RUN, after=1)] == ["theirs", "ours"]
+
+
+def test_with_an_expected_sequence_a_writer_who_is_overtaken_is_told_where_the_log_is(log, requests):
+    log.append(RUN, [run_started()])
+    requests.before("PutItem", lambda: other(log).append(RUN, [text_delta(), text_delta()]))
+    with pytest.raises(SequenceConflictError) as caught:
+        log.append(RUN, [text_delta()], expected_sequence=1)
+    assert (caught.value.run_id, caught.value.expected, caught.value.actual) == (RUN, 1, 3)
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3])
+def test_an_expected_sequence_inside_or_beyond_a_commit_is_a_conflict(log, expected):
+    log.append(RUN, [run_started(), text_delta()])
+    with pytest.raises(SequenceConflictError):
+        other(log).append(RUN, [text_delta()], expected_sequence=expected)
+    assert sequences(log) == [1, 2]
+
+
+def test_the_expected_sequence_of_a_new_run_is_0(log):
+    assert log.append(RUN, [run_started()], expected_sequence=0) == 1
+
+
+def test_a_lost_answer_to_an_append_is_a_success_and_appends_once(log, requests):
+    requests.lose_answer_of("PutItem")
+    assert log.append(RUN, [run_started()], expected_sequence=0) == 1
+    assert sequences(log) == [1]
+
+
+def test_many_writers_at_once_lose_and_double_nothing(log):
+    writers = [Thread(target=other(log).append, args=(RUN, [text_delta(delta=str(n))])) for n in range(20)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sequences(log) == list(range(1, 21))
+    assert {each.event.delta for each in log.events(RUN)} == {str(n) for n in range(20)}
+
+
+def test_more_than_an_item_holds_is_appended_as_several_commits(log):
+    big = [text_delta(delta=str(n) * 150_000) for n in range(5)]
+    assert log.append(RUN, big, expected_sequence=0) == 5
+    assert [each.count for each in log.commits(RUN)] == [2, 2, 1]
+    assert [each.event.delta[0] for each in log.events(RUN)] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_conflict_between_two_items_of_one_append_says_what_is_in_the_log(log, requests):
+    log.append(RUN, [run_started()])
+
+    def put_something_in_between():
+        requests.before("PutItem", lambda: other(log).append(RUN, [text_delta(delta="between")]))
+
+    requests.before("PutItem", put_something_in_between)
+    with pytest.raises(SequenceConflictError) as caught:
+        log.append(RUN, [text_delta(delta="x" * 300_000)] * 2, expected_sequence=1)
+    assert (caught.value.appended, caught.value.expected, caught.value.actual) == (1, 2, 3)
+
+
+def test_an_event_that_fits_no_item_is_refused_before_anything_is_written(log, requests):
+    fits = text_delta(delta="x" * (EVENT_BYTES - 80))
+    with pytest.raises(EventTooLargeError) as caught:
+        log.append(RUN, [run_started(), text_delta(delta="x" * EVENT_BYTES)])
+    assert (caught.value.run_id, caught.value.event_type, caught.value.expected) == (RUN, "TextDelta", EVENT_BYTES)
+    assert caught.value.actual > EVENT_BYTES
+    assert requests.made == []
+    assert log.append("r" * 255, [fits]) == 1
+
+
+@pytest.mark.parametrize("run_id", ["", "x" * 256, None, 7])
+def test_a_run_id_has_1_to_255_characters(log, run_id):
+    with pytest.raises(InvalidRunIdError):
+        log.append(run_id, [run_started()])
+
+
+def test_an_event_that_could_not_be_folded_is_refused(log, requests):
+    with pytest.raises(InvalidValueError, match="event.delta"):
+        log.append(RUN, [run_started(), TextDelta(delta=5, timestamp=at(1))])
+    assert requests.made == []
+
+
+def test_commits_expire_if_they_are_told_to(stack):
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+    log = EventLog(stack.dynamodb, stack.event_table, expire_after=timedelta(days=1), now=lambda: now)
+    log.append(RUN, [run_started()])
+    [item] = stack.dynamodb.scan(TableName=stack.event_table)["Items"]
+    assert item["expires_at"] == {"N": str(int(datetime(2026, 2, 1, tzinfo=UTC).timestamp()))}
+    assert item["committed_at"] == {"S": "2026-01-31T00:00:00.000000Z"}
+
+
+# ---------------------------------------------------------------- reading
+
+
+@pytest.fixture
+def long_log(log):
+    for start in range(0, 12, 3):
+        log.append(RUN, [text_delta(delta=str(start + n)) for n in range(3)])
+    return log
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        ({}, list(range(1, 13))),
+        ({"after": 4}, list(range(5, 13))),
+        ({"after": 6}, list(range(7, 13))),
+        ({"after": 4, "limit": 3}, [5, 6, 7]),
+        ({"limit": 0}, []),
+        ({"after": 11}, [12]),
+        ({"after": 12}, []),
+        ({"after": 99}, []),
+    ],
+)
+def test_events_are_read_behind_a_sequence_up_to_a_limit(long_log, window, expected):
+    assert sequences(long_log, **window) == expected
+
+
+def test_reading_stops_at_its_limit(stack, long_log, requests):
+    stack.store.append(RUN, [text_delta(delta="x" * 390_000)] * 6)  # more than one page
+    requests.made.clear()
+    assert sequences(long_log, limit=2) == [1, 2]
+    assert len(requests.named("Query")) == 1
+    assert all(each["ConsistentRead"] for each in requests.named("Query"))
+    assert sequences(long_log) == list(range(1, 19))
+
+
+def test_commits_are_read_from_the_one_that_holds_the_next_event(long_log):
+    assert [each.sequence for each in long_log.commits(RUN, after=4)] == [4, 7, 10]
+    assert [each.sequence for each in long_log.commits(RUN, after=6)] == [7, 10]
+    assert [each.sequence for each in long_log.commits(RUN, after=11)] == [10]
+    assert list(long_log.commits(RUN, after=12)) == []
+
+
+def test_an_item_at_no_position_disturbs_neither_readers_nor_writers(stack, long_log):
+    stack.dynamodb.put_item(TableName=stack.event_table, Item={"run_id": {"S": RUN}, "sequence": {"N": "12.5"}})
+    assert sequences(long_log, after=10) == [11, 12]
+    assert other(long_log).append(RUN, [text_delta()]) == 13
+
+
+def test_an_event_is_there_raw_and_decoded(log):
+    log.append(RUN, [custom()])
+    [recorded] = log.events(RUN)
+    assert recorded.raw == b'{"type":"approvals.Requested","timestamp":"2026-01-31T12:00:03Z","call_id":"call-1"}'
+    assert isinstance(recorded.event, UnknownEvent)
+
+
+def test_a_commit_that_cannot_be_cut_into_events_is_named(stack, log):
+    log.append(RUN, [run_started()])
+    item = {"run_id": {"S": RUN}, "sequence": {"N": "2"}, "count": {"N": "1"}, "events": {"S": "nonsense"}}
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=item)
+    with pytest.raises(MalformedEventError) as caught:
+        sequences(log)
+    assert (caught.value.run_id, caught.value.sequence) == (RUN, 2)

@@ -1,0 +1,181 @@
+from datetime import UTC, datetime
+
+import pytest
+from botocore.exceptions import ClientError
+
+from behest_core.errors import MalformedStateError, RevisionConflictError
+from behest_core.fold import fold
+from behest_core.state import RunStatus
+from behest_core.state_table import StateTable
+from tests.builders import RUN, commit, model_started, record_commit, run_completed, run_record, run_started
+
+
+@pytest.fixture
+def table(stack):
+    return stack.store.states
+
+
+def state_of(run_id=RUN, *events, minute=0, session_id="s"):
+    record = run_record(run_id, session_id=session_id, created_at=f"2026-01-31T12:{minute:02}:00Z")
+    commits = [record_commit(record)] + ([commit(1, *events, run_id=run_id)] if events else [])
+    return fold(None, commits).state
+
+
+def test_a_saved_state_is_read_back_with_its_revision(table):
+    saved = table.save(state_of(RUN, run_started()))
+    assert saved.revision == 1
+    assert table.get(RUN) == saved
+    assert table.save(saved).revision == 2
+
+
+def test_a_state_that_is_not_there_is_none(table):
+    assert table.get(RUN) is None
+    assert table.get_many([RUN]) == {}
+
+
+def test_the_second_of_two_first_saves_is_a_conflict_with_the_item_that_is_there(table):
+    table.save(state_of(RUN, run_started()))
+    with pytest.raises(RevisionConflictError) as caught:
+        table.save(state_of(RUN))
+    assert caught.value.current == table.get(RUN)
+    assert table.get(RUN).status is RunStatus.SESSION_LOADED
+
+
+def test_saving_over_another_revision_is_a_conflict_and_changes_nothing(table):
+    first = table.save(state_of(RUN, run_started()))
+    table.save(first)
+    with pytest.raises(RevisionConflictError) as caught:
+        table.save(first)
+    assert (caught.value.run_id, caught.value.expected, caught.value.actual) == (RUN, 1, 2)
+
+
+def test_saving_a_state_whose_item_is_gone_is_a_conflict_with_nothing(stack, table):
+    saved = table.save(state_of())
+    stack.dynamodb.delete_item(TableName=stack.state_table, Key={"run_id": {"S": RUN}})
+    with pytest.raises(RevisionConflictError) as caught:
+        table.save(saved)
+    assert caught.value.current is None
+
+
+def test_an_item_that_something_else_wrote_is_named_or_replaced(stack, table):
+    stack.dynamodb.put_item(TableName=stack.state_table, Item={"run_id": {"S": RUN}, "iteration": {"S": "many"}})
+    with pytest.raises(MalformedStateError, match=RUN):
+        table.get(RUN)
+    repaired = table.get_many([RUN], repair=True)[RUN]
+    assert (repaired.reducer, repaired.revision) == (0, 0)
+    assert table.save(state_of(RUN, run_started())).revision == 1
+
+
+def test_many_states_are_read_100_in_a_request(table, requests):
+    for n in range(101):
+        table.save(state_of(f"run-{n}"))
+    requests.made.clear()
+    assert len(table.get_many([f"run-{n}" for n in range(101)] * 2)) == 101
+    assert [name for name, _ in requests.made] == ["BatchGetItem", "BatchGetItem"]
+
+
+def half_read(client, times):
+    """Let BatchGetItem leave all but one key unread for so many requests."""
+    call = client._make_api_call
+
+    def make(operation, params):
+        nonlocal times
+        if operation != "BatchGetItem" or times == 0:
+            return call(operation, params)
+        times -= 1
+        [(name, request)] = params["RequestItems"].items()
+        first, unread = request["Keys"][:1], request["Keys"][1:]
+        answer = call(operation, {"RequestItems": {name: request | {"Keys": first}}})
+        if unread:
+            answer["UnprocessedKeys"] = {name: request | {"Keys": unread}}
+        return answer
+
+    client._make_api_call = make
+
+
+def test_keys_that_dynamodb_leaves_unread_are_asked_for_again_more_slowly(stack, table):
+    pauses = []
+    patient = StateTable(stack.dynamodb, table.table, sleep=pauses.append)
+    for n in range(5):
+        table.save(state_of(f"run-{n}"))
+    half_read(stack.dynamodb, times=3)
+    assert len(patient.get_many(f"run-{n}" for n in range(5))) == 5
+    assert pauses == sorted(pauses) and len(pauses) == 3  # noqa: PT018 (one thought)
+
+
+def test_keys_that_stay_unread_are_an_error_and_never_a_missing_state(stack, table):
+    patient = StateTable(stack.dynamodb, table.table, sleep=lambda _: None)
+    for n in range(20):
+        table.save(state_of(f"run-{n}"))
+    half_read(stack.dynamodb, times=100)
+    with pytest.raises(ClientError, match="left unread"):
+        patient.get_many(f"run-{n}" for n in range(20))
+
+
+# ---------------------------------------------------------------- queries
+
+
+@pytest.fixture
+def runs(table):
+    """Twelve runs of two sessions; every third is completed."""
+    for n in range(12):
+        events = [run_started(), model_started()] + ([run_completed()] if n % 3 == 0 else [])
+        table.save(state_of(f"run-{n:02}", *events, minute=n, session_id=f"s-{n % 2}"))
+    return table
+
+
+def ids(states):
+    return [int(state.run_id.removeprefix("run-")) for state in states]
+
+
+def test_runs_are_found_newest_first(runs):
+    assert ids(runs.runs()) == list(range(11, -1, -1))
+
+
+def test_runs_of_a_session(runs):
+    assert ids(runs.runs(session_id="s-1")) == [11, 9, 7, 5, 3, 1]
+    assert ids(runs.runs(session_id="none")) == []
+
+
+def test_runs_of_a_status_over_all_shards(runs):
+    assert ids(runs.runs(status=RunStatus.COMPLETED)) == [9, 6, 3, 0]
+    assert ids(runs.runs(status=RunStatus.FAILED)) == []
+
+
+def test_runs_of_a_session_and_a_status(runs):
+    assert ids(runs.runs(session_id="s-1", status=RunStatus.COMPLETED, limit=5)) == [9, 3]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 5, 12, 99])
+@pytest.mark.parametrize("narrow", [{}, {"session_id": "s-0"}, {"status": RunStatus.CALLING_MODEL}])
+def test_a_limit_cuts_the_same_runs_off(runs, narrow, limit):
+    assert ids(runs.runs(**narrow, limit=limit)) == ids(runs.runs(**narrow))[:limit]
+
+
+def test_runs_of_a_time(runs):
+    since, until = datetime(2026, 1, 31, 12, 3, tzinfo=UTC), "2026-01-31T14:05:00+02:00"
+    assert ids(runs.runs(since=since, until=until)) == [5, 4, 3]
+    assert ids(runs.runs(session_id="s-1", since=since, until=until)) == [5, 3]
+
+
+def test_a_time_without_zone_is_refused(runs):
+    with pytest.raises(ValueError, match="time zone"):
+        list(runs.runs(since=datetime(2026, 1, 31)))  # noqa: DTZ001 (that is the point)
+
+
+def test_a_run_that_has_moved_on_since_its_index_entry_is_left_out(runs, requests):
+    moved = runs.get("run-09")
+    moved.status = RunStatus.FAILED
+    requests.before("BatchGetItem", lambda: runs.save(moved))
+    assert ids(runs.runs(status=RunStatus.COMPLETED)) == [6, 3, 0]
+
+
+def test_pages_are_followed(stack, runs, requests):
+    limit = stack.dynamodb._make_api_call
+
+    def small_pages(operation, params):
+        return limit(operation, params | ({"Limit": 2} if operation == "Query" else {}))
+
+    stack.dynamodb._make_api_call = small_pages
+    assert ids(runs.runs(session_id="s-0")) == [10, 8, 6, 4, 2, 0]
+    assert len(requests.named("Query")) > 2

@@ -1,0 +1,169 @@
+import json
+import random
+import zlib
+from base64 import b64encode
+
+import pytest
+
+from behest_core import codec
+from behest_core.commit import Commit, decode_record
+from behest_core.errors import MalformedStateError
+from behest_core.fold import fold
+from behest_core.state import Parked, RunState, UnknownFinishReason
+from behest_core.storable import WRITE_UNIT_BYTES
+from tests.builders import at, commit, poison, raw_commit, record_commit, run_record, text_delta, whole_run
+
+
+def write_units(item):
+    size = sum(len(name) + len(value if isinstance(value, bytes) else value.encode()) for name, each in item.items() for value in each.values())
+    return -(-size // WRITE_UNIT_BYTES)
+
+
+def state(**changes):
+    folded = fold(None, [record_commit(run_record(metadata={"a": [1, 2.5, None, ""]})), commit(1, *whole_run())]).state
+    for name, value in changes.items():
+        setattr(folded, name, value)
+    return folded
+
+
+# ---------------------------------------------------------------- commits
+
+
+def test_a_small_commit_is_text():
+    item = codec.commit_to_item(commit(1, text_delta()))
+    assert item["events"] == {"S": '[{"type":"TextDelta","delta":"Hi","timestamp":"2026-01-31T12:00:03Z"}]'}
+    assert item["count"] == {"N": "1"}
+
+
+def test_a_commit_is_compressed_where_that_saves_write_units():
+    item = codec.commit_to_item(commit(1, *[text_delta()] * 40))
+    assert zlib.decompress(item["events"]["B"]).startswith(b"[{")
+    assert write_units(item) == 1
+
+
+def test_a_commit_is_text_where_compressing_saves_nothing():
+    noise = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789ABCDEF", k=1300))
+    assert "S" in codec.commit_to_item(commit(1, text_delta(delta=noise)))["events"]
+
+
+@pytest.mark.parametrize("original", [record_commit(), commit(1, text_delta()), commit(7, *[text_delta()] * 40)])
+def test_a_commit_comes_back_from_its_item_and_from_the_stream(original):
+    item = codec.commit_to_item(original)
+    assert codec.commit_from_item(item) == original
+    as_lambda_delivers = json.loads(json.dumps(item, default=lambda binary: b64encode(binary).decode()))
+    assert codec.commit_from_item(as_lambda_delivers) == original
+
+
+def test_a_record_comes_back_without_its_nulls():
+    record = run_record(metadata={"a": None})
+    assert decode_record(record_commit(record)) == record
+    assert b"client_request_id" not in record_commit(record).payload
+
+
+def item_of(sequence="6", **attributes):
+    return {"run_id": {"S": "run-1"}, "sequence": {"N": sequence}} | attributes
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"count": {"N": "1"}},
+        {"count": {"N": "0"}, "events": {"S": "[]"}},
+        {"count": {"N": "1.5"}, "events": {"S": "[]"}},
+        {"count": {"S": "1"}, "events": {"S": "[]"}},
+        {"count": {"N": "1"}, "events": {"L": []}},
+        {"count": {"N": "1"}, "events": {"B": b"no zlib"}},
+        {"count": {"N": "1"}, "events": {"B": "no base64!"}},
+        {"count": {"N": "1"}, "events": {"B": zlib.compress(b"[1]")[:-3]}},
+        {"count": {"N": "1"}, "events": {"B": zlib.compress(b" " * 17 * 1024 * 1024)}},
+    ],
+)
+def test_an_item_that_cannot_be_read_is_a_commit_with_a_problem(attributes):
+    broken = codec.commit_from_item(item_of(**attributes))
+    assert broken.sequence == 6
+    assert broken.problem
+
+
+@pytest.mark.parametrize("sequence", ["-1", "1.5", "1E-3"])
+def test_an_item_that_lies_at_no_position_is_no_commit(sequence):
+    assert codec.commit_from_item(item_of(sequence)) is None
+    assert codec.last_of(item_of(sequence)) is None
+
+
+def test_the_last_position_of_an_item_needs_its_key_and_count_only():
+    assert codec.last_of(item_of(count={"N": "4"})) == 9
+    assert codec.last_of(item_of()) == 6
+    assert codec.last_of(item_of("0")) == 0
+
+
+# ---------------------------------------------------------------- states
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        state(),
+        state(last_finish=UnknownFinishReason("pause_turn"), last_error=""),
+        state(extensions={"cost": {"usd": 0.25}}, revision=7),
+        fold(None, [poison(1)]).state,
+        state(metadata={"big": 10**38 - 1, "small": 1e-7, "far": 1e22, "false": False, "empty": {}, "list": []}),
+        RunState(run_id="run-2", parked=Parked(sequence=0, error="E", message="m", version=1, parked_at=at(1))),
+    ],
+)
+def test_a_state_comes_back_from_its_item(original):
+    assert codec.state_from_item(codec.state_to_item(original)) == original
+
+
+def test_an_absent_value_is_an_absent_attribute():
+    assert not {"last_error", "parked", "extensions"} & codec.state_to_item(state()).keys()
+
+
+def test_a_state_item_has_native_attributes_and_its_status_shard():
+    item = codec.state_to_item(state())
+    assert item["status_shard"] == {"S": f"Completed#{codec.shard_of('run-1')}"}
+    assert item["total_usage"]["M"]["total_tokens"] == {"N": "15"}
+    assert item["metadata"] == {"M": {"a": {"L": [{"N": "1"}, {"N": "2.5"}, {"NULL": True}, {"S": ""}]}}}
+
+
+def test_the_shard_of_a_run_never_changes():
+    assert [codec.shard_of(each) for each in ("run-1", "run-2", "日本")] == [3, 1, 4]
+
+
+def test_a_state_item_that_something_else_wrote_is_refused_by_name():
+    item = codec.state_to_item(state()) | {"iteration": {"S": "many"}, "revision": {"N": "9"}}
+    with pytest.raises(MalformedStateError, match="run-1"):
+        codec.state_from_item(item)
+    assert codec.repaired_state(item) == RunState(run_id="run-1", revision=9)
+
+
+# ---------------------------------------------------------------- stream records
+
+
+def record(name, image=None, **more):
+    keys = {"run_id": {"S": "run-1"}, "sequence": {"N": "6"}}
+    return {"eventName": name, "dynamodb": {"Keys": keys, "SequenceNumber": "100", "NewImage": image}} | more
+
+
+def test_an_insert_brings_a_commit():
+    assert codec.change_of(record("INSERT", codec.commit_to_item(raw_commit(6, 1, b"[]")))).sequence == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "change"),
+    [
+        (record("REMOVE", userIdentity={"type": "Service", "principalId": "dynamodb.amazonaws.com"}), codec.Change.EXPIRED),
+        (record("REMOVE"), codec.Change.REMOVED),
+        (record("REMOVE", userIdentity=None), codec.Change.REMOVED),
+        (record("MODIFY", item_of()), codec.Change.MODIFIED),
+        (record("INSERT", item_of("1.5")), codec.Change.MISPLACED),
+    ],
+)
+def test_anything_else_is_told_apart(given, change):
+    assert codec.change_of(given) is change
+    assert codec.key_of(given) == ("run-1", 6)
+    assert codec.sequence_number_of(given) == "100"
+
+
+def test_commits_have_a_last_position():
+    assert (Commit(run_id="r", sequence=4, count=3).last, record_commit().last) == (6, 0)

@@ -1,0 +1,79 @@
+import msgspec
+import pytest
+
+from behest_core import events
+from behest_core.errors import InvalidValueError
+from behest_core.events import CORE_EVENTS, TextDelta, ToolExecutionResult, UnknownEvent, core_decoder, encode_event
+from tests.builders import at, custom, text_delta, whole_run
+from tests.golden import SEED_FOLD, golden_runs
+from tests.wire import encoded_events_of
+
+
+def test_the_core_has_the_seeds_seventeen_types_and_cache_metrics():
+    seeds = {name for line in golden_runs(SEED_FOLD) for each in line["events"] for name in each["event"]}
+    assert {events.type_name(each) for each in CORE_EVENTS} == seeds | {"CacheMetrics"}
+
+
+def test_type_comes_first():
+    assert encode_event(text_delta()).startswith(b'{"type":"TextDelta",')
+    assert encode_event({"timestamp": at(1), "delta": "x", "type": "TextDelta"}).startswith(b'{"type":"TextDelta",')
+
+
+def test_every_golden_event_is_read_and_written_the_same_but_for_unknown_fields():
+    for line in golden_runs(SEED_FOLD):
+        for encoded in encoded_events_of(line):
+            fields = msgspec.json.decode(encoded)
+            for unknown in ("future_field", "run_id"):
+                fields.pop(unknown, None)
+            assert msgspec.to_builtins(core_decoder.decode_one(encoded)) == fields
+
+
+def test_unknown_fields_stay_in_what_is_written():
+    event = {"type": "TextDelta", "timestamp": at(1), "delta": "x", "future": {"a": 1.5}}
+    assert msgspec.json.decode(encode_event(event)) == event
+
+
+def test_an_unknown_type_is_kept_whole():
+    encoded = encode_event(custom())
+    event = core_decoder.decode_one(encoded)
+    assert event == UnknownEvent("approvals.Requested", at(3), encoded)
+    assert encode_event(event) == encoded
+
+
+def test_decoding_gives_the_events_before_the_first_malformed_one_and_its_error():
+    payload = b"[" + encode_event(text_delta()) + b"," + encode_event(custom()) + b',{"type":"TextDelta"}]'
+    decoded, error = core_decoder.decode(payload)
+    assert [type(each) for each in decoded] == [TextDelta, UnknownEvent]
+    assert "timestamp" in str(error)
+
+
+def test_decoding_a_whole_run_gives_its_events():
+    payload = b"[" + b",".join(map(encode_event, whole_run())) + b"]"
+    assert core_decoder.decode(payload) == (whole_run(), None)
+
+
+@pytest.mark.parametrize(
+    ("event", "path"),
+    [
+        ({"type": "TextDelta", "timestamp": at(1)}, "event"),
+        ({"type": "TextDelta", "timestamp": at(1), "delta": 5}, "event.delta"),
+        ({"type": "UsageRecorded", "timestamp": at(1), "usage": {"input_tokens": -1, "output_tokens": 1}}, "event.usage.input_tokens"),
+        ({"type": "TextDelta", "timestamp": "today", "delta": "x"}, "event.timestamp"),
+        ({"type": "a.B"}, "event"),
+        ({"timestamp": at(1)}, "event.type"),
+        ({"type": "a.B", "timestamp": at(1), "x": {1, 2}.__iter__()}, "event"),
+        ({"type": "a.B", "timestamp": at(1), "x": "\ud800"}, "event"),
+        (TextDelta(delta=5, timestamp=at(1)), "event.delta"),
+        (TextDelta(delta="x", timestamp="2026-01-31"), "event.timestamp"),
+        (UnknownEvent("a.B", at(1), b"nonsense"), "event"),
+    ],
+)
+def test_what_could_not_be_folded_is_refused_before_it_is_written(event, path):
+    with pytest.raises(InvalidValueError) as caught:
+        encode_event(event)
+    assert caught.value.path == path
+
+
+def test_a_tools_result_is_written_as_the_seed_writes_it():
+    assert msgspec.json.encode(ToolExecutionResult.ok({"a": 1})) == b'{"Success":{"output":{"a":1}}}'
+    assert msgspec.json.encode(ToolExecutionResult.failed("no")) == b'{"Failure":{"error":"no"}}'
