@@ -294,6 +294,11 @@ def _object(fields: dict[str, Raw | bytes]) -> bytes:
     return b"{%b}" % b",".join(b"%b:%b" % (_write(name), value) for name, value in fields.items())
 
 
+def same_record(one: RunRecord | None, other: RunRecord | None) -> bool:
+    """Say whether two run records are the same to a reader of lines."""
+    return one == other or _record_line(one) == _record_line(other)
+
+
 def same_event(run_id: str, one: bytes, other: bytes) -> bool:
     """Say whether two events of a log are the same to a reader of lines: whatever the order of their fields."""
     if one == other:

@@ -1,0 +1,84 @@
+"""`behest export`: runs from the event table as JSON lines.
+
+All runs are those that the state table's index knows: a run that was created within the last moments may be missing. Several are
+read at once, and written in order.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Annotated
+
+import typer
+
+from behest_core.cli.connection import WORKERS, connect
+from behest_core.cli.lines import progress_bar
+from behest_core.cli.options import Stack
+from behest_core.cli.terminal import say, write_line
+from behest_core.errors import IncompleteLogError, MalformedError, RunNotFoundError
+from behest_core.event_log import EventLog, RecordedEvent
+from behest_core.interchange import write_run
+from behest_core.state import check_run_id
+
+
+def export_runs(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Their ids; without any, all runs.", show_default=False),
+    ] = None,
+    *,
+    stack: Stack = None,
+) -> None:
+    """Write runs as JSON lines, which `behest import` and the seed read.
+
+    A run without record has null for it. A run that can't be exported is named, the others are, and the exit code is 1.
+    """
+    run_ids = [check_run_id(run_id) for run_id in runs or ()]
+    store = connect(stack)
+    failed = False
+    with progress_bar(None, results_too=True) as bar:
+        for exporting in _side_by_side(store.log, run_ids or (state.run_id for state in store.runs())):
+            try:
+                line, events = exporting.result()
+            except (IncompleteLogError, MalformedError, RunNotFoundError) as error:
+                say(str(error), bar.console)
+                failed = True
+            else:
+                write_line(line)
+                bar.advance(events)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _side_by_side(log: EventLog, run_ids: Iterable[str]) -> Iterator[Future[tuple[bytes, int]]]:
+    """Export runs on several threads; give them in order."""
+    pool = ThreadPoolExecutor(WORKERS)
+    begun: deque[Future[tuple[bytes, int]]] = deque()
+    try:
+        for run_id in run_ids:
+            if len(begun) >= 2 * WORKERS:
+                yield begun.popleft()
+            begun.append(pool.submit(export_run, log, run_id))
+        yield from begun
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def export_run(log: EventLog, run_id: str) -> tuple[bytes, int]:
+    """Give a run's line, and how many events are in it.
+
+    Raises RunNotFoundError; IncompleteLogError where events have expired: the line would be of another run; and MalformedError
+    where the log holds what no line can.
+    """
+    record = log.record(run_id)
+    events = list(_whole(run_id, log.events(run_id)))
+    if record is None and not events:
+        raise RunNotFoundError(run_id)
+    return write_run(record, events), len(events)
+
+
+def _whole(run_id: str, events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent]:
+    for expected, event in enumerate(events, start=1):
+        if event.sequence != expected:
+            raise IncompleteLogError(run_id, expected, event.sequence)
+        yield event

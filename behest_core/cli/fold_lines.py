@@ -1,0 +1,30 @@
+"""`behest fold`: what the runs of a file fold to. Needs no tables."""
+
+from behest_core.cli.lines import Invalid, open_lines, progress_bar, read_runs
+from behest_core.cli.options import File, SkipInvalid
+from behest_core.cli.terminal import say, write_line
+from behest_core.errors import MalformedLineError
+from behest_core.interchange import RunLine, fold_run, write_state
+
+
+def fold_lines(file: File, *, skip_invalid: SkipInvalid = False) -> None:
+    """Fold runs from JSON lines; write one state per line.
+
+    It needs no tables and no AWS, and answers each line as it comes.
+    """
+    with open_lines(file) as lines, progress_bar(lines.size, results_too=True) as bar:
+        invalid = Invalid(bar.console, skip=skip_invalid)
+        for run in read_runs(lines, invalid):
+            _fold(run, invalid)
+            bar.advance(len(run.events), lines.position)
+    if invalid.count:
+        say(f"{invalid.count} lines skipped")
+
+
+def _fold(run: RunLine, invalid: Invalid) -> None:
+    try:
+        state = fold_run(run)
+    except MalformedLineError as error:
+        invalid.met(error)
+    else:
+        write_line(write_state(state))

@@ -1,0 +1,124 @@
+"""A run's state as it was at a sequence or at a time: its log, cut there and folded."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.json import Decoder
+from msgspec.structs import replace
+
+from behest_core.cli.failures import CommandError
+from behest_core.commit import decode_record
+from behest_core.errors import IncompleteLogError, MalformedRecordError, RunNotFoundError
+from behest_core.events import DECODE_ERRORS, split
+from behest_core.fold import fold
+from behest_core.timestamps import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from behest_core.commit import Commit
+    from behest_core.event_log import EventLog
+    from behest_core.state import RunState
+
+
+class _Timed(Struct, gc=False):
+    timestamp: str
+
+
+_read_timed = Decoder(_Timed).decode
+
+
+def state_at_sequence(log: EventLog, run_id: str, sequence: int) -> RunState:
+    """Fold a run's log up to a sequence; 0 is its record alone.
+
+    Raises CommandError where the log isn't as long, RunNotFoundError, and IncompleteLogError where its beginning has expired.
+    """
+    state = _fold(run_id, _until_sequence(_whole(run_id, log), sequence))
+    if state.parked is None and state.sequence < sequence:
+        raise CommandError(f"run {run_id} has no sequence {sequence}: its log ends at {state.sequence}")
+    return state
+
+
+def state_at_time(log: EventLog, run_id: str, moment: str) -> RunState:
+    """Fold a run's log up to its first event that is later than `moment`, a time in canonical form.
+
+    The order is that of sequence, even where clocks went back: what follows a later event isn't looked at. Raises CommandError
+    where the run began later, RunNotFoundError, and IncompleteLogError where the log's beginning has expired.
+    """
+    return _fold(run_id, _until_time(_whole(run_id, log), moment))
+
+
+def _fold(run_id: str, commits: Iterable[Commit]) -> RunState:
+    state = fold(None, commits).state
+    if state is None:
+        raise RunNotFoundError(run_id)
+    return state
+
+
+def _whole(run_id: str, log: EventLog) -> Iterator[Commit]:
+    """Read a log that has no gap."""
+    end = 0
+    for commit in log.commits(run_id):
+        if commit.sequence > end + 1:
+            raise IncompleteLogError(run_id, end + 1, commit.sequence)
+        end = commit.last
+        yield commit
+
+
+def _until_sequence(commits: Iterable[Commit], sequence: int) -> Iterator[Commit]:
+    for commit in commits:
+        if commit.last > sequence:
+            if not commit.is_record and commit.sequence <= sequence:
+                yield _first(commit, sequence + 1 - commit.sequence)
+            return
+        yield commit
+
+
+def _until_time(commits: Iterator[Commit], moment: str) -> Iterator[Commit]:
+    for first in commits:
+        if _is_later(first, moment):
+            raise CommandError(f"run {first.run_id} began after {moment}")
+        for commit in chain([first], commits):
+            count = commit.count if commit.is_record else _count_until(commit, moment)
+            if count < commit.count:
+                if count:
+                    yield _first(commit, count)
+                return
+            yield commit
+
+
+def _is_later(first: Commit, moment: str) -> bool:
+    """Say whether a run began after the moment, given the first commit of its log."""
+    if not first.is_record:
+        return _count_until(first, moment) == 0
+    try:
+        return canonical(decode_record(first).created_at) > moment
+    except MalformedRecordError:
+        return False
+
+
+def _count_until(commit: Commit, moment: str) -> int:
+    """Count the commit's events before the first that is later; all of them where one can't be read: the fold parks there."""
+    count = 0
+    try:
+        for event in split(commit.payload):
+            if canonical(_read_timed(event).timestamp) > moment:
+                return count
+            count += 1
+    except (*DECODE_ERRORS, ValueError):
+        return commit.count
+    return commit.count
+
+
+def _first(commit: Commit, count: int) -> Commit:
+    """Give the first events of a commit; the whole of it where it can't be cut: the fold parks there."""
+    try:
+        events = split(commit.payload)
+    except DECODE_ERRORS:
+        return commit
+    if len(events) != commit.count:
+        return commit
+    return replace(commit, count=count, payload=b"[" + b",".join(map(bytes, events[:count])) + b"]")

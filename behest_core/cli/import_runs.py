@@ -1,0 +1,138 @@
+"""`behest import`: runs from JSON lines into the event table.
+
+A run that is there already is compared event by event. Where the log is the beginning of what the line holds, it is continued;
+where it holds all of that, or more, nothing is done; where anything differs, the run is refused and nothing of it written. So an
+import that was interrupted goes on when it is repeated, and one that was finished changes nothing.
+
+Runs are worked on side by side, each by one thread. An error is raised when all lines before its own are done.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from behest_core.cli.connection import WORKERS, connect
+from behest_core.cli.failures import CommandError
+from behest_core.cli.lines import Invalid, open_lines, progress_bar, read_runs
+from behest_core.cli.options import File, SkipInvalid, Stack
+from behest_core.cli.terminal import write_text
+from behest_core.errors import (
+    BehestError,
+    ConflictError,
+    IncompleteLogError,
+    InvalidValueError,
+    MalformedError,
+    RunDiffersError,
+)
+from behest_core.event_log import EventLog
+from behest_core.events import UnknownEvent
+from behest_core.interchange import RunLine, same_event, same_record
+
+EVENTS_PER_COMMIT: Final = 100
+"""Enough for zlib to pack well, and few enough for a commit to stay a small part of what Lambda delivers at once."""
+
+_REFUSALS: Final = (ConflictError, IncompleteLogError, InvalidValueError, MalformedError)
+"""Errors that are about one run; others are about the tables."""
+
+
+class Imported(NamedTuple):
+    """What importing a run wrote: whether anything at all, and how many events."""
+
+    anything: bool
+    events: int
+
+
+class Tally:
+    """What importing many runs did, in words."""
+
+    def __init__(self) -> None:
+        self.written = self.untouched = self.events = 0
+
+    def add(self, imported: Imported) -> None:
+        """Count one more run."""
+        self.written += imported.anything
+        self.untouched += not imported.anything
+        self.events += imported.events
+
+    def __str__(self) -> str:
+        there = f"{self.untouched:,} runs were there already" if self.untouched else ""
+        if not self.written:
+            return f"nothing changed: {there}" if there else "nothing imported"
+        return f"imported {self.written:,} runs with {self.events:,} events" + (f"; {there}" if there else "")
+
+
+def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = False) -> None:
+    """Append runs from JSON lines to the event table.
+
+    Repeat it as you like: what is there stays as it is, what is missing is added. A run that is there with other content is
+    refused.
+    """
+    log = connect(stack).log
+    tally = Tally()
+    with open_lines(file) as lines, progress_bar(lines.size) as bar:
+        invalid = Invalid(bar.console, skip=skip_invalid)
+        try:
+            for run, importing in _side_by_side(log, read_runs(lines, invalid)):
+                try:
+                    tally.add(importing.result())
+                except _REFUSALS as error:
+                    invalid.met(_located(run, error))
+                bar.advance(len(run.events), lines.position)
+        except Exception:
+            write_text(f"{tally} before this:")
+            raise
+    write_text(f"{tally}; {invalid.count:,} lines skipped" if invalid.count else str(tally))
+
+
+def _located(run: RunLine, error: BehestError) -> BehestError:
+    return CommandError(f"{run.source}:{run.number}: {error}")
+
+
+def _side_by_side(log: EventLog, runs: Iterable[RunLine]) -> Iterator[tuple[RunLine, Future[Imported]]]:
+    """Import runs on several threads; give them in order. A run that occurs twice is not worked on twice at once."""
+    pool = ThreadPoolExecutor(WORKERS)
+    begun: deque[tuple[RunLine, Future[Imported]]] = deque()
+    malformed: MalformedError | None = None
+    try:
+        try:
+            for run in runs:
+                while len(begun) >= 2 * WORKERS or any(run.run_id == other.run_id for other, _ in begun):
+                    yield begun.popleft()
+                begun.append((run, pool.submit(import_run, log, run)))
+        except MalformedError as error:
+            malformed = error
+        yield from begun
+        if malformed is not None:
+            raise malformed
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def import_run(log: EventLog, run: RunLine) -> Imported:
+    """Append what the log lacks of a run.
+
+    Raises RunDiffersError where the log holds something else, IncompleteLogError where its beginning has expired,
+    SequenceConflictError where another writer appends meanwhile, and what appending raises.
+    """
+    head = log.head(run.run_id)
+    record = log.create(run.record) if run.record is not None and not head else log.record(run.run_id)
+    if not same_record(record, run.record):
+        raise RunDiffersError(run.run_id, 0)
+    held = _held(log, run) if head else 0
+    for sequence in range(held, len(run.events), EVENTS_PER_COMMIT):
+        lot = run.events[sequence : sequence + EVENTS_PER_COMMIT]
+        log.append(run.run_id, [UnknownEvent("", "", event) for event in lot], expected_sequence=sequence)
+    is_new = not head and record is run.record
+    return Imported(is_new or held < len(run.events), len(run.events) - held)
+
+
+def _held(log: EventLog, run: RunLine) -> int:
+    """Count the run's events that the log holds."""
+    held = 0
+    for held, (there, event) in enumerate(zip(log.events(run.run_id), run.events, strict=False), start=1):
+        if there.sequence != held:
+            raise IncompleteLogError(run.run_id, held, there.sequence)
+        if not same_event(run.run_id, there.raw, event):
+            raise RunDiffersError(run.run_id, held)
+    return held

@@ -1,0 +1,87 @@
+"""`behest runs`: which runs there are."""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Annotated, Final, NamedTuple
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from behest_core.cli.connection import connect
+from behest_core.cli.given import parse_status, parse_time
+from behest_core.cli.options import AsJson, Stack
+from behest_core.cli.show_run import state_line
+from behest_core.cli.terminal import clean, count_text, results, say, second_text, status_text, write_line
+from behest_core.state import RunState, RunStatus
+
+
+class _Column(NamedTuple):
+    """A column of the table, shown from a width of the terminal on."""
+
+    title: str
+    from_width: int
+    is_number: bool
+    text: Callable[[RunState], str | Text]
+
+
+def _status(state: RunState) -> Text:
+    text = status_text(state.status)
+    return Text.assemble(text, (" parked", "bold red")) if state.parked is not None else text
+
+
+_COLUMNS: Final = (
+    _Column("RUN", 0, False, lambda state: clean(state.run_id)),
+    _Column("STATUS", 0, False, _status),
+    _Column("MODEL", 80, False, lambda state: clean(state.model or "-")),
+    _Column("TOKENS", 66, True, lambda state: count_text(state.total_usage.total_tokens)),
+    _Column("EVENTS", 120, True, lambda state: count_text(state.event_count)),
+    _Column("CREATED (UTC)", 102, False, lambda state: second_text(state.created_at)),
+    _Column("UPDATED (UTC)", 140, False, lambda state: second_text(state.updated_at)),
+    _Column("SESSION", 180, False, lambda state: clean(state.session_id or "-")),
+)
+
+
+def list_runs(
+    *,
+    session: Annotated[str | None, typer.Option(metavar="SESSION", help="Only runs of this session.")] = None,
+    status: Annotated[
+        RunStatus | None,
+        typer.Option(
+            metavar="STATUS", parser=parse_status, help="Only runs of this status, such as Failed or CallingModel."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", parser=parse_time, help="Only runs created since: a time, a date, or an age such as 2h."
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")] = 50,
+    as_json: AsJson = False,
+    stack: Stack = None,
+) -> None:
+    """List runs, the newest first."""
+    found = connect(stack).runs(session_id=session, status=status, since=since, limit=limit + 1 if limit else None)
+    wanted = islice(found, limit or None)
+    if as_json:
+        for state in wanted:
+            write_line(state_line(state))
+    else:
+        _write_table(list(wanted))
+    if limit and next(found, None) is not None:
+        say(f"there are more; --limit 0 shows all, --limit N more than {limit}")
+
+
+def _write_table(states: list[RunState]) -> None:
+    if not states:
+        say("no such runs")
+        return
+    console = results()
+    columns = [column for column in _COLUMNS if console.width >= column.from_width]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column.title, justify="right" if column.is_number else "left", overflow="fold")
+    for state in states:
+        table.add_row(*(column.text(state) for column in columns))
+    console.print(table)

@@ -1,0 +1,116 @@
+"""What commands write: results to standard output, everything else to standard error.
+
+On a terminal results are laid out for its width. In a pipe nothing is cut, wrapped or coloured. Text that comes from a run is
+written with its control characters escaped: an agent's output must not steer the terminal of who looks at it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from msgspec.json import encode
+from rich.console import Console
+from rich.text import Text
+
+from behest_core.state import RunStatus
+from behest_core.timestamps import canonical
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from behest_core.storable import JSON
+
+_UNLIMITED: Final = 100_000
+
+STYLE_OF: Final = {
+    RunStatus.PENDING: "dim",
+    RunStatus.COMPLETED: "green",
+    RunStatus.FAILED: "red",
+    RunStatus.CANCELLED: "magenta",
+}
+"""How a status looks; one that isn't here is under way."""
+
+UNDER_WAY: Final = "yellow"
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the command end as any command does whose reader has gone; rich would exit with 1."""
+        raise  # noqa: PLE0704 (called while the error is handled)
+
+
+def results() -> Console:
+    """Give the console of standard output."""
+    return _console(stderr=False)
+
+
+def messages() -> Console:
+    """Give the console of standard error."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    console = _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _UNLIMITED
+    return console
+
+
+def write_result(result: RenderableType) -> None:
+    """Write a result for people, laid out for the terminal's width."""
+    results().print(result)
+
+
+def write_line(line: bytes) -> None:
+    """Write a line of JSON, at once: whoever reads it may wait for it."""
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def say(message: str, console: Console | None = None) -> None:
+    """Write one line to standard error."""
+    text = Text.assemble(("behest: ", "dim"), clean(message))
+    (console or messages()).print(text, soft_wrap=True)
+
+
+def clean(text: str) -> str:
+    """Escape what isn't printable, line breaks among it."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def status_text(status: RunStatus) -> Text:
+    """Give a status in its colour."""
+    return Text(status, style=STYLE_OF.get(status, UNDER_WAY))
+
+
+def time_text(moment: str | None) -> str:
+    """Give a time in UTC without what is zero at its end; as it is where it isn't RFC 3339."""
+    if moment is None:
+        return "-"
+    try:
+        return canonical(moment).removesuffix("Z").rstrip("0").removesuffix(".") + "Z"
+    except ValueError:
+        return clean(moment)
+
+
+def second_text(moment: str | None) -> str:
+    """Give a time in UTC to the second, as tables show it."""
+    return time_text(moment)[:19].replace("T", " ").removesuffix("Z")
+
+
+def write_text(text: str) -> None:
+    """Write a line of text as a result."""
+    results().print(Text(text), soft_wrap=True)
+
+
+def count_text(count: int) -> str:
+    """Give a number with its thousands apart."""
+    return f"{count:,}"
+
+
+def json_text(value: JSON) -> str:
+    """Give a JSON value on one line."""
+    return clean(encode(value).decode())
