@@ -1,0 +1,140 @@
+"""docs/deploying.md leaves nothing of the template and the projector out, and says of them what is so."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from behest_core.events import RunCancelled
+from behest_core.state import RunStatus
+from behest_core.testing.cloudformation import CloudFormationTemplate
+from behest_core.testing.template import template_path
+from tests.docs.aws_cli import commands, perform
+from tests.docs.pages import ROOT, blocks, names, rows, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from behest_core.store import RunStore
+    from behest_core.testing.local_stack import LocalStack
+
+PAGE = "docs/deploying.md"
+TEMPLATE: dict[str, Any] = cast("dict[str, Any]", CloudFormationTemplate.load(template_path(), "behest", {}).body)
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+DOCUMENTED = {row["Parameter"].strip("`"): row for row in rows(PAGE, "Parameter", "Default", "Allowed", "Meaning")}
+CANCELLED = RunCancelled(timestamp="2026-01-31T12:00:00Z")
+
+
+# ---------------------------------------------------------------- the template
+
+
+def test_every_parameter_is_documented():
+    assert DOCUMENTED.keys() == PARAMETERS.keys()
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_parameter_has_the_default_and_allows_what_is_said(name: str):
+    parameter, said = PARAMETERS[name], DOCUMENTED[name]
+    assert said["Default"] == str(parameter["Default"])
+    if "MinValue" in parameter:
+        assert said["Allowed"] == f"{parameter['MinValue']} to {parameter['MaxValue']}"
+    elif len(parameter["AllowedValues"]) < 10:
+        assert sorted(said["Allowed"].split(", ")) == sorted(map(str, parameter["AllowedValues"]))
+
+
+def test_every_output_is_documented():
+    said = {row["Output"].strip("`") for row in rows(PAGE, "Output", "Meaning")}
+    assert said == TEMPLATE["Outputs"].keys()
+
+
+def test_the_projectors_permissions_are_documented():
+    policies = TEMPLATE["Resources"]["ProjectorRole"]["Properties"]["Policies"]
+    granted = [statement["Action"] for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
+    said = [names(row["Actions"]) for row in rows(PAGE, "Actions", "On", "For")]
+    assert said == [[actions] if isinstance(actions, str) else actions for actions in granted]
+
+
+def test_every_variable_of_the_environment_is_documented():
+    variables = {*re.findall(r"BEHEST_\w+", (ROOT / "template.yaml").read_text())}
+    assert variables <= {*re.findall(r"BEHEST_\w+", text_of(PAGE))}
+
+
+# ---------------------------------------------------------------- the projector
+
+
+def test_every_metric_is_documented_and_is_a_count():
+    source = (ROOT / "functions" / "projector" / "app.py").read_text()
+    counted = re.findall(r'\("(\w+)", report\.', source)
+    troubles = re.findall(r'"\w+": "(\w+)"', source.partition("METRIC_OF = ")[2])
+    assert len(counted) == source.count(", report.")
+    assert {*re.findall(r"MetricUnit\.(\w+)", source)} == {"Count"}
+    said = [(row["Metric"].strip("`"), row["Unit"]) for row in rows(PAGE, "Metric", "Unit", "Meaning")]
+    assert said == [(name, "Count") for name in (*counted, *troubles)]
+
+
+def test_namespace_and_dimension_of_the_metrics_are_documented():
+    variables = TEMPLATE["Resources"]["ProjectorFunction"]["Properties"]["Environment"]["Variables"]
+    namespace, service = variables["POWERTOOLS_METRICS_NAMESPACE"], variables["POWERTOOLS_SERVICE_NAME"]
+    assert f"namespace `{namespace}`, dimension `service` = `{service}`" in text_of(PAGE)
+
+
+# ---------------------------------------------------------------- what others need to be allowed
+
+
+def create_and_append(store: RunStore) -> None:
+    store.create_run(provider="p", model="m", client_request_id="once")
+    run = store.create_run(provider="p", model="m", client_request_id="once")
+    store.append(run.run_id, [CANCELLED])
+
+
+def read_states(store: RunStore) -> None:
+    list(store.runs(session_id="s"))
+    list(store.runs(status=RunStatus.CANCELLED))
+    store.get_states(["r"])
+    store.get_state("r")
+
+
+@pytest.mark.parametrize(
+    ("who", "does"),
+    [
+        ("an agent that creates runs and appends", create_and_append),
+        ("an agent that waits for its states", lambda store: store.wait("r", 1)),
+        ("a reader of states", read_states),
+        ("a reader of events", lambda store: list(store.events("r", after=0))),
+        ("whoever calls `check_health`", lambda store: store.check_health()),
+    ],
+)
+def test_the_permissions_that_are_named_are_those_that_are_used(
+    stack: LocalStack, who: str, does: Callable[[RunStore], Any]
+):
+    stack.store.create_run(run_id="r", session_id="s", provider="p", model="m")
+    stack.store.append("r", [CANCELLED])
+    stack.deliver()
+    used = set()
+    stack.dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: used.add(f"dynamodb:{model.name}"))
+    does(stack.store)
+    assert used == allowed(who)
+
+
+def allowed(who: str) -> set[str]:
+    """Give the actions said for somebody; a row without a name goes on with the one before."""
+    actions: dict[str, set[str]] = {}
+    name = ""
+    for row in rows(PAGE, "Who", "Actions", "On"):
+        name = row["Who"] or name
+        actions.setdefault(name, set()).update(names(row["Actions"]))
+    return actions[who]
+
+
+# ---------------------------------------------------------------- the commands
+
+
+def test_the_commands_that_delete_the_tables_delete_them(stack: LocalStack):
+    for table in (stack.event_table, stack.state_table):
+        stack.dynamodb.update_table(TableName=table, DeletionProtectionEnabled=True)
+    for block in blocks(PAGE, "sh"):
+        for command in commands(block.text):
+            perform(stack.dynamodb, command)
+    assert stack.dynamodb.list_tables()["TableNames"] == []

@@ -1,0 +1,156 @@
+"""docs/items.md is a contract: its examples are items that behest reads and writes, and its tables leave nothing out."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from behest_core import codec
+from behest_core.commit import Commit, decode_record, encode_record
+from behest_core.event_log import RUN_NAMESPACE, run_id_for
+from behest_core.events import core_decoder, encode_event
+from behest_core.fold import fold
+from behest_core.state import Parked, RunRecord, RunState, TokenUsage, UnknownFinishReason
+from tests.docs.pages import blocks, names, part, rows
+
+if TYPE_CHECKING:
+    from behest_core.testing.local_stack import LocalStack
+
+PAGE = "docs/items.md"
+SHOWN = [item for block in blocks(PAGE, "json") if isinstance(item := json.loads(block.text), dict)]
+RECORD, TEXT_COMMIT, BINARY_COMMIT, STATE, OTHER_STATE = SHOWN
+
+ATTRIBUTES = ("Attribute", "Type", "Meaning", "Present")
+
+
+def commit_of(item: dict[str, Any]) -> Commit:
+    """Give the commit of an item as it is shown: with binary in base64, as in a stream record."""
+    commit = codec.commit_from_item(item)
+    assert commit is not None
+    assert commit.problem is None
+    return commit
+
+
+def full_state(finish: Any = "stop") -> RunState:
+    """Give a state that has everything a state can have."""
+    return RunState(
+        run_id="r",
+        session_id="s",
+        provider="p",
+        model="m",
+        metadata={"any": [1]},
+        total_usage=TokenUsage(1, 1, 2, 1, 1, 1),
+        last_finish=finish,
+        last_error="e",
+        created_at="t",
+        updated_at="t",
+        parked=Parked(sequence=1, error="e", message="m", version=1, parked_at="t"),
+        extensions={"cost": {"cents": 1}},
+    )
+
+
+# ---------------------------------------------------------------- the examples
+
+
+def test_a_run_record_is_written_as_it_is_shown():
+    commit = commit_of(RECORD)
+    again = msgspec.structs.replace(commit, payload=encode_record(decode_record(commit)))
+    assert codec.commit_to_item(again) == RECORD
+
+
+@pytest.mark.parametrize("item", [TEXT_COMMIT, BINARY_COMMIT], ids=["text", "binary"])
+def test_the_events_of_a_commit_are_written_as_they_are_shown(item: dict[str, Any]):
+    commit = commit_of(item)
+    events, error = core_decoder.decode(commit.payload)
+    assert (len(events), error) == (commit.count, None)
+    assert b"[" + b",".join(map(encode_event, events)) + b"]" == commit.payload
+
+
+def test_a_commit_is_written_as_it_is_shown():
+    assert codec.commit_to_item(commit_of(TEXT_COMMIT)) == TEXT_COMMIT
+
+
+def test_a_binary_commit_is_the_text_compressed_with_zlib():
+    text = codec.commit_to_item(commit_of(BINARY_COMMIT))["events"]["S"]
+    assert zlib.decompress(b64decode(BINARY_COMMIT["events"]["B"])).decode() == text
+
+
+@pytest.mark.parametrize("item", [STATE, OTHER_STATE], ids=lambda item: item["status"]["S"])
+def test_a_state_is_written_as_it_is_shown(item: dict[str, Any]):
+    assert codec.state_to_item(codec.state_from_item(item)) == item
+
+
+def test_run_record_and_commits_fold_to_the_state_that_is_shown():
+    state = fold(None, map(commit_of, (RECORD, TEXT_COMMIT, BINARY_COMMIT))).state
+    assert state is not None
+    state.revision = 1
+    assert codec.state_to_item(state) == STATE
+
+
+def test_the_run_id_is_the_one_that_the_client_request_id_gives():
+    record = decode_record(commit_of(RECORD))
+    assert record.run_id == run_id_for(str(record.client_request_id))
+    assert str(RUN_NAMESPACE) in part(PAGE, "## What a writer has to do")
+
+
+# ---------------------------------------------------------------- the attributes
+
+
+@pytest.mark.parametrize(("sequence", "heading"), [(0, "### The run record"), (1, "### A commit")])
+def test_the_attributes_of_an_item_of_the_event_table_are_just_those_that_are_written(sequence: int, heading: str):
+    commit = Commit(run_id="r", sequence=sequence, payload=b"[]", commit_id="c", committed_at="t")
+    said = {row["Attribute"].strip("`") for row in rows(PAGE, *ATTRIBUTES, below=heading)}
+    assert said == codec.commit_to_item(commit, expires_at=1).keys()
+
+
+def test_the_fields_of_a_run_record_are_just_those_of_its_class():
+    said = {row["Field"].strip("`") for row in rows(PAGE, "Field", "JSON type", "Meaning", "Present")}
+    assert said == {field.encode_name for field in msgspec.structs.fields(RunRecord)} - {"id"}
+
+
+@pytest.mark.parametrize("finish", ["stop", UnknownFinishReason("pause_turn")], ids=["known", "unknown"])
+def test_the_attributes_of_a_state_are_just_those_that_are_written_with_their_types(finish: Any):
+    said = {row["Attribute"].strip("`"): row["Type"] for row in rows(PAGE, *ATTRIBUTES, below="## State table")}
+    item = codec.state_to_item(full_state(finish))
+    assert item.keys() == said.keys()
+    for name, attribute in item.items():
+        [written] = attribute
+        assert written in said[name].split(" or ") or said[name] == "any"
+
+
+def test_what_a_state_always_has_is_what_one_without_content_has():
+    states = rows(PAGE, *ATTRIBUTES, below="## State table")
+    said = {row["Attribute"].strip("`") for row in states if row["Present"] == "always"}
+    assert said == codec.state_to_item(RunState(run_id="r")).keys()
+
+
+def test_every_part_of_total_usage_is_documented():
+    [meaning] = [
+        row["Meaning"] for row in rows(PAGE, *ATTRIBUTES, below="## State table") if row["Attribute"] == "`total_usage`"
+    ]
+    assert {*names(meaning)} - {"UsageRecorded"} == codec.state_to_item(full_state())["total_usage"]["M"].keys()
+
+
+def test_the_keys_of_parked_are_just_those_that_are_written_with_their_types():
+    said = {row["Key"].strip("`"): row["Type"] for row in rows(PAGE, "Key", "Type", "Meaning")}
+    written = codec.state_to_item(full_state())["parked"]["M"]
+    assert said == {name: kind for name, attribute in written.items() for kind in attribute}
+
+
+def test_the_indexes_are_those_of_the_template(stack: LocalStack):
+    description = stack.dynamodb.describe_table(TableName=stack.state_table)["Table"]
+    said = {row["Index"].strip("`"): names(row["Hash"] + row["Range"]) for row in rows(PAGE, "Index", "Hash", "Range")}
+    assert said == {
+        index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+        for index in description["GlobalSecondaryIndexes"]
+    }
+
+
+def test_the_shards_of_a_status_are_those_that_are_written():
+    assert f"crc32(run_id in UTF-8) mod {codec.STATUS_SHARDS}" in part(PAGE, "## State table")
+    assert f"`Failed#0` to `Failed#{codec.STATUS_SHARDS - 1}`" in part(PAGE, "## State table")

@@ -1,0 +1,143 @@
+"""What docs/items.md tells a writer in another language: the limits, an example in shell, and what happens to a wrong log."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from behest_core import codec, storable
+from tests.docs.aws_cli import commands, perform
+from tests.docs.pages import blocks, rows
+
+if TYPE_CHECKING:
+    from behest_core.testing.local_stack import LocalStack
+
+PAGE = "docs/items.md"
+
+STARTED = '{"type":"RunStarted","session_id":"s","provider":"p","model":"m","timestamp":"2026-01-31T12:00:00Z"}'
+DELTA = '{"type":"TextDelta","delta":"Hi","timestamp":"2026-01-31T12:00:01Z"}'
+CUSTOM = '{"type":"approvals.Requested","timestamp":"2026-01-31T12:00:01Z"}'
+TIMELESS = DELTA.replace("2026-01-31T12:00:01Z", "soon")
+
+
+def item(sequence: int, *events: str, **attributes: Any) -> dict[str, Any]:
+    """Give a commit's item as a writer might put it, with these attributes instead of the right ones."""
+    right = {"count": {"N": str(len(events))}, "events": {"S": f"[{','.join(events)}]"}}
+    return {"run_id": {"S": "r"}, "sequence": {"N": str(sequence)}} | right | attributes
+
+
+def put(stack: LocalStack, item: dict[str, Any]) -> None:
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=item)
+
+
+# ---------------------------------------------------------------- the example in shell
+
+
+def test_the_commands_of_the_example_give_what_is_shown(stack: LocalStack):
+    for block in blocks(PAGE, "sh"):
+        [command] = commands(block.text)
+        if "$BEHEST_STATE_TABLE" in command:
+            stack.deliver()
+        printed = perform(stack.dynamodb, command)
+        if block.output is not None:
+            assert printed == json.loads(block.output)
+
+
+def test_a_command_of_the_example_that_is_repeated_is_told_that_it_succeeded_before(stack: LocalStack):
+    puts = [command for block in blocks(PAGE, "sh") for command in commands(block.text) if "put-item" in command]
+    assert len(puts) == 2
+    for command in puts:
+        perform(stack.dynamodb, command)
+        with pytest.raises(ClientError) as refused:
+            perform(stack.dynamodb, command)
+        found = codec.item_of_failed_condition(refused.value)
+        assert found
+        assert found["commit_id"]["S"] in command
+
+
+# ---------------------------------------------------------------- the limits
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        storable.ITEM_BYTES,
+        storable.EVENT_BYTES,
+        storable.METADATA_BYTES,
+        storable.TEXT_BYTES,
+        storable._NESTING,
+        storable._NUMBER_DIGITS,
+        codec._INFLATED_BYTES,
+    ],
+)
+def test_every_limit_is_documented(limit: int):
+    said = " ".join(row["At most"] for row in rows(PAGE, "What", "At most"))
+    assert limit in [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", said)]
+
+
+# ---------------------------------------------------------------- what happens to a wrong log
+
+
+@pytest.mark.parametrize(
+    ("items", "sequence", "parked"),
+    [
+        pytest.param([item(1, STARTED), item(3, DELTA)], 1, None, id="positions are missing"),
+        pytest.param([item(1, STARTED, DELTA), item(2, STARTED, DELTA)], 3, None, id="two commits overlap"),
+        pytest.param([item(1, STARTED), item(2, "{")], 1, 2, id="`events` is no JSON"),
+        pytest.param(
+            [item(1, STARTED), item(2, DELTA, events={"B": b64encode(b"no")})], 1, 2, id="`events` is not zlib's"
+        ),
+        pytest.param([item(1, STARTED), item(2, DELTA, events={"N": "1"})], 1, 2, id="`events` is a number"),
+        pytest.param([item(1, STARTED), item(2, DELTA, count={"N": "2"})], 1, 2, id="`count` is not the length"),
+        pytest.param([item(1, STARTED), item(2, DELTA, count={"S": "1"})], 1, 2, id="`count` is no number"),
+        pytest.param([item(1, STARTED, DELTA, '{"timestamp":"2026-01-31T12:00:00Z"}')], 2, 3, id="no `type`"),
+        pytest.param([item(1, STARTED, '{"type":"TextDelta","delta":"Hi"}')], 1, 2, id="no `timestamp`"),
+        pytest.param([item(1, STARTED, CUSTOM.replace("Requested", "R" * 255))], 1, 2, id="`type` is too long"),
+        pytest.param([item(1, STARTED, CUSTOM.replace("timestamp", "time"))], 1, 2, id="unknown, no `timestamp`"),
+        pytest.param([item(1, STARTED.replace('"m"', "1"))], 0, 1, id="a wrong field the fold looks at"),
+        pytest.param([item(1, STARTED, DELTA.replace('"Hi"', "1"))], 2, None, id="a wrong field it does not look at"),
+        pytest.param([item(1, STARTED, CUSTOM)], 2, None, id="unknown"),
+        pytest.param([item(1, STARTED, TIMELESS)], 2, None, id="no time"),
+        pytest.param([item(1, TIMELESS)], 0, 1, id="no time to begin with"),
+    ],
+)
+def test_a_wrong_log_does_what_is_said(
+    stack: LocalStack, items: list[dict[str, Any]], sequence: int, parked: int | None
+):
+    for each in items:
+        put(stack, each)
+    stack.deliver()
+    state = stack.store.get_state("r")
+    assert (state.sequence, state.parked and state.parked.sequence) == (sequence, parked)
+
+
+def test_a_run_record_that_cannot_be_read_parks_the_run_at_its_very_beginning(stack: LocalStack):
+    put(stack, {"run_id": {"S": "r"}, "sequence": {"N": "0"}, "record": {"S": "{}"}})
+    put(stack, item(1, STARTED))
+    stack.deliver()
+    state = stack.store.get_state("r")
+    assert (state.sequence, state.created_at, state.updated_at) == (0, None, None)
+    assert state.parked is not None
+
+
+def test_a_gap_that_is_filled_is_folded_beyond_with_the_next_commit(stack: LocalStack):
+    reached = []
+    for sequence in (1, 3, 2, 4):
+        put(stack, item(sequence, STARTED if sequence == 1 else DELTA))
+        stack.deliver()
+        reached.append(stack.store.get_state("r").sequence)
+    assert reached == [1, 1, 2, 4]
+
+
+def test_a_run_record_that_comes_late_is_folded_all_the_same(stack: LocalStack):
+    put(stack, item(1, STARTED, DELTA))
+    stack.deliver()
+    stack.store.create_run(run_id="r", provider="p", model="m", session_id="s", metadata={"late": True})
+    stack.deliver()
+    state = stack.store.get_state("r")
+    assert (state.sequence, state.metadata) == (2, {"late": True})
