@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import io
+import re
+import shlex
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
-from tests.docs.pages import ROOT, blocks, pages
+from behest_core.cli.app import app
+from tests.docs.pages import ROOT, blocks, names, pages, rows
 
 if TYPE_CHECKING:
     from behest_core.testing.local_stack import LocalStack
     from tests.docs.pages import Block
 
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]  # it is a group
 
-@pytest.mark.parametrize("page", [page for page in pages() if blocks(page, "python")])
-def test_the_python_of_a_page_runs_and_prints_what_is_shown(page: str, stack: LocalStack):
+
+@pytest.mark.parametrize("page", [page for page in pages() if blocks(page, "python", "console")])
+def test_the_examples_of_a_page_run_and_print_what_is_shown(
+    page: str, stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # so that the command writes for a terminal
+    monkeypatch.setenv("COLUMNS", "110")
     namespace: dict[str, Any] = {"__name__": page}
     with stack.running():
-        for block in blocks(page, "python"):
+        for block in blocks(page, "python", "console"):
+            if block.language == "console":
+                check_commands(block)
+                continue
             printed = run(block, namespace)
             if block.output is not None:
                 assert (str(block), block.output) == (str(block), printed)
@@ -31,3 +46,33 @@ def run(block: Block, namespace: dict[str, Any]) -> str:
     with redirect_stdout(io.StringIO()) as printed:
         exec(code, namespace)
     return printed.getvalue()
+
+
+def check_commands(block: Block) -> None:
+    """Run the commands of a block, each with what it prints below it; one without anything below has to succeed."""
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.partition("\n")
+        program, *arguments = shlex.split(command)
+        assert program == "behest"
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert (command, result.exit_code) == (command, 0)
+        if shown:
+            printed = [line.rstrip() for line in ANSI.sub("", result.output).splitlines()]
+            assert (command, shown.splitlines()) == (command, printed)
+
+
+def test_every_command_is_documented_with_its_arguments_and_options():
+    said = {
+        row["Command"].strip("`"): {name for name in names(row["Options"]) if name.startswith("--")}
+        for row in rows("docs/querying.md", "Command", "Does", "Options")
+    }
+    assert said == {
+        " ".join([name, *(argument(each) for each in command.params if each.param_type_name == "argument")]): {
+            each.opts[0] for each in command.params if each.param_type_name == "option"
+        }
+        for name, command in COMMANDS.items()
+    }
+
+
+def argument(parameter: Any) -> str:
+    return parameter.metavar or parameter.name.upper()
