@@ -46,40 +46,44 @@ def expected(golden_file) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def imported(deployed_stack, lines) -> Stack:
-    """Give the stack with the runs in its event table."""
-    import_runs(deployed_stack, lines)
-    return deployed_stack
+def states(deployed_stack, lines, expected) -> dict[str, dict[str, Any]]:
+    """Import the runs; give their items of the state table, by run id, once all events are counted."""
+    said = import_runs(deployed_stack, lines)
+    return wait_for_states(deployed_stack, expected, said)
 
 
-def test_every_state_in_the_deployed_table_is_the_seeds(imported, expected):
-    states = wait_for_states(imported, expected)
-    wrong = {run_id: differences(state, states[run_id], numbers_by_value=True) for run_id, state in expected.items()}
+def test_every_state_in_the_deployed_table_is_the_seeds(states, expected):
+    wrong = {
+        run_id: differences(state, in_the_seeds_shape(states[run_id], state.keys()), numbers_by_value=True)
+        for run_id, state in expected.items()
+    }
     assert {run_id: found for run_id, found in wrong.items() if found} == {}
 
 
-def test_a_second_import_changes_nothing(imported, lines, expected):
-    wait_for_states(imported, expected)
-    before = items(imported, "EventTableName")
-    import_runs(imported, lines)
-    assert items(imported, "EventTableName") == before
+def test_a_second_import_changes_nothing(deployed_stack, states, lines):
+    assert states
+    before = items(deployed_stack, "EventTableName")
+    import_runs(deployed_stack, lines)
+    assert items(deployed_stack, "EventTableName") == before
 
 
-def test_no_batch_was_given_up(imported, expected):
-    wait_for_states(imported, expected)
-    queue = imported.client("sqs").get_queue_attributes(
-        QueueUrl=imported.outputs["FailureQueueUrl"], AttributeNames=["ApproximateNumberOfMessages"]
+def test_no_batch_was_given_up(deployed_stack, states):
+    assert states
+    queue = deployed_stack.client("sqs").get_queue_attributes(
+        QueueUrl=deployed_stack.outputs["FailureQueueUrl"], AttributeNames=["ApproximateNumberOfMessages"]
     )
     assert queue["Attributes"]["ApproximateNumberOfMessages"] == "0"
 
 
-def import_runs(stack: Stack, lines: Path) -> None:
+def import_runs(stack: Stack, lines: Path) -> str:
+    """Import the runs as a user does; give what the command said."""
     done = stack.behest("import", lines, "--stack", stack.name, timeout=IMPORT_SECONDS)
-    assert done.returncode == 0, f"`behest import` failed:\n{done.stdout}{done.stderr}"
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, f"`behest import` failed:\n{said}"
+    return said
 
 
-def wait_for_states(stack: Stack, expected: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Give the runs' states in the seed's shape, by run id, as soon as each has counted all its events."""
+def wait_for_states(stack: Stack, expected: dict[str, dict[str, Any]], said: str) -> dict[str, dict[str, Any]]:
     deadline = time.monotonic() + ARRIVAL_SECONDS
     while True:
         found = {item["run_id"]: item for item in items(stack, "StateTableName")}
@@ -89,10 +93,10 @@ def wait_for_states(stack: Stack, expected: dict[str, dict[str, Any]]) -> dict[s
             if found.get(run_id, {}).get("event_count") != state["event_count"]
         ]
         if not late:
-            return {run_id: in_the_seeds_shape(found[run_id], state.keys()) for run_id, state in expected.items()}
+            return found
         assert time.monotonic() < deadline, (
             f"{len(late)} of {len(expected)} states did not arrive within {ARRIVAL_SECONDS} s, {late[0]} for one; "
-            f"the emulator's last words:\n{stack.log.read_text()[-4000:]}"
+            f"`behest import` said:\n{said}\nthe emulator's last words:\n{stack.log.read_text()[-4000:]}"
         )
         time.sleep(0.25)
 
