@@ -25,7 +25,10 @@ from behest_core.state import RunState
 from behest_core.storable import WRITE_UNIT_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from botocore.exceptions import ClientError
+    from mypy_boto3_dynamodb import DynamoDBClient
 
     from behest_core.storable import JSON
 
@@ -42,24 +45,37 @@ SESSION_ID: Final = "session_id"
 STATUS_SHARD: Final = "status_shard"
 CREATED_AT: Final = "created_at"
 
+DELETED_AT: Final = "deleted_at"
+PARKED_SHARD: Final = "parked_shard"
+PARKED_AT: Final = "parked_at"
+HOUR_SHARD: Final = "hour_shard"
+COMMITTED_AT: Final = "committed_at"
+
 BY_SESSION: Final = "by_session"
 BY_STATUS: Final = "by_status"
+BY_PARKED: Final = "by_parked"
+BY_HOUR: Final = "by_hour"
 
-STATUS_SHARDS: Final = 8
-"""Over how many partitions of the status index one status is spread: 8 take 8,000 status changes a second."""
+SHARDS: Final = 8
+"""Over how many partitions one key of an index is spread: 8 take 8,000 changes of one status a second."""
 
 _INFLATED_BYTES: Final = 16 * 1024 * 1024
 """The most a commit may inflate to: no writer within the contract comes near it, and a bomb stops here."""
 
 
-def status_shard(status: str, shard: int) -> str:
-    """Give the hash key of one shard of a status in the status index."""
-    return f"{status}#{shard}"
+def shards_of(key: str) -> list[str]:
+    """Give the hash keys over which an index spreads a status, ``parked``, or an hour."""
+    return [f"{key}#{shard}" for shard in range(SHARDS)]
 
 
-def shard_of(run_id: str) -> int:
-    """Give the shard a run is in, the same for ever."""
-    return crc32(run_id.encode()) % STATUS_SHARDS
+def shard_of(key: str, run_id: str) -> str:
+    """Give the one of them that a run is under, the same for ever."""
+    return f"{key}#{crc32(run_id.encode()) % SHARDS}"
+
+
+def hour_of(timestamp: str) -> str:
+    """Give the hour, in UTC, of a time in behest's own form: ``2026-01-31T12``."""
+    return timestamp[:13]
 
 
 # ---------------------------------------------------------------- commits
@@ -74,10 +90,13 @@ def commit_to_item(commit: Commit, expires_at: int | None = None) -> dict[str, A
         RUN_ID: {"S": commit.run_id},
         SEQUENCE: {"N": str(commit.sequence)},
         COMMIT_ID: {"S": commit.commit_id},
-        "committed_at": {"S": commit.committed_at},
+        COMMITTED_AT: {"S": commit.committed_at},
     }
     if expires_at is not None:
         item["expires_at"] = {"N": str(expires_at)}
+    if commit.sequence <= 1 and commit.committed_at:
+        # a run's first item, with record or without: how the reconciler finds runs whose first stream record was lost
+        item[HOUR_SHARD] = {"S": shard_of(hour_of(commit.committed_at), commit.run_id)}
     if commit.is_record:
         item["record"] = {"S": commit.payload.decode()}
         return item
@@ -99,14 +118,24 @@ def _item_bytes(item: Item) -> int:
     return sum(len(name) + len(next(iter(attribute.values())).encode()) for name, attribute in item.items())
 
 
+def tombstone_item(run_id: str, deleted_at: str) -> dict[str, Any]:
+    """Give the item that takes position 0 of a deleted run's log, so that the run can't be created again."""
+    return {RUN_ID: {"S": run_id}, SEQUENCE: {"N": "0"}, DELETED_AT: {"S": deleted_at}}
+
+
+def deleted_at(item: Item) -> str | None:
+    """Give when the run of an item at position 0 was deleted, None where it wasn't."""
+    return item[DELETED_AT]["S"] if DELETED_AT in item else None
+
+
 def commit_from_item(item: Item) -> Commit | None:
-    """Give the commit of an item, or of a stream record's image; None where its key is no position in a run.
+    """Give the commit of an item, or of a stream record's image; None for a tombstone, and where its key is no position.
 
     What else is wrong with the item is said in `problem`: such a commit is part of its run, and can't be folded.
     """
     run_id = item[RUN_ID]["S"]
     sequence = _whole_number(item[SEQUENCE])
-    if sequence is None or sequence < 0:
+    if sequence is None or sequence < 0 or DELETED_AT in item:
         return None
     count = _count(item) if sequence else 1
     payload, problem = b"", None
@@ -120,7 +149,7 @@ def commit_from_item(item: Item) -> Commit | None:
         count=count or 1,
         payload=payload,
         commit_id=item.get(COMMIT_ID, {}).get("S", ""),
-        committed_at=item.get("committed_at", {}).get("S", ""),
+        committed_at=item.get(COMMITTED_AT, {}).get("S", ""),
         problem=problem if count else f"`{COUNT}` is not a whole number of 1 or more",
     )
 
@@ -174,6 +203,16 @@ def item_of_failed_condition(error: ClientError) -> dict[str, Any] | None:
     return found
 
 
+def pages(client: DynamoDBClient, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Make a query and give its items, page by page, as far as the caller reads."""
+    while True:
+        answer = client.query(**query)
+        yield from answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            return
+        query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
 # ---------------------------------------------------------------- stream records
 
 Record: TypeAlias = Mapping[str, Any]
@@ -184,6 +223,7 @@ class Change(Enum):
     """What happened to an item of the event table, where it isn't a new commit."""
 
     EXPIRED = "expired"
+    DELETED = "deleted"
     MODIFIED = "modified"
     REMOVED = "removed"
     MISPLACED = "misplaced"
@@ -195,6 +235,8 @@ def change_of(record: Record) -> Commit | Change:
     A delete by TTL says so in `userIdentity` ("DynamoDB Streams and Time to Live").
     """
     kind = record["eventName"]
+    if DELETED_AT in (record["dynamodb"].get("NewImage") or {}):
+        return Change.DELETED
     if kind == "INSERT":
         return commit_from_item(record["dynamodb"]["NewImage"]) or Change.MISPLACED
     if kind == "MODIFY":
@@ -219,11 +261,17 @@ def sequence_number_of(record: Record) -> str:
 
 def state_to_item(state: RunState) -> dict[str, Any]:
     """Give the item of a state. An absent value is an absent attribute."""
+    if state.deleted_at is not None:
+        return {
+            RUN_ID: {"S": state.run_id},
+            REVISION: {"N": str(state.revision)},
+            DELETED_AT: {"S": state.deleted_at},
+        }
     values: dict[str, JSON] = {
         RUN_ID: state.run_id,
         SESSION_ID: state.session_id,
         "status": str(state.status),
-        STATUS_SHARD: status_shard(state.status, shard_of(state.run_id)),
+        STATUS_SHARD: shard_of(state.status, state.run_id),
         "provider": state.provider,
         "model": state.model,
         "metadata": state.metadata,
@@ -238,7 +286,10 @@ def state_to_item(state: RunState) -> dict[str, Any]:
         REVISION: state.revision,
         "reducer": state.reducer,
         "parked": msgspec.to_builtins(state.parked),
+        PARKED_SHARD: shard_of("parked", state.run_id) if state.parked else None,
+        PARKED_AT: state.parked.parked_at if state.parked else None,
         "extensions": state.extensions or None,
+        "unfinished_folds": state.unfinished_folds or None,
     }
     return {name: to_attribute(value) for name, value in values.items() if value is not None}
 

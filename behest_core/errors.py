@@ -17,6 +17,8 @@
     │   ├── RunExistsError                 the run has another run record
     │   └── RunDiffersError                the run is there, with another event or record than the one to import
     ├── RunNotFoundError (LookupError)
+    │   └── RunDeletedError                it was deleted on request
+    ├── LogTruncatedError                  the log no longer reaches back as far as the state does
     ├── RunParkedError                     waiting for a run that is parked
     ├── WaitTimeoutError (TimeoutError)
     └── ConfigurationError                 no table, stack, region or credentials
@@ -198,6 +200,27 @@ class RunNotFoundError(BehestError, LookupError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"there is no run {run_id}")
         self.run_id = run_id
+
+
+class RunDeletedError(RunNotFoundError):
+    """The run was deleted on request. Its id can't be used again."""
+
+    def __init__(self, run_id: str, deleted_at: str) -> None:
+        super().__init__(run_id)
+        self.args = (f"run {run_id} was deleted at {deleted_at}; choose another run_id",)
+        self.deleted_at = deleted_at
+
+
+class LogTruncatedError(BehestError):
+    """The log no longer holds all that the state was folded from. The state stays as it is."""
+
+    def __init__(self, run_id: str, covered: int) -> None:
+        super().__init__(
+            f"run {run_id}: its log no longer reaches from 1 to {covered}, which its state covers (expired, or deleted); "
+            "the state stays as it is"
+        )
+        self.run_id = run_id
+        self.covered = covered
 
 
 class RunParkedError(BehestError):

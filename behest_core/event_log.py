@@ -12,8 +12,8 @@ Appending is one conditional PutItem at the next sequence, and safe because of t
 from __future__ import annotations
 
 from collections import OrderedDict
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
 import msgspec
@@ -25,6 +25,7 @@ from behest_core.commit import Commit, check_record, decode_record, encode_recor
 from behest_core.errors import (
     EventTooLargeError,
     MalformedEventError,
+    RunDeletedError,
     RunExistsError,
     SequenceConflictError,
 )
@@ -35,7 +36,6 @@ from behest_core.timestamps import from_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from datetime import timedelta
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -149,9 +149,19 @@ class EventLog:
             found = codec.item_of_failed_condition(error)
             if found is None:
                 raise
+            if codec.deleted_at(found):
+                raise RunDeletedError(commit.run_id, codec.deleted_at(found) or "") from error
             if found.get(codec.COMMIT_ID) != {"S": commit.commit_id}:
                 return codec.commit_from_item(found)
         return None
+
+    def delete(self, run_id: str, deleted_at: str) -> None:
+        """Remove a run's log and leave a tombstone at its position 0. Can be repeated, and finishes what was cut short."""
+        self._heads.pop(run_id, None)
+        self._client.put_item(TableName=self.table, Item=codec.tombstone_item(run_id, deleted_at))
+        for item in self._query(run_id, ">", 0, only="#sequence"):
+            key = {codec.RUN_ID: {"S": run_id}, codec.SEQUENCE: item[codec.SEQUENCE]}
+            self._client.delete_item(TableName=self.table, Key=key)
 
     def _remember(self, run_id: str, head: int) -> None:
         self._heads[run_id] = head
@@ -162,16 +172,49 @@ class EventLog:
     # ------------------------------------------------------------ reading
 
     def head(self, run_id: str) -> int:
-        """Return the last sequence of a run; 0 where there are no events, with or without a record."""
-        reached = map(codec.last_of, self._query(run_id, "<=", _END, newest_first=True, page=1, only=_POSITION))
-        head = next((last for last in reached if last is not None), 0)
+        """Return the last sequence of a run; 0 where there are no events, with or without a record. Raises RunDeletedError."""
+        head = self.tail(run_id).last
         self._remember(run_id, head)
         return head
 
+    def tail(self, run_id: str) -> Tail:
+        """Return the last sequence of a run, and when it was committed. Raises RunDeletedError."""
+        for item in self._query(run_id, "<=", _END, newest_first=True, page=1, only=_POSITION):
+            _check_not_deleted(run_id, item)
+            last = codec.last_of(item)
+            if last is not None:
+                return Tail(last, item.get(codec.COMMITTED_AT, {}).get("S", ""))
+        return Tail(0, "")
+
     def record(self, run_id: str) -> RunRecord | None:
-        """Return the run record, None where there is none. Raises MalformedRecordError."""
-        commit = next(self._commits(run_id, "=", 0), None)
-        return None if commit is None else decode_record(commit)
+        """Return the run record, None where there is none. Raises MalformedRecordError, RunDeletedError."""
+        for item in self._query(run_id, "=", 0):
+            _check_not_deleted(run_id, item)
+            commit = codec.commit_from_item(item)
+            return None if commit is None else decode_record(commit)
+        return None
+
+    def started(self, since: datetime, until: datetime) -> Iterator[str]:
+        """Find the runs whose first item, record or events, was committed between two times; eventually consistent.
+
+        A run may be given twice.
+        """
+        hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        first, last = from_datetime(since), from_datetime(until)
+        while hour <= until:
+            for shard in codec.shards_of(codec.hour_of(from_datetime(hour))):
+                yield from self._started(shard, first, last)
+            hour += timedelta(hours=1)
+
+    def _started(self, shard: str, first: str, last: str) -> Iterator[str]:
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "IndexName": codec.BY_HOUR,
+            "KeyConditionExpression": f"{codec.HOUR_SHARD} = :shard AND {codec.COMMITTED_AT} BETWEEN :first AND :last",
+            "ExpressionAttributeValues": {":shard": {"S": shard}, ":first": {"S": first}, ":last": {"S": last}},
+        }
+        for item in codec.pages(self._client, request):
+            yield item[codec.RUN_ID]["S"]
 
     def commits(self, run_id: str, after: int = -1) -> Iterator[Commit]:
         """Read, consistently, the commits that hold what lies behind the position `after`, page by page, in order.
@@ -232,17 +275,28 @@ class EventLog:
             request["Limit"] = page
         if only is not None:
             request["ProjectionExpression"] = only
-            request["ExpressionAttributeNames"]["#count"] = codec.COUNT
-        while True:
-            answer = self._client.query(**request)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            request["ExpressionAttributeNames"] |= {
+                name: attribute for name, attribute in _POSITION_NAMES.items() if name in only
+            }
+        yield from codec.pages(self._client, request)
+
+
+class Tail(NamedTuple):
+    """Where a log ends: its last sequence, and the RFC 3339 time that was committed at, empty where there is none."""
+
+    last: int
+    committed_at: str
 
 
 _END: Final = 10**37
-_POSITION: Final = "#sequence, #count"
+_POSITION: Final = "#sequence, #count, #committed, #deleted"
+_POSITION_NAMES: Final = {"#count": codec.COUNT, "#committed": codec.COMMITTED_AT, "#deleted": codec.DELETED_AT}
+
+
+def _check_not_deleted(run_id: str, item: dict[str, Any]) -> None:
+    deleted_at = codec.deleted_at(item)
+    if deleted_at is not None:
+        raise RunDeletedError(run_id, deleted_at)
 
 
 def run_id_for(client_request_id: str) -> str:

@@ -10,6 +10,7 @@ The rules, all of which hold for any commits that arrive, in any order, any numb
 - A reducer of another version starts again from position 0. So does a record that was not known when the fold began.
 - An event that can't be folded parks the fold-er: its checkpoint stays at the event before, and it has nothing more to do
   until its version changes or it is resumed.
+- A deleted run stays deleted, whatever arrives.
 - A state never covers less than before: where a second fold can't come as far as the first one did, the first one's result stays.
 
 The log may begin at 1 instead of 0: a run needs no record.
@@ -44,14 +45,14 @@ _HANDLERS: Final[dict[type, Handler]] = {
 
 
 class Progress(NamedTuple):
-    """How far a fold-er has come on a run, and whether it goes on.
+    """How far a fold-er has come on a run, and whether it goes on: not if it is parked, not if the run is deleted.
 
     One that starts again has no checkpoint, and `covers` what it had folded before: no less will do.
     """
 
     checkpoint: int
     covers: int = NOTHING
-    is_parked: bool = False
+    goes_on: bool = True
 
 
 class Next(Enum):
@@ -67,6 +68,11 @@ class Decision(NamedTuple):
 
     next: Next
     after: int = NOTHING
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is anything to do."""
+        return self.next is not Next.NOTHING
 
 
 class Folded(NamedTuple):
@@ -88,6 +94,12 @@ def decide(state: RunState | None, commits: Sequence[Commit]) -> Decision:
     return _decide([_core_progress(state, commits[0])], commits)
 
 
+def read_on(state: RunState | None) -> Decision:
+    """Say from where a run's log has to be read to catch up with it, whatever the stream brought."""
+    progress = _progress(state)
+    return Decision(Next.READ, progress.checkpoint) if progress.goes_on else Decision(Next.NOTHING)
+
+
 def fold(state: RunState | None, commits: Iterable[Commit]) -> Folded:
     """Fold a run's commits, in order of sequence, into its state: those that `decide` said to fold, or the log.
 
@@ -98,25 +110,32 @@ def fold(state: RunState | None, commits: Iterable[Commit]) -> Folded:
     if first is None:
         return Folded(state)
     progress = _core_progress(state, first)
-    if progress.is_parked:
+    if not progress.goes_on:
         return Folded(state)
     if progress.checkpoint == NOTHING and first.sequence <= 1:
         return _fold_again(state, first, commits)
     if state is None:
         return Folded(None, gap=1)
     # here too where the log no longer reaches back to its beginning: what is folded stays, and goes on from where it is
+    state.parked = None
     return _fold_on(state, chain([first], commits))
 
 
 def _core_progress(state: RunState | None, first: Commit) -> Progress:
-    """Say how far the core has come, given the first of the commits."""
+    """Say how far the core has come, given the first of the commits: a record may tell what the state doesn't know."""
+    progress = _progress(state)
+    if state is not None and progress.goes_on and first.is_record and _is_news(state, first):
+        return Progress(NOTHING, covers=state.sequence)
+    return progress
+
+
+def _progress(state: RunState | None) -> Progress:
+    """Say how far the core has come."""
     if state is None:
         return Progress(NOTHING)
-    if state.parked is not None and state.parked.version == REDUCER_VERSION:
-        return Progress(state.sequence, is_parked=True)
+    if state.deleted_at is not None or (state.parked is not None and state.parked.version == REDUCER_VERSION):
+        return Progress(state.sequence, goes_on=False)
     if state.parked is not None or state.reducer != REDUCER_VERSION or state.created_at is None:
-        return Progress(NOTHING, covers=state.sequence)
-    if first.is_record and _is_news(state, first):
         return Progress(NOTHING, covers=state.sequence)
     return Progress(state.sequence)
 
@@ -136,7 +155,7 @@ def _is_news(state: RunState, commit: Commit) -> bool:
 
 def _decide(fold_ers: Iterable[Progress], commits: Sequence[Commit]) -> Decision:
     end = commits[-1].last
-    behind = [each for each in fold_ers if each.checkpoint < end and not each.is_parked]
+    behind = [each for each in fold_ers if each.checkpoint < end and each.goes_on]
     if not behind:
         return Decision(Next.NOTHING)
     lowest = reached = min(each.checkpoint for each in behind)
@@ -245,6 +264,11 @@ def _index(events: Sequence[AnyEvent], event: AnyEvent) -> int:
 def _park(sequence: int, error: Exception) -> Parked:
     name = MalformedEventError.__name__ if isinstance(error, DECODE_ERRORS) else type(error).__name__
     return Parked(sequence=sequence, error=name, message=str(error)[:500], version=REDUCER_VERSION)
+
+
+def killed(state: RunState, message: str) -> Parked:
+    """Give why a run is parked whose folds kill their process."""
+    return Parked(sequence=state.sequence + 1, error="ProcessKilled", message=message, version=REDUCER_VERSION)
 
 
 def replay(record: RunRecord | None, run_id: str, events: Sequence[AnyEvent]) -> RunState:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from datetime import UTC, datetime
+from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -25,9 +26,9 @@ from msgspec.structs import replace
 
 from behest_core import codec
 from behest_core.commit import Commit
-from behest_core.errors import RevisionConflictError
-from behest_core.fold import Next, decide, fold
-from behest_core.state import RunState
+from behest_core.errors import LogTruncatedError, RevisionConflictError
+from behest_core.fold import Folded, Next, decide, fold, killed, read_on
+from behest_core.state import Parked, RunState
 from behest_core.timestamps import from_datetime
 
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ if TYPE_CHECKING:
     class Spread(Protocol):
         """`map`, or what does the same on several threads."""
 
-        def __call__(self, function: Callable[[_Work], _Work], work: Iterable[_Work], /) -> Iterable[_Work]:
+        def __call__(self, function: Callable[[Work], Work], work: Iterable[Work], /) -> Iterable[Work]:
             """Apply the function to each, and give the results in order."""
 
 
 _STATES_KEPT: Final = 1_000
 _TRIES: Final = 10
 _RESERVE_SECONDS: Final = 2.0  # what saving, reporting and answering may take, generously
+_GUARDED_FOLDS: Final = 3
 _AWS_ERRORS: Final = (ClientError, BotoCoreError)
 
 
@@ -69,7 +71,8 @@ class Report(Struct):
     """What became of a batch.
 
     `first_unfinished` is the stream's sequence number of the lowest record that is not done, the one to return to Lambda; None
-    where all are. `state_reads` and `log_reads` count runs, `saves` and `conflicts` writes, `expired` records of TTL deletes.
+    where all are. `state_reads` and `log_reads` count runs, `saves` and `conflicts` writes, `expired` and `deleted` the records
+    of items that TTL, or deleting a run, removed.
     """
 
     records: int = 0
@@ -77,6 +80,7 @@ class Report(Struct):
     events: int = 0
     duplicates: int = 0
     expired: int = 0
+    deleted: int = 0
     state_reads: int = 0
     log_reads: int = 0
     saves: int = 0
@@ -85,11 +89,27 @@ class Report(Struct):
     first_unfinished: str | None = None
 
 
-class _Work(Struct):
-    """One run's share of a batch, and what became of it. `first_record` is the place of its first record in the batch."""
+class Fold(Enum):
+    """What to fold of a run, when it isn't a batch that says it.
+
+    RESUME goes on where a run is parked. AGAIN starts from the beginning of the log.
+    """
+
+    NEW = "new"
+    RESUME = "resume"
+    AGAIN = "again"
+
+
+class Work(Struct):
+    """One run to be worked on, and what became of it.
+
+    `commits` are its share of a batch, none where the log is to be read; `first_record` is the place of the first of them in the
+    batch. `state` is the state before, then after.
+    """
 
     run_id: str
-    first_record: int
+    first_record: int = 0
+    fold: Fold = Fold.NEW
     commits: list[Commit] = field(default_factory=list)
     state: RunState | None = None
     is_finished: bool = True
@@ -103,7 +123,8 @@ class _Work(Struct):
     def give_up(self, error: str, message: str = "") -> None:
         """Leave the run to a later delivery."""
         self.is_finished = False
-        self.troubles.append(Trouble("unfinished", self.run_id, self.commits[0].sequence, error, message))
+        sequence = self.commits[0].sequence if self.commits else 0
+        self.troubles.append(Trouble("unfinished", self.run_id, sequence, error, message))
 
 
 class Projector:
@@ -133,11 +154,14 @@ class Projector:
         `remaining` gives the seconds left. Whatever a single run's events do, nothing is raised; what isn't done is reported.
         """
         report = Report(records=len(records))
-        work = _by_run(records, report)
+        work, removed = _by_run(records, report)
         try:
             self._load(work, report)
+            report.troubles += self._judge(removed, report)
         except _AWS_ERRORS as error:
+            work = work or [Work(run_id) for run_id in removed]
             for each in work:
+                each.first_record = 0
                 each.give_up(_name(error), "reading states")
         else:
             work = list(self._spread(lambda each: self._bring_up(each, remaining), work))
@@ -155,7 +179,7 @@ class Projector:
             report.first_unfinished = codec.sequence_number_of(records[min(unfinished)])
         return report
 
-    def _load(self, work: Sequence[_Work], report: Report) -> None:
+    def _load(self, work: Sequence[Work], report: Report) -> None:
         for each in work:
             each.state = self._kept.pop(each.run_id, None)
         cold = [each for each in work if each.state is None]
@@ -164,13 +188,60 @@ class Projector:
         for each in cold:
             each.state = states.get(each.run_id)
 
-    def _keep(self, work: _Work) -> None:
+    def _judge(self, removed: dict[str, int], report: Report) -> Iterator[Trouble]:
+        """Tell deleted runs from tampering: of the former, a tombstone is left."""
+        states = self._states.get_many(removed, repair=True) if removed else {}
+        for run_id, sequence in removed.items():
+            if run_id in states and states[run_id].deleted_at is not None:
+                report.deleted += 1
+            else:
+                yield Trouble("tampered", run_id, sequence, codec.Change.REMOVED.value)
+
+    def catch_up(
+        self, run_id: str, fold: Fold = Fold.NEW, *, guarded: bool = False, remaining: Callable[[], float] = lambda: inf
+    ) -> Work:
+        """Fold what a run's log holds, whatever the stream brought; return what became of it.
+
+        `guarded` is for runs that may have killed a process: it notes on the state item that a fold has begun, and parks a
+        run of which three never came back. Raises LogTruncatedError where a run can't be folded again.
+        """
+        work = Work(run_id, fold=fold)
+        try:
+            work.state = self._states.get_many([run_id], repair=True).get(run_id)
+            if guarded and not self._begin_guarded(work):
+                return work
+        except _AWS_ERRORS as error:
+            work.give_up(_name(error))
+            return work
+        return self._bring_up(work, remaining)
+
+    def _begin_guarded(self, work: Work) -> bool:
+        """Note that a fold begins; park the run instead where it has happened too often. Say whether to go on."""
+        state = work.state or RunState(run_id=work.run_id)
+        if not read_on(state).goes_on:
+            return False
+        if is_deadly := state.unfinished_folds >= _GUARDED_FOLDS:
+            message = f"{state.unfinished_folds} folds began and never came back: out of memory, or of time"
+            state.parked = killed(state, message).after(state.parked, self._moment())
+            state.unfinished_folds = 0
+            work.troubles.append(Trouble("parked", work.run_id, state.parked.sequence, state.parked.error, message))
+        else:
+            state.unfinished_folds += 1
+        try:
+            work.state = self._states.save(state)
+        except RevisionConflictError as conflict:
+            work.state = conflict.current  # somebody else has folded it meanwhile, and lived
+            return True
+        work.saves += 1
+        return not is_deadly
+
+    def _keep(self, work: Work) -> None:
         if work.state is not None and work.is_finished:
             self._kept[work.run_id] = work.state
             if len(self._kept) > _STATES_KEPT:
                 self._kept.popitem(last=False)
 
-    def _bring_up(self, work: _Work, remaining: Callable[[], float]) -> _Work:
+    def _bring_up(self, work: Work, remaining: Callable[[], float]) -> Work:
         """Fold one run until there is nothing more to do with its commits, or no time left."""
         try:
             for _ in range(_TRIES):
@@ -184,10 +255,15 @@ class Projector:
             work.give_up(_name(error))
         return work
 
-    def _try(self, work: _Work, remaining: Callable[[], float]) -> bool:
+    def _try(self, work: Work, remaining: Callable[[], float]) -> bool:
         """Decide, fold and save once; say whether that settled it. If not, `work.state` is what another writer has saved."""
-        decision = decide(work.state, work.commits)
-        if decision.next is Next.NOTHING:
+        before, is_owed = work.state, False
+        parked = before.parked if before is not None else None
+        if before is not None:
+            is_owed = before.unfinished_folds > 0 or (work.fold is Fold.RESUME and parked is not None)
+            work.state = _made_ready(before, work.fold)
+        decision = decide(work.state, work.commits) if work.commits else read_on(work.state)
+        if not decision.goes_on:
             work.duplicates += sum(commit.count for commit in work.commits)
             return True
         commits: Iterable[Commit] = work.commits
@@ -195,9 +271,16 @@ class Projector:
             work.log_reads += 1
             commits = self._read(work, decision.after, remaining)
         folded = fold(work.state, commits)
-        if folded.state is not None and folded.changed:
+        state = folded.state
+        if state is not None and work.fold is Fold.AGAIN:
+            if state.reducer == 0 and state.parked is None:
+                if work.is_finished:
+                    raise LogTruncatedError(work.run_id, state.sequence)
+                return True
+            folded = folded._replace(changed=state != before)
+        if state is not None and (folded.changed or is_owed):
             try:
-                work.state = self._states.save(self._stamp(folded.state))
+                work.state = self._states.save(self._finish(state, parked))
             except RevisionConflictError as conflict:
                 work.conflicts += 1
                 work.state = conflict.current
@@ -205,14 +288,10 @@ class Projector:
             work.saves += 1
         work.events += folded.events
         work.duplicates += folded.duplicates
-        if folded.gap is not None:
-            work.troubles.append(Trouble("gap", work.run_id, folded.gap, "MissingEvents"))
-        if folded.changed and work.state is not None and work.state.parked is not None:
-            parked = work.state.parked
-            work.troubles.append(Trouble("parked", work.run_id, parked.sequence, parked.error, parked.message))
+        work.troubles += _troubles(work.run_id, folded)
         return True
 
-    def _read(self, work: _Work, after: int, remaining: Callable[[], float]) -> Iterator[Commit]:
+    def _read(self, work: Work, after: int, remaining: Callable[[], float]) -> Iterator[Commit]:
         """Read the run's log as long as there is time."""
         for commit in self._log.commits(work.run_id, after):
             if remaining() < _RESERVE_SECONDS:
@@ -220,29 +299,62 @@ class Projector:
                 return
             yield commit
 
-    def _stamp(self, state: RunState) -> RunState:
+    def _finish(self, state: RunState, parked: Parked | None) -> RunState:
+        """Give the state as it is to be saved, with what is known of attempts before."""
+        state.unfinished_folds = 0
         if state.parked is not None:
-            state.parked = replace(state.parked, parked_at=from_datetime(self._now()))
+            state.parked = state.parked.after(parked, self._moment())
         return state
 
+    def _moment(self) -> str:
+        return from_datetime(self._now())
 
-def _by_run(records: Sequence[Record], report: Report) -> list[_Work]:
-    """Sort the batch's commits by run, and by sequence within. What is no new commit is counted and left."""
-    runs: dict[str, _Work] = {}
+
+def _made_ready(state: RunState, to: Fold) -> RunState:
+    """Give the state from which folding does what is asked for."""
+    match to:
+        case Fold.NEW:
+            return state
+        case Fold.RESUME:
+            return replace(state, parked=None, total_usage=replace(state.total_usage))
+        case Fold.AGAIN:
+            return replace(state, parked=None, reducer=0)
+
+
+def _troubles(run_id: str, folded: Folded) -> Iterator[Trouble]:
+    if folded.gap is not None:
+        yield Trouble("gap", run_id, folded.gap, "MissingEvents")
+    if folded.changed and folded.state is not None and folded.state.parked is not None:
+        parked = folded.state.parked
+        yield Trouble("parked", run_id, parked.sequence, parked.error, parked.message)
+
+
+def _by_run(records: Sequence[Record], report: Report) -> tuple[list[Work], dict[str, int]]:
+    """Sort the batch's commits by run, and by sequence within. What is no new commit is counted and left.
+
+    Also gives the runs of which items were removed, each with a sequence that was.
+    """
+    runs: dict[str, Work] = {}
+    removed: dict[str, int] = {}
     for place, record in enumerate(records):
         match codec.change_of(record):
             case Commit() as commit:
                 if commit.run_id not in runs:
-                    runs[commit.run_id] = _Work(commit.run_id, place)
+                    runs[commit.run_id] = Work(commit.run_id, place)
                 runs[commit.run_id].commits.append(commit)
             case codec.Change.EXPIRED:
                 report.expired += 1
+            case codec.Change.DELETED:
+                report.deleted += 1
+            case codec.Change.REMOVED:
+                run_id, sequence = codec.key_of(record)
+                removed[run_id] = sequence
             case change:
                 run_id, sequence = codec.key_of(record)
                 report.troubles.append(Trouble("tampered", run_id, sequence, change.value))
     for work in runs.values():
         work.commits.sort(key=lambda commit: commit.sequence)
-    return list(runs.values())
+    return list(runs.values()), removed
 
 
 def _name(error: ClientError | BotoCoreError) -> str:

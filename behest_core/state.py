@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec.structs import replace
 
 from behest_core.errors import InvalidRunIdError
 from behest_core.storable import JSON
@@ -110,20 +111,45 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     updated_at: Timestamp | None = None
 
 
+class Attempt(Struct, frozen=True, kw_only=True):
+    """A fold that failed: where, by which version of the reducer, why, and when (RFC 3339). `message` has no payload."""
+
+    sequence: Count
+    error: str
+    message: str
+    version: int
+    at: str = ""
+
+
 class Parked(Struct, frozen=True, kw_only=True):
     """Why a fold has stopped before the end of its log.
 
     `sequence` is the position that can't be folded, `version` the version of the reducer that could not, `error` the class of
-    the error and `message` its text without payload. `parked_at` is when, in RFC 3339; `attempts` counts the folds that
-    failed at this position.
+    the error and `message` its text without payload; all of the latest attempt. `parked_at` is when it was parked first, in
+    RFC 3339, `attempts` how often it was tried since, `earlier` the attempts before the latest, four at most, oldest first.
     """
 
     sequence: Count
     error: str
     message: str
     version: int
+    at: str = ""
     parked_at: str = ""
     attempts: int = 1
+    earlier: list[Attempt] = field(default_factory=list)
+
+    def after(self, before: Parked | None, now: str) -> Parked:
+        """Give this, seen now, with what is known of the attempts before."""
+        if before is None:
+            return replace(self, at=now, parked_at=now)
+        last = Attempt(
+            sequence=before.sequence, error=before.error, message=before.message, version=before.version, at=before.at
+        )
+        earlier = [*before.earlier, last][-_EARLIER_ATTEMPTS:]
+        return replace(self, at=now, parked_at=before.parked_at, attempts=before.attempts + 1, earlier=earlier)
+
+
+_EARLIER_ATTEMPTS = 4
 
 
 class RunState(Struct, kw_only=True):
@@ -136,6 +162,8 @@ class RunState(Struct, kw_only=True):
     - `reducer`: the version of the reducer that folded it.
     - `parked`: None, or why the fold has stopped.
     - `extensions`: plugins' slices by name.
+    - `unfinished_folds`: how many guarded folds in a row began and never came back, as their process was killed.
+    - `deleted_at`: None, or when the run was deleted (RFC 3339). Nothing else is left of it then.
 
     `session_id`, `provider` and `model` are None for a run without record until its RunStarted. `created_at` has nine
     fractional digits, because it is a sort key; `updated_at` is the last event's time as written. Not frozen: the fold works in
@@ -160,6 +188,8 @@ class RunState(Struct, kw_only=True):
     reducer: int = 0
     parked: Parked | None = None
     extensions: dict[str, JSON] = field(default_factory=dict)
+    unfinished_folds: int = 0
+    deleted_at: str | None = None
 
     @property
     def created(self) -> datetime | None:

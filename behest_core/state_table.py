@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from behest_core import codec
+from behest_core.codec import pages
 from behest_core.errors import RevisionConflictError
 from behest_core.state import RunState, RunStatus
 from behest_core.timestamps import as_text
@@ -106,6 +107,19 @@ class StateTable:
             raise RevisionConflictError(state.run_id, state.revision, current) from error
         return saved
 
+    def bury(self, run_id: str, deleted_at: str) -> None:
+        """Put a tombstone in the place of a run's state: whatever arrives late, it is not folded."""
+        while True:
+            state = self.get_many([run_id], repair=True).get(run_id)
+            if state is not None and state.deleted_at is not None:
+                return
+            revision = state.revision if state is not None else 0
+            try:
+                self.save(RunState(run_id=run_id, revision=revision, deleted_at=deleted_at))
+            except RevisionConflictError:
+                continue  # it was folded in between; the next look sees that
+            return
+
     # ------------------------------------------------------------ queries
 
     def runs(
@@ -134,7 +148,7 @@ class StateTable:
             entries = self._index(codec.BY_SESSION, codec.SESSION_ID, session_id, span, limit)
         else:
             statuses = list(RunStatus) if status is None else [status]
-            shards = (codec.status_shard(each, shard) for each in statuses for shard in range(codec.STATUS_SHARDS))
+            shards = [shard for each in statuses for shard in codec.shards_of(each)]
             entries = heapq.merge(
                 *(self._index(codec.BY_STATUS, codec.STATUS_SHARD, shard, span, limit) for shard in shards),
                 reverse=True,
@@ -146,30 +160,45 @@ class StateTable:
                 seen.add(run_id)
                 yield run_id
 
-    def _index(
-        self, index: str, key: str, value: str, span: tuple[str, str], limit: int | None
+    def parked(self, *, limit: int | None = None) -> Iterator[RunState]:
+        """Find the runs that are parked, the latest first, page by page."""
+        everything = (_MINIMUM_TIME, _MAXIMUM_TIME)
+        entries = heapq.merge(
+            *(
+                self._index(codec.BY_PARKED, codec.PARKED_SHARD, shard, everything, limit, moment=codec.PARKED_AT)
+                for shard in codec.shards_of("parked")
+            ),
+            reverse=True,
+        )
+        found = (state for state in self._read((run_id for _, run_id in entries), limit) if state.parked is not None)
+        return islice(found, limit)
+
+    def _index(  # noqa: PLR0913 (one request, spelled out)
+        self,
+        index: str,
+        key: str,
+        value: str,
+        span: tuple[str, str],
+        limit: int | None,
+        *,
+        moment: str = codec.CREATED_AT,
     ) -> Iterator[tuple[str, str]]:
-        """Read (created_at, run_id) from an index, newest first."""
+        """Read the times and run ids of an index, newest first."""
         request: dict[str, Any] = {
             "TableName": self.table,
             "IndexName": index,
             "ScanIndexForward": False,
-            "KeyConditionExpression": f"{key} = :value AND {codec.CREATED_AT} BETWEEN :since AND :until",
+            "KeyConditionExpression": f"{key} = :value AND {moment} BETWEEN :since AND :until",
             "ExpressionAttributeValues": {":value": {"S": value}, ":since": {"S": span[0]}, ":until": {"S": span[1]}},
         }
         if limit is not None:
             request["Limit"] = max(limit, 1)
-        while True:
-            answer = self._client.query(**request)
-            for item in answer["Items"]:
-                yield item[codec.CREATED_AT]["S"], item[codec.RUN_ID]["S"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        for item in pages(self._client, request):
+            yield item[moment]["S"], item[codec.RUN_ID]["S"]
 
     def _read(self, run_ids: Iterator[str], limit: int | None) -> Iterator[RunState]:
         """Read the states of the runs, up to 100 in one request, in the order given."""
         at_once = min(limit or _BATCH_GET_ITEMS, _BATCH_GET_ITEMS)
         while batch := list(islice(run_ids, at_once)):
             states = self.get_many(batch)
-            yield from (states[run_id] for run_id in batch if run_id in states)
+            yield from (states[run_id] for run_id in batch if run_id in states and states[run_id].deleted_at is None)

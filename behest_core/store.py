@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from behest_core.errors import ConfigurationError, RunNotFoundError, RunParkedError, WaitTimeoutError
+from behest_core.errors import ConfigurationError, RunDeletedError, RunNotFoundError, RunParkedError, WaitTimeoutError
 from behest_core.event_log import EventLog, run_id_for
 from behest_core.state import RunRecord
 from behest_core.state_table import StateTable
@@ -98,6 +98,21 @@ class RunStore:
         """
         return self.log.append(run_id, events, expected_sequence)
 
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run for good: its log and its state. A tombstone stays in both tables, so that nothing brings it back.
+
+        The run's id can't be used again. Safe beside live traffic, and to be repeated: what was cut short is finished. What a
+        writer appends afterwards lies in the log unfolded, until the run is deleted once more. Raises RunNotFoundError.
+        """
+        if self.states.get_many([run_id], repair=True).get(run_id) is None and not self._has_log(run_id):
+            raise RunNotFoundError(run_id)
+        deleted_at = from_datetime(datetime.now(UTC))
+        self.states.bury(run_id, deleted_at)
+        self.log.delete(run_id, deleted_at)
+
+    def _has_log(self, run_id: str) -> bool:
+        return next(self.log.commits(run_id), None) is not None
+
     # ------------------------------------------------------------ reading
 
     def get_run(self, run_id: str) -> RunRecord:
@@ -112,11 +127,14 @@ class RunStore:
         state = self.states.get(run_id)
         if state is None:
             raise RunNotFoundError(run_id)
+        if state.deleted_at is not None:
+            raise RunDeletedError(run_id, state.deleted_at)
         return state
 
     def get_states(self, run_ids: Iterable[str]) -> dict[str, RunState]:
         """Return the states of many runs by run id, 100 in one request; runs without a state are left out."""
-        return self.states.get_many(run_ids)
+        found = self.states.get_many(run_ids)
+        return {run_id: state for run_id, state in found.items() if state.deleted_at is None}
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
         """Read the run's events behind the sequence `after`, in order, page by page, at most `limit`.
@@ -141,6 +159,10 @@ class RunStore:
         """
         return self.states.runs(session_id=session_id, status=status, since=since, until=until, limit=limit)
 
+    def parked_runs(self, *, limit: int | None = None) -> Iterator[RunState]:
+        """Find the runs whose fold is parked, the latest first, page by page; `parked` says why."""
+        return self.states.parked(limit=limit)
+
     def wait(
         self,
         run_id: str,
@@ -160,6 +182,8 @@ class RunStore:
             state = self.states.get(run_id)
             if state is not None and state.sequence >= sequence:
                 return state
+            if state is not None and state.deleted_at is not None:
+                raise RunDeletedError(run_id, state.deleted_at)
             reached = state.sequence if state is not None else 0
             if state is not None and state.parked is not None:
                 raise RunParkedError(run_id, sequence, reached, state.parked.error)

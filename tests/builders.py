@@ -70,7 +70,7 @@ def whole_run() -> list[NewEvent]:
 
 def record_commit(record: RunRecord | None = None) -> Commit:
     record = record or run_record()
-    return Commit(run_id=record.run_id, sequence=0, payload=encode_record(record))
+    return Commit(run_id=record.run_id, sequence=0, payload=encode_record(record), committed_at=at(0))
 
 
 def commit(sequence: int, *events: NewEvent, run_id: str = RUN) -> Commit:

@@ -12,7 +12,7 @@ from behest_core.state import RunRecord, RunState
 if TYPE_CHECKING:
     from behest_core.events import AnyEvent
 
-_NOT_IN_THE_SEED = ("sequence", "revision", "reducer", "parked", "extensions")
+_SEEDS_FIELDS = RunState.__struct_fields__[: RunState.__struct_fields__.index("updated_at") + 1]
 
 
 def record_of(line: dict[str, Any]) -> RunRecord:
@@ -34,4 +34,4 @@ def events_of(line: dict[str, Any]) -> list[AnyEvent]:
 def wire_state(state: RunState) -> dict[str, Any]:
     """Give the state in the golden files' shape."""
     values: dict[str, Any] = msgspec.to_builtins(state)
-    return {name: value for name, value in values.items() if name not in _NOT_IN_THE_SEED}
+    return {name: values[name] for name in _SEEDS_FIELDS}

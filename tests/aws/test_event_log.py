@@ -193,7 +193,7 @@ def test_a_run_id_has_1_to_255_characters(log, run_id):
 
 
 def test_an_event_that_could_not_be_folded_is_refused(log, requests):
-    with pytest.raises(InvalidValueError, match="event.delta"):
+    with pytest.raises(InvalidValueError, match=r"event\.delta"):
         log.append(RUN, [run_started(), TextDelta(delta=5, timestamp=at(1))])
     assert requests.made == []
 

@@ -82,7 +82,11 @@ def test_the_tables_are_those_of_the_template(stack):
     assert [key["AttributeName"] for key in events["KeySchema"]] == ["run_id", "sequence"]
     assert events["StreamSpecification"] == {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
     assert events["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
-    assert {index["IndexName"] for index in states["GlobalSecondaryIndexes"]} == {"by_session", "by_status"}
+    assert {index["IndexName"] for index in states["GlobalSecondaryIndexes"]} == {
+        "by_session",
+        "by_status",
+        "by_parked",
+    }
     assert states["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
     expiry = stack.dynamodb.describe_time_to_live(TableName=stack.event_table)["TimeToLiveDescription"]
     assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}

@@ -57,7 +57,10 @@ def test_decoding_a_whole_run_gives_its_events():
     [
         ({"type": "TextDelta", "timestamp": at(1)}, "event"),
         ({"type": "TextDelta", "timestamp": at(1), "delta": 5}, "event.delta"),
-        ({"type": "UsageRecorded", "timestamp": at(1), "usage": {"input_tokens": -1, "output_tokens": 1}}, "event.usage.input_tokens"),
+        (
+            {"type": "UsageRecorded", "timestamp": at(1), "usage": {"input_tokens": -1, "output_tokens": 1}},
+            "event.usage.input_tokens",
+        ),
         ({"type": "TextDelta", "timestamp": "today", "delta": "x"}, "event.timestamp"),
         ({"type": "a.B"}, "event"),
         ({"timestamp": at(1)}, "event.type"),

@@ -22,7 +22,11 @@ from tests.builders import (
 from tests.golden import differences, golden_files, golden_runs
 from tests.wire import encoded_events_of, record_of, wire_state
 
-LOG = [record_commit(), commit(1, run_started(), model_started()), commit(3, text_delta(), usage_recorded(), run_completed())]
+LOG = [
+    record_commit(),
+    commit(1, run_started(), model_started()),
+    commit(3, text_delta(), usage_recorded(), run_completed()),
+]
 
 
 def state_of(*commits):
@@ -170,7 +174,11 @@ def test_a_malformed_event_parks_the_run_after_the_last_good_one():
     folded = fold(state_of(*LOG), [poison(6), commit(9, text_delta())])
     state = folded.state
     assert (state.sequence, state.event_count, state.updated_at) == (6, 6, at(7))
-    assert (state.parked.sequence, state.parked.error, state.parked.version) == (7, "MalformedEventError", REDUCER_VERSION)
+    assert (state.parked.sequence, state.parked.error, state.parked.version) == (
+        7,
+        "MalformedEventError",
+        REDUCER_VERSION,
+    )
     assert (folded.events, folded.changed) == (1, True)
 
 
@@ -215,12 +223,17 @@ def test_a_malformed_record_parks_the_run_at_its_beginning():
 
 
 def test_a_record_whose_metadata_cannot_be_stored_is_malformed():
-    record = raw_commit(0, 1, b'{"session_id":"s","provider":"p","model":"m","created_at":"2026-01-31T12:00:00Z","metadata":{"":1}}')
+    record = raw_commit(
+        0, 1, b'{"session_id":"s","provider":"p","model":"m","created_at":"2026-01-31T12:00:00Z","metadata":{"":1}}'
+    )
     assert state_of(record).parked.error == "MalformedRecordError"
 
 
 def test_passive_events_are_not_read_further_than_their_time():
-    assert state_of(raw_commit(1, 1, b'[{"type":"TextDelta","timestamp":"2026-01-31T12:00:07Z","delta":5}]')).parked is None
+    assert (
+        state_of(raw_commit(1, 1, b'[{"type":"TextDelta","timestamp":"2026-01-31T12:00:07Z","delta":5}]')).parked
+        is None
+    )
 
 
 # ---------------------------------------------------------------- any cut

@@ -247,7 +247,12 @@ def test_both_tables_are_as_designed():
     assert events["StreamSpecification"]["StreamViewType"] == "NEW_IMAGE"
     assert tables["EventTable"].time_to_live == "expires_at"
     assert states["KeySchema"] == [{"AttributeName": "run_id", "KeyType": "HASH"}]
-    assert [index["IndexName"] for index in states["GlobalSecondaryIndexes"]] == ["by_session", "by_status"]
+    assert [index["IndexName"] for index in states["GlobalSecondaryIndexes"]] == [
+        "by_session",
+        "by_status",
+        "by_parked",
+    ]
+    assert [index["IndexName"] for index in events["GlobalSecondaryIndexes"]] == ["by_hour"]
     assert states["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
 
 

@@ -41,7 +41,7 @@ def test_texts_sort_by_time():
     ],
 )
 def test_what_is_no_rfc_3339_time_is_refused(wrong):
-    with pytest.raises(ValueError, match="time|offset|month"):
+    with pytest.raises(ValueError, match=r"time|offset|month"):
         canonical(wrong)
 
 

@@ -1,0 +1,69 @@
+"""What the functions are put together from: the one place that reads their environment and makes their clients."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import boto3
+from botocore.config import Config
+from msgspec import Struct
+
+from behest_core.event_log import EventLog
+from behest_core.projector import Projector
+from behest_core.state_table import StateTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from aws_lambda_powertools import Logger, Metrics
+
+    from behest_core.projector import Trouble
+
+WORKERS: Final = 16
+"""How many runs of a batch a function works on side by side, and the connections of its client."""
+
+METRIC_OF_TROUBLE: Final[Mapping[str, str]] = {
+    "parked": "RunsParked",
+    "gap": "LogGaps",
+    "tampered": "TamperedItems",
+    "unfinished": "RunsUnfinished",
+}
+
+
+class Wiring(Struct):
+    """The parts of a function: the log, the states, and the projector between them."""
+
+    log: EventLog
+    states: StateTable
+    projector: Projector
+
+
+def client_config() -> Config:
+    """Give the configuration of a function's clients: short time-outs, a few tries, a connection for each worker."""
+    retries = {"mode": "standard", "total_max_attempts": 4}
+    return Config(max_pool_connections=WORKERS, connect_timeout=2, read_timeout=5, retries=retries)  # type: ignore[arg-type]
+
+
+def connect() -> Wiring:
+    """Make the parts from BEHEST_EVENT_TABLE and BEHEST_STATE_TABLE, once per process."""
+    client = boto3.client("dynamodb", config=client_config())
+    log = EventLog(client, os.environ["BEHEST_EVENT_TABLE"])
+    states = StateTable(client, os.environ["BEHEST_STATE_TABLE"])
+    return Wiring(log, states, Projector(log, states, spread=ThreadPoolExecutor(WORKERS).map))
+
+
+def publish(metrics: Metrics, logger: Logger, counts: Mapping[str, int], troubles: Iterable[Trouble]) -> None:
+    """Count what was done, and log each trouble: run id, sequence and class of the error, never payload."""
+    for name, count in counts.items():
+        metrics.add_metric(name=name, unit="Count", value=count)
+    for trouble in troubles:
+        metrics.add_metric(name=METRIC_OF_TROUBLE[trouble.kind], unit="Count", value=1)
+        logger.warning(
+            trouble.kind,
+            run_id=trouble.run_id,
+            sequence=trouble.sequence,
+            error=trouble.error,
+            reason=trouble.message,
+        )

@@ -1,0 +1,77 @@
+"""The reconciler function: finds runs whose state lags their log, on a schedule and from the projector's failure queue."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+
+from behest_core.errors import MalformedError
+from behest_core.reconciler import LostBatch, Reconciler
+from behest_core.wiring import Wiring, client_config, connect, publish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = Logger()
+metrics = Metrics()
+wiring: Wiring | None = None
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Recover lost batches where the queue calls; sweep where the schedule does."""
+    global wiring  # noqa: PLW0603 (made at the first call, kept for the life of the process)
+    wiring = wiring or connect()
+    reconciler = Reconciler(wiring.log, wiring.states, wiring.projector)
+
+    def remaining() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
+    if "Records" in event:
+        return {"batchItemFailures": recover(reconciler, event["Records"], remaining)}
+    return sweep(reconciler, remaining)
+
+
+def recover(
+    reconciler: Reconciler, messages: list[dict[str, Any]], remaining: Callable[[], float]
+) -> list[dict[str, str]]:
+    """Fold the runs of lost batches; give the messages that the queue has to deliver again."""
+    streams = boto3.client("dynamodbstreams", config=client_config())
+    failed = []
+    for message in messages:
+        try:
+            report = reconciler.recover(LostBatch.from_message(message["body"]), streams, remaining=remaining)
+        except MalformedError as error:
+            logger.warning("malformed message", error=str(error))  # it will be no better next time
+            continue
+        counts = {"LostBatches": 1, "RunsRecovered": report.runs, "BatchesBeyondStream": int(not report.was_found)}
+        publish(metrics, logger, counts, report.troubles)
+        if not report.is_complete:
+            failed.append({"itemIdentifier": message["messageId"]})
+    return failed
+
+
+def sweep(reconciler: Reconciler, remaining: Callable[[], float]) -> dict[str, Any]:
+    """Look for runs that lag, are stuck, or are parked."""
+    report = reconciler.sweep(
+        lookback=timedelta(hours=float(os.environ["BEHEST_LOOKBACK_HOURS"])),
+        stuck_after=timedelta(minutes=float(os.environ["BEHEST_STUCK_AFTER_MINUTES"])),
+        remaining=remaining,
+    )
+    counts = {
+        "RunsChecked": report.checked,
+        "RunsLagging": report.lagging,
+        "RunsCaughtUp": report.caught_up,
+        "RunsStuck": report.stuck,
+        "ParkedRuns": report.parked,
+        "SweepsCutShort": int(not report.is_complete),
+    }
+    publish(metrics, logger, counts, report.troubles)
+    return counts

@@ -1,0 +1,197 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+from behest_core import codec
+from behest_core.errors import MalformedError
+from behest_core.event_log import EventLog
+from behest_core.projector import Projector
+from behest_core.reconciler import LostBatch, Reconciler
+from behest_core.state import RunStatus
+from tests.aws.test_projector import raiser, throttled
+from tests.builders import RUN, commit, poison, record_commit, run_record, run_started, text_delta, whole_run
+
+NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Outage:
+    """Tables whose stream nobody reads; `log` writes at the time `now`."""
+
+    def __init__(self, stack):
+        self.stack, self.now = stack, NOW - 3 * HOUR
+        self.log = EventLog(stack.dynamodb, stack.event_table, now=lambda: self.now)
+        self.projector = Projector(stack.store.log, stack.store.states, now=lambda: NOW)
+        self.reconciler = Reconciler(stack.store.log, stack.store.states, self.projector, now=lambda: NOW)
+
+    def write(self, run_id, *events, record=True):
+        if record:
+            self.log.create(run_record(run_id))
+        self.log.append(run_id, events or [run_started()])
+
+    def sweep(self, lookback=48 * HOUR, **more):
+        return self.reconciler.sweep(lookback=lookback, stuck_after=HOUR, **more)
+
+
+@pytest.fixture
+def outage(stack):
+    return Outage(stack)
+
+
+def test_after_a_day_without_projector_one_sweep_makes_every_run_right(outage, stack):
+    outage.now = NOW - 30 * HOUR
+    outage.write("old-and-known")
+    outage.projector.catch_up("old-and-known")
+    for n in range(25):
+        outage.now = NOW - (25 - n) * HOUR
+        outage.write(f"run-{n}", *whole_run())
+    outage.write("without-record", *whole_run(), record=False)
+    outage.write("old-and-known", *whole_run()[1:], record=False)
+    report = outage.sweep(lookback=26 * HOUR)
+    assert (report.lagging, report.caught_up, report.is_complete) == (27, 27, True)
+    assert len(list(stack.store.runs(status=RunStatus.COMPLETED))) == 27
+    assert outage.sweep().lagging == 0
+
+
+def test_a_late_event_of_a_finished_run_is_found(outage, stack):
+    outage.write(RUN, *whole_run())
+    outage.projector.catch_up(RUN)
+    outage.write(RUN, text_delta(), record=False)
+    assert outage.sweep().lagging == 1
+    assert stack.store.get_state(RUN).event_count == 6
+
+
+def test_an_active_run_is_found_however_old_it_is(outage, stack):
+    outage.now = NOW - 900 * HOUR
+    outage.write(RUN)
+    outage.projector.catch_up(RUN)
+    outage.write(RUN, text_delta(), record=False)
+    assert outage.sweep(lookback=HOUR).caught_up == 1
+    assert stack.store.get_state(RUN).event_count == 2
+
+
+def test_a_run_begun_before_the_lookback_is_not_looked_at(outage):
+    outage.now = NOW - 5 * HOUR
+    outage.write(RUN)
+    assert outage.sweep(lookback=4 * HOUR).checked == 0
+
+
+def test_what_was_written_within_the_last_minute_is_on_its_way(outage):
+    outage.now = NOW - timedelta(seconds=30)
+    outage.write(RUN)
+    assert (outage.sweep().checked, outage.sweep().lagging) == (1, 0)
+
+
+def test_an_active_run_that_has_not_moved_is_stuck_and_a_finished_one_is_not(outage):
+    outage.write("active", run_started())
+    outage.write("finished", *whole_run())
+    outage.sweep()
+    report = outage.sweep()
+    assert (report.stuck, report.lagging, report.checked) == (1, 0, 2)
+
+
+def test_a_parked_run_is_counted_and_left_alone_until_its_version_is_gone(outage, stack, monkeypatch):
+    outage.projector.project([])
+    for each in (record_commit(), poison(1)):
+        stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(each))
+    outage.projector.catch_up(RUN)
+    report = outage.sweep()
+    assert (report.parked, report.lagging) == (1, 0)
+    monkeypatch.setattr("behest_core.fold.REDUCER_VERSION", 2)
+    monkeypatch.setattr("behest_core.reconciler.REDUCER_VERSION", 2)
+    assert outage.sweep().lagging == 1
+    assert stack.store.get_state(RUN).parked.version == 2
+
+
+def test_a_deleted_run_is_left_alone(outage, stack):
+    outage.write(RUN)
+    stack.store.delete_run(RUN)
+    assert outage.sweep().lagging == 0
+
+
+def test_a_sweep_that_runs_out_of_time_says_so(outage):
+    for n in range(5):
+        outage.write(f"run-{n}")
+    left = iter([60, 60, 60, 60, 1])
+    report = outage.sweep(remaining=lambda: next(left))
+    assert (report.is_complete, report.caught_up) == (False, 1)
+
+
+def test_a_run_that_cannot_be_folded_now_is_reported(outage, requests):
+    outage.write(RUN)
+    requests.before("PutItem", raiser(throttled("PutItem")))
+    report = outage.sweep()
+    assert (report.is_complete, report.caught_up) == (False, 0)
+    assert [each.kind for each in report.troubles] == ["unfinished"]
+
+
+# ---------------------------------------------------------------- lost batches
+
+
+def streams(stack):
+    return stack._source._client
+
+
+def lost(stack, first=0, last=-1):
+    """Give the message about a batch of the event table's stream."""
+    arn = stack.dynamodb.describe_table(TableName=stack.event_table)["Table"]["LatestStreamArn"]
+    [shard] = streams(stack).describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+    iterator = streams(stack).get_shard_iterator(
+        StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+    )
+    numbers = [
+        each["dynamodb"]["SequenceNumber"]
+        for each in streams(stack).get_records(ShardIterator=iterator["ShardIterator"])["Records"]
+    ]
+    info = {
+        "streamArn": arn,
+        "shardId": shard["ShardId"],
+        "startSequenceNumber": numbers[first],
+        "endSequenceNumber": numbers[last],
+    }
+    return json.dumps({"requestContext": {}, "DDBStreamBatchInfo": info})
+
+
+def test_the_runs_of_a_lost_batch_are_found_in_the_stream_and_folded(outage, stack):
+    for n in range(4):
+        outage.write(f"run-{n}")
+    batch = LostBatch.from_message(lost(stack, first=2, last=5))
+    report = outage.reconciler.recover(batch, streams(stack))
+    assert (report.runs, report.was_found, report.is_complete) == (2, True, True)
+    assert {state.run_id for state in stack.store.runs()} == {"run-1", "run-2"}
+
+
+@pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ResourceNotFoundException"])
+def test_a_batch_that_the_stream_no_longer_has_is_left_to_the_sweep(outage, stack, monkeypatch, code):
+    outage.write(RUN)
+    batch = LostBatch.from_message(lost(stack))
+    gone = ClientError({"Error": {"Code": code, "Message": "gone"}}, "GetRecords")
+    monkeypatch.setattr(streams(stack), "get_records", lambda **_: raiser(gone)())
+    report = outage.reconciler.recover(batch, streams(stack))
+    assert (report.was_found, report.runs, report.is_complete) == (False, 0, True)
+    assert outage.sweep().caught_up == 1
+
+
+@pytest.mark.parametrize("body", ["", "{}", "[]", '{"DDBStreamBatchInfo": null}', '{"DDBStreamBatchInfo": {}}'])
+def test_a_message_of_something_else_is_malformed(body):
+    with pytest.raises(MalformedError):
+        LostBatch.from_message(body)
+
+
+def test_a_projector_that_always_fails_loses_nothing(stack, outage):
+    broken = Projector(stack.store.log, stack.store.states)
+    stack.mapping.handler = lambda *_: raiser(RuntimeError("broken"))()
+    outage.write(RUN, *whole_run())
+    stack.deliver()
+    assert stack.failures
+    for message in stack.failures:
+        outage.reconciler.recover(LostBatch.from_message(json.dumps(message)), streams(stack))
+    assert stack.store.get_state(RUN).status is RunStatus.COMPLETED
+    assert broken.catch_up(RUN).saves == 0
+
+
+def test_commits_other_than_a_runs_first_are_in_no_index():
+    assert "hour_shard" in codec.commit_to_item(commit(1, text_delta()))
+    assert "hour_shard" not in codec.commit_to_item(commit(2, text_delta()))
