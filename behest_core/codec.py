@@ -25,10 +25,9 @@ from behest_core.state import RunState
 from behest_core.storable import WRITE_UNIT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from botocore.exceptions import ClientError
-    from mypy_boto3_dynamodb import DynamoDBClient
 
     from behest_core.storable import JSON
 
@@ -203,14 +202,14 @@ def item_of_failed_condition(error: ClientError) -> dict[str, Any] | None:
     return found
 
 
-def pages(client: DynamoDBClient, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Make a query and give its items, page by page, as far as the caller reads."""
+def pages(ask: Callable[..., Any], request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Make a query or a scan and give its items, page by page, as far as the caller reads."""
     while True:
-        answer = client.query(**query)
+        answer = ask(**request)
         yield from answer["Items"]
         if "LastEvaluatedKey" not in answer:
             return
-        query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
 # ---------------------------------------------------------------- stream records

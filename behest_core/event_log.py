@@ -194,6 +194,12 @@ class EventLog:
             return None if commit is None else decode_record(commit)
         return None
 
+    def run_ids(self) -> Iterator[str]:
+        """Give every run there is, in no order, each once or twice, from the index of first items; eventually consistent."""
+        request: dict[str, Any] = {"TableName": self.table, "IndexName": codec.BY_HOUR}
+        for item in codec.pages(self._client.scan, request):
+            yield item[codec.RUN_ID]["S"]
+
     def started(self, since: datetime, until: datetime) -> Iterator[str]:
         """Find the runs whose first item, record or events, was committed between two times; eventually consistent.
 
@@ -213,7 +219,7 @@ class EventLog:
             "KeyConditionExpression": f"{codec.HOUR_SHARD} = :shard AND {codec.COMMITTED_AT} BETWEEN :first AND :last",
             "ExpressionAttributeValues": {":shard": {"S": shard}, ":first": {"S": first}, ":last": {"S": last}},
         }
-        for item in codec.pages(self._client, request):
+        for item in codec.pages(self._client.query, request):
             yield item[codec.RUN_ID]["S"]
 
     def commits(self, run_id: str, after: int = -1) -> Iterator[Commit]:
@@ -278,7 +284,7 @@ class EventLog:
             request["ExpressionAttributeNames"] |= {
                 name: attribute for name, attribute in _POSITION_NAMES.items() if name in only
             }
-        yield from codec.pages(self._client, request)
+        yield from codec.pages(self._client.query, request)
 
 
 class Tail(NamedTuple):

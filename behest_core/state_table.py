@@ -193,7 +193,7 @@ class StateTable:
         }
         if limit is not None:
             request["Limit"] = max(limit, 1)
-        for item in pages(self._client, request):
+        for item in pages(self._client.query, request):
             yield item[moment]["S"], item[codec.RUN_ID]["S"]
 
     def _read(self, run_ids: Iterator[str], limit: int | None) -> Iterator[RunState]:

@@ -1,0 +1,89 @@
+import pytest
+from msgspec.structs import replace
+
+from behest_core import codec
+from behest_core.projector import Projector
+from behest_core.verify import Difference, verify
+from tests.builders import RUN, commit, poison, record_commit, text_delta, usage_recorded, whole_run
+
+
+@pytest.fixture
+def check(stack):
+    return lambda run_id=RUN: verify(stack.store.log, stack.store.states, run_id)
+
+
+@pytest.fixture
+def put(stack):
+    """Put commits into the log, and fold them."""
+
+    def put(*commits):
+        for each in commits:
+            stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(each))
+        Projector(stack.store.log, stack.store.states).catch_up(RUN)
+
+    return put
+
+
+def test_a_state_that_is_what_its_log_folds_to_is_right(check, put):
+    put(record_commit(), commit(1, *whole_run()))
+    verdict = check()
+    assert (verdict.is_right, verdict.sequence, verdict.behind) == (True, 5, 0)
+
+
+def test_a_field_that_is_not_is_named_with_both_values(stack, check, put):
+    put(record_commit(), commit(1, *whole_run()))
+    stack.store.states.save(replace(stack.store.get_state(RUN), iteration=99))
+    assert check().differences == [Difference("iteration", 99, 1)]
+
+
+def test_events_that_are_on_their_way_are_no_difference(stack, check, put):
+    put(record_commit(), commit(1, *whole_run()))
+    stack.store.append(RUN, [usage_recorded(), text_delta()])
+    verdict = check()
+    assert (verdict.is_right, verdict.behind) == (True, 2)
+
+
+def test_a_state_in_the_middle_of_a_commit_is_checked_there(check, put):
+    put(record_commit(), poison(1))
+    verdict = check()
+    assert verdict.differences == []
+    assert verdict.problem == "parked at sequence 2: MalformedEventError"
+
+
+def test_a_log_that_cannot_be_folded_is_named_where_its_state_is_not_parked(stack, check, put):
+    put(record_commit(), commit(1, *whole_run()))
+    item = codec.commit_to_item(poison(1)) | {"count": {"N": "5"}}
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=item)
+    assert "sequence 2 can't be folded" in check().problem
+
+
+def test_a_log_that_lacks_events_is_named(stack, check, put):
+    put(record_commit(), commit(1, text_delta()), commit(2, text_delta()))
+    stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "1"}})
+    assert check().problem == "its log lacks sequence 1"
+
+
+def test_a_run_without_state_is_named(stack, check):
+    assert check().problem == "there is no such run"
+    stack.store.append(RUN, whole_run())
+    assert (check().problem, check().behind) == ("it has no state", 5)
+
+
+def test_a_state_item_that_cannot_be_read_is_named(stack, check):
+    stack.dynamodb.put_item(TableName=stack.state_table, Item={"run_id": {"S": RUN}, "iteration": {"S": "x"}})
+    assert "iteration" in check().problem
+
+
+def test_a_deleted_run_is_right_once_its_log_is_gone(stack, check, put):
+    put(record_commit(), commit(1, text_delta()))
+    stack.store.delete_run(RUN)
+    assert check().is_right
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(commit(2, text_delta())))
+    assert "delete it again" in check().problem
+
+
+def test_every_run_is_listed(stack):
+    for n in range(3):
+        stack.store.create_run(provider="p", model="m", run_id=f"run-{n}")
+    stack.store.append("without-record", whole_run())
+    assert set(stack.store.log.run_ids()) == {"run-0", "run-1", "run-2", "without-record"}
