@@ -15,8 +15,9 @@ from behest_core.cli.connection import WORKERS, connect
 from behest_core.cli.lines import progress_bar
 from behest_core.cli.options import Stack
 from behest_core.cli.terminal import say, write_line
+from behest_core.cli.whole_log import record_and_events
 from behest_core.errors import IncompleteLogError, MalformedError, RunNotFoundError
-from behest_core.event_log import EventLog, RecordedEvent
+from behest_core.event_log import EventLog
 from behest_core.interchange import write_run
 from behest_core.state import check_run_id
 
@@ -70,15 +71,8 @@ def export_run(log: EventLog, run_id: str) -> tuple[bytes, int]:
     Raises RunNotFoundError; IncompleteLogError where events have expired: the line would be of another run; and MalformedError
     where the log holds what no line can.
     """
-    record = log.record(run_id)
-    events = list(_whole(run_id, log.events(run_id)))
-    if record is None and not events:
+    record, events = record_and_events(log, run_id)
+    found = list(events)
+    if record is None and not found:
         raise RunNotFoundError(run_id)
-    return write_run(record, events), len(events)
-
-
-def _whole(run_id: str, events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent]:
-    for expected, event in enumerate(events, start=1):
-        if event.sequence != expected:
-            raise IncompleteLogError(run_id, expected, event.sequence)
-        yield event
+    return write_run(record, found), len(found)

@@ -10,8 +10,9 @@ from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from behest_core.cli.failures import CommandError
+from behest_core.cli.whole_log import whole_log
 from behest_core.commit import decode_record
-from behest_core.errors import IncompleteLogError, MalformedRecordError, RunNotFoundError
+from behest_core.errors import MalformedRecordError, RunNotFoundError
 from behest_core.events import DECODE_ERRORS, split
 from behest_core.fold import fold
 from behest_core.timestamps import canonical
@@ -36,7 +37,7 @@ def state_at_sequence(log: EventLog, run_id: str, sequence: int) -> RunState:
 
     Raises CommandError where the log isn't as long, RunNotFoundError, and IncompleteLogError where its beginning has expired.
     """
-    state = _fold(run_id, _until_sequence(_whole(run_id, log), sequence))
+    state = _fold(run_id, _until_sequence(whole_log(log, run_id), sequence))
     if state.parked is None and state.sequence < sequence:
         raise CommandError(f"run {run_id} has no sequence {sequence}: its log ends at {state.sequence}")
     return state
@@ -48,7 +49,7 @@ def state_at_time(log: EventLog, run_id: str, moment: str) -> RunState:
     The order is that of sequence, even where clocks went back: what follows a later event isn't looked at. Raises CommandError
     where the run began later, RunNotFoundError, and IncompleteLogError where the log's beginning has expired.
     """
-    return _fold(run_id, _until_time(_whole(run_id, log), moment))
+    return _fold(run_id, _until_time(whole_log(log, run_id), moment))
 
 
 def _fold(run_id: str, commits: Iterable[Commit]) -> RunState:
@@ -56,16 +57,6 @@ def _fold(run_id: str, commits: Iterable[Commit]) -> RunState:
     if state is None:
         raise RunNotFoundError(run_id)
     return state
-
-
-def _whole(run_id: str, log: EventLog) -> Iterator[Commit]:
-    """Read a log that has no gap."""
-    end = 0
-    for commit in log.commits(run_id):
-        if commit.sequence > end + 1:
-            raise IncompleteLogError(run_id, end + 1, commit.sequence)
-        end = commit.last
-        yield commit
 
 
 def _until_sequence(commits: Iterable[Commit], sequence: int) -> Iterator[Commit]:

@@ -17,6 +17,7 @@ from behest_core.cli.failures import CommandError
 from behest_core.cli.lines import Invalid, open_lines, progress_bar, read_runs
 from behest_core.cli.options import File, SkipInvalid, Stack
 from behest_core.cli.terminal import write_text
+from behest_core.cli.whole_log import record_and_events
 from behest_core.errors import (
     BehestError,
     ConflictError,
@@ -24,15 +25,16 @@ from behest_core.errors import (
     InvalidValueError,
     MalformedError,
     RunDiffersError,
+    RunNotFoundError,
 )
-from behest_core.event_log import EventLog
+from behest_core.event_log import EventLog, RecordedEvent
 from behest_core.events import UnknownEvent
 from behest_core.interchange import RunLine, same_event, same_record
 
 EVENTS_PER_COMMIT: Final = 100
 """Enough for zlib to pack well, and few enough for a commit to stay a small part of what Lambda delivers at once."""
 
-_REFUSALS: Final = (ConflictError, IncompleteLogError, InvalidValueError, MalformedError)
+_REFUSALS: Final = (ConflictError, IncompleteLogError, InvalidValueError, MalformedError, RunNotFoundError)
 """Errors that are about one run; others are about the tables."""
 
 
@@ -116,23 +118,24 @@ def import_run(log: EventLog, run: RunLine) -> Imported:
     SequenceConflictError where another writer appends meanwhile, and what appending raises.
     """
     head = log.head(run.run_id)
-    record = log.create(run.record) if run.record is not None and not head else log.record(run.run_id)
+    if head or run.record is None:
+        record, events = record_and_events(log, run.run_id)
+    else:
+        record, events = log.create(run.record), iter(())
     if not same_record(record, run.record):
         raise RunDiffersError(run.run_id, 0)
-    held = _held(log, run) if head else 0
+    held = _held(run, events)
     for sequence in range(held, len(run.events), EVENTS_PER_COMMIT):
         lot = run.events[sequence : sequence + EVENTS_PER_COMMIT]
         log.append(run.run_id, [UnknownEvent("", "", event) for event in lot], expected_sequence=sequence)
-    is_new = not head and record is run.record
-    return Imported(is_new or held < len(run.events), len(run.events) - held)
+    is_created = not head and record is run.record
+    return Imported(is_created or held < len(run.events), len(run.events) - held)
 
 
-def _held(log: EventLog, run: RunLine) -> int:
+def _held(run: RunLine, events: Iterable[RecordedEvent]) -> int:
     """Count the run's events that the log holds."""
     held = 0
-    for held, (there, event) in enumerate(zip(log.events(run.run_id), run.events, strict=False), start=1):
-        if there.sequence != held:
-            raise IncompleteLogError(run.run_id, held, there.sequence)
+    for held, (there, event) in enumerate(zip(events, run.events, strict=False), start=1):
         if not same_event(run.run_id, there.raw, event):
             raise RunDiffersError(run.run_id, held)
     return held

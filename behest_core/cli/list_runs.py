@@ -12,8 +12,11 @@ from behest_core.cli.connection import connect
 from behest_core.cli.given import parse_status, parse_time
 from behest_core.cli.options import AsJson, Stack
 from behest_core.cli.show_run import state_line
-from behest_core.cli.terminal import clean, count_text, results, say, second_text, status_text, write_line
+from behest_core.cli.terminal import clean, count_text, results, say, second_text, status_text, write_line, write_result
 from behest_core.state import RunState, RunStatus
+
+_ID: Final = 40
+"""A run id of no more characters, a UUID for one, stays on one line, whatever else has to give way."""
 
 
 class _Column(NamedTuple):
@@ -81,7 +84,12 @@ def _write_table(states: list[RunState]) -> None:
     columns = [column for column in _COLUMNS if console.width >= column.from_width]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        table.add_column(column.title, justify="right" if column.is_number else "left", overflow="fold")
+        table.add_column(
+            column.title,
+            justify="right" if column.is_number else "left",
+            no_wrap=column.title != "RUN" or all(len(state.run_id) <= _ID for state in states),
+            overflow="fold" if column.title == "RUN" else "ellipsis",
+        )
     for state in states:
         table.add_row(*(column.text(state) for column in columns))
-    console.print(table)
+    write_result(console, table)

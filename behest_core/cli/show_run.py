@@ -25,6 +25,7 @@ from behest_core.cli.terminal import (
     status_text,
     time_text,
     write_line,
+    write_result,
 )
 from behest_core.errors import RunNotFoundError
 from behest_core.state import Parked, RunState, TokenUsage, UnknownFinishReason, check_run_id
@@ -92,7 +93,7 @@ def write_state(state: RunState) -> None:
         grid.add_row(name, value)
     console = results()
     if not console.is_terminal:
-        console.print(grid)
+        write_result(console, grid)
         return
     style = "red" if state.parked is not None else STYLE_OF.get(state.status, UNDER_WAY)
     title = Text(f"run {clean(state.run_id)}")

@@ -7,7 +7,7 @@ written with its control characters escaped: an agent's output must not steer th
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from msgspec.json import encode
 from rich.console import Console
@@ -41,25 +41,31 @@ class _Console(Console):
 
 
 def results() -> Console:
-    """Give the console of standard output."""
-    return _console(stderr=False)
+    """Give the console of standard output, as it is now: it stays this one, whoever replaces `sys.stdout` meanwhile."""
+    return _console(sys.stdout)
 
 
 def messages() -> Console:
     """Give the console of standard error."""
-    return _console(stderr=True)
+    return _console(sys.stderr)
 
 
-def _console(*, stderr: bool) -> Console:
-    console = _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+def _console(file: TextIO) -> Console:
+    console = _Console(file=file, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _UNLIMITED
     return console
 
 
-def write_result(result: RenderableType) -> None:
-    """Write a result for people, laid out for the terminal's width."""
-    results().print(result)
+def write_result(console: Console, result: RenderableType) -> None:
+    """Write a result for people; in a pipe without the blanks that fill up its lines."""
+    if console.is_terminal:
+        console.print(result)
+        return
+    with console.capture() as lines:
+        console.print(result)
+    for line in lines.get().splitlines():
+        console.print(Text(line.rstrip()), soft_wrap=True)
 
 
 def write_line(line: bytes) -> None:

@@ -1,5 +1,0 @@
-"""demo"""
-
-
-def demo() -> None:
-    """Demo."""

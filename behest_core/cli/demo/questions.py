@@ -1,0 +1,110 @@
+"""The questions that the demo asks of the tables in the end. The code it shows is the code that ran."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any, Final
+
+from boto3.dynamodb.conditions import Key
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from behest_core.cli.terminal import clean, count_text, second_text, status_text, write_result
+from behest_core.codec import state_from_item
+from behest_core.fold import replay
+from behest_core.state import RunState, RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rich.console import Console
+
+    from behest_core.store import RunStore
+
+_ASKED: Final = "fix-billing-tests"
+
+# ---------------------------------------------------------------- what is shown, without `return`
+
+
+def _failed(store: RunStore) -> Iterable[RunState]:
+    return store.runs(status=RunStatus.FAILED)
+
+
+def _under_way(store: RunStore) -> Iterable[RunState]:
+    return store.runs(status=RunStatus.CALLING_MODEL)
+
+
+def _of_session(states: Any) -> Any:  # noqa: ANN401 (boto3's resource)
+    return states.query(IndexName="by_session", KeyConditionExpression=Key("session_id").eq("alice"))
+
+
+def _used(dynamodb: Any, state_table: str) -> Any:  # noqa: ANN401 (boto3's client)
+    statement = f'SELECT provider, model, total_usage FROM "{state_table}"'  # noqa: S608
+    return dynamodb.execute_statement(Statement=statement)
+
+
+def _as_it_was(store: RunStore, run_id: str) -> RunState:
+    events = [recorded.event for recorded in store.events(run_id, limit=12)]
+    return replay(store.get_run(run_id), run_id, events)
+
+
+# ---------------------------------------------------------------- asking
+
+
+def ask_all(console: Console, store: RunStore, dynamodb: Any, states: Any) -> None:  # noqa: ANN401
+    """Ask, and print the answers. `dynamodb` is boto3's client, `states` boto3's resource of the state table."""
+    _ask(console, "Which runs failed, and why?", _failed)
+    _answer(console, ((state.run_id, clean(state.last_error or "")) for state in _failed(store)))
+
+    _ask(console, "Which are under way, and since when has nothing been heard of them?", _under_way)
+    _answer(console, ((state.run_id, f"silent since {second_text(state.updated_at)}") for state in _under_way(store)))
+
+    _ask(console, "Which runs belong to this session? With boto3:", _of_session)
+    _answer(console, ((item["run_id"], item["created_at"]) for item in _of_session(states)["Items"]))
+
+    _ask(console, "How many tokens did each model use? With PartiQL:", _used)
+    _answer(console, _by_model(_used(dynamodb, store.states.table)["Items"]), numbers=True)
+
+    _ask(console, f"What was the state of {_ASKED} after 12 events?", _as_it_was)
+    state = _as_it_was(store, _ASKED)
+    tokens = f"{count_text(state.total_usage.total_tokens)} tokens"
+    _answer(console, [(status_text(state.status), f"iteration {state.iteration}", tokens)])
+
+
+def _ask(console: Console, question: str, code: Callable[..., object]) -> None:
+    console.print()
+    console.print(Text(question, style="bold"))
+    lines = inspect.getsource(code).splitlines()[1:]
+    body = dedent("\n".join(line.partition("  # noqa")[0] for line in lines)).replace("return ", "")
+    shown = Syntax(body, "python", theme="ansi_light", background_color="default", word_wrap=True)
+    write_result(console, Padding(shown if console.is_terminal else Text(body), (0, 0, 0, 2), expand=False))
+
+
+def _answer(console: Console, rows: Iterable[tuple[str | Text, ...]], *, numbers: bool = False) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for place, row in enumerate(rows):
+        if not place:
+            for column in range(len(row)):
+                table.add_column(justify="right" if numbers and column else "left", overflow="fold")
+        table.add_row(*row)
+    write_result(console, Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def _by_model(items: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Add up the tokens of the states' items by provider and model."""
+    totals: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for item in items:
+        state = state_from_item({"run_id": {"S": "-"}, **item})
+        usage = state.total_usage
+        added = totals[f"{state.provider} {state.model}"]
+        added[0] += usage.input_tokens
+        added[1] += usage.cache_read_input_tokens or 0
+        added[2] += usage.output_tokens
+    return [
+        (model, f"{count_text(read)} in", f"{count_text(cached)} of them cached", f"{count_text(written)} out")
+        for model, (read, cached, written) in sorted(totals.items())
+    ]

@@ -1,0 +1,108 @@
+"""The demo from beginning to end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import boto3
+import typer
+from msgspec.structs import replace
+from rich.live import Live
+from rich.text import Text
+
+from behest_core.cli.demo.agent import Agent
+from behest_core.cli.demo.questions import ask_all
+from behest_core.cli.demo.scripts import SCRIPTS
+from behest_core.cli.demo.view import Lines, Screen
+from behest_core.cli.terminal import results
+from behest_core.fold import replay
+from behest_core.testing import LocalStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    from rich.console import Console
+
+    from behest_core.cli.demo.view import View
+    from behest_core.store import RunStore
+
+_REFRESH_SECONDS: Final = 0.2
+_PATIENCE_SECONDS: Final = 30.0
+
+
+def run_demo() -> None:
+    """Show the demo. Raises typer.Exit with 1 where a state is not the fold of its log."""
+    console = results()
+    console.print(
+        "behest demo: twelve agents write, the projector folds, in this process.\n"
+        "DynamoDB is moto's; tables, handler and stream settings are template.yaml's.\n",
+    )
+    with LocalStack() as stack:
+        agents = [Agent(stack.store, script, number) for number, script in enumerate(SCRIPTS)]
+        with stack.running(), _view(console, stack, agents) as view:
+            _play(stack.store, agents, view)
+        states = boto3.resource("dynamodb").Table(stack.state_table)
+        ask_all(console, stack.store, stack.dynamodb, states)
+        right = sum(_is_right(stack.store, agent.run_id) for agent in agents)
+        _conclude(console, right, agents)
+    if right < len(agents):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _view(console: Console, stack: LocalStack, agents: Sequence[Agent]) -> Iterator[View]:
+    if not console.is_terminal:
+        yield Lines(console, agents)
+        return
+    # the function's output is taken from the thread it runs in; rich would take everybody's
+    with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+        yield Screen(live, agents, stack.mapping)
+
+
+def _play(store: RunStore, agents: Sequence[Agent], view: View) -> None:
+    """Let the agents write, and show the states until they have caught up with the logs."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(agents)) as pool:
+        try:
+            playing = [pool.submit(agent.play, stop) for agent in agents]
+            _watch(store, agents, view, playing)
+        finally:
+            stop.set()
+        for agent_run in playing:
+            agent_run.result()
+
+
+def _watch(store: RunStore, agents: Sequence[Agent], view: View, playing: Sequence[Future[None]]) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    is_over = False
+    while not is_over and time.monotonic() < deadline:
+        have_ended = all(future.done() for future in playing)
+        states = store.get_states(agent.run_id for agent in agents)
+        view.show(states)
+        is_over = have_ended and all(
+            agent.run_id in states and states[agent.run_id].sequence == agent.appended for agent in agents
+        )
+        time.sleep(_REFRESH_SECONDS)
+
+
+def _is_right(store: RunStore, run_id: str) -> bool:
+    """Say whether a run's state is the fold of its log, done again in one go."""
+    events = [recorded.event for recorded in store.events(run_id)]
+    expected = replay(store.get_run(run_id), run_id, events)
+    return replace(store.get_state(run_id), revision=expected.revision) == expected
+
+
+def _conclude(console: Console, right: int, agents: Sequence[Agent]) -> None:
+    events, commits = sum(agent.appended for agent in agents), sum(agent.commits for agent in agents)
+    style = "bold green" if right == len(agents) else "bold red"
+    console.print()
+    console.print(
+        Text(f"{right} of {len(agents)} states equal the fold of their logs", style=style),
+        Text(f"({events} events, {commits} commits)"),
+    )
+    console.print("Next: deploy it, as the README says, and ask: behest runs --stack NAME", style="dim")
