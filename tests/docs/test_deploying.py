@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import pytest
 
@@ -24,6 +26,11 @@ PAGE = "docs/deploying.md"
 TEMPLATE: dict[str, Any] = cast("dict[str, Any]", CloudFormationTemplate.load(template_path(), "behest", {}).body)
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
 DOCUMENTED = {row["Parameter"].strip("`"): row for row in rows(PAGE, "Parameter", "Default", "Allowed", "Meaning")}
+METRICS = {
+    row["Metric"].strip("`"): row["Unit"]
+    for function in ("projector", "reconciler")
+    for row in rows(PAGE, "Metric", "Unit", "Meaning", below=f"### Of the {function}")
+}
 CANCELLED = RunCancelled(timestamp="2026-01-31T12:00:00Z")
 
 
@@ -64,20 +71,28 @@ def test_every_variable_of_the_environment_is_documented():
 # ---------------------------------------------------------------- the projector
 
 
-def test_every_metric_is_documented_and_is_a_count():
-    source = (ROOT / "functions" / "projector" / "app.py").read_text()
-    counted = re.findall(r'\("(\w+)", report\.', source)
-    troubles = re.findall(r'"\w+": "(\w+)"', source.partition("METRIC_OF = ")[2])
-    assert len(counted) == source.count(", report.")
-    assert {*re.findall(r"MetricUnit\.(\w+)", source)} == {"Count"}
-    said = [(row["Metric"].strip("`"), row["Unit"]) for row in rows(PAGE, "Metric", "Unit", "Meaning")]
-    assert said == [(name, "Count") for name in (*counted, *troubles)]
+def test_every_metric_is_documented():
+    files = [*(ROOT / "functions").glob("*/app.py"), *(ROOT / "behest_core").glob("wiring.py")]
+    texts = {node.value for file in files for node in ast.walk(ast.parse(file.read_text())) if is_text(node)}
+    named = {text for text in texts if re.fullmatch(r"(?:[A-Z][a-z]+)+", text)}
+    assert named - {"Count"} == METRICS.keys()
 
 
-def test_namespace_and_dimension_of_the_metrics_are_documented():
-    variables = TEMPLATE["Resources"]["ProjectorFunction"]["Properties"]["Environment"]["Variables"]
-    namespace, service = variables["POWERTOOLS_METRICS_NAMESPACE"], variables["POWERTOOLS_SERVICE_NAME"]
-    assert f"namespace `{namespace}`, dimension `service` = `{service}`" in text_of(PAGE)
+def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_metrics_have_the_namespace_the_dimension_and_the_units_that_are_said(stack: LocalStack):
+    malformed = {"run_id": {"S": "r"}, "sequence": {"N": "1"}, "count": {"N": "1"}, "events": {"S": "[{}]"}}
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=malformed)
+    stack.deliver()
+    [written] = [line for line in map(json.loads, stack.output.lines) if "_aws" in line]
+    [directive] = written["_aws"]["CloudWatchMetrics"]
+    assert f"namespace `{directive['Namespace']}`, dimension `service` = `{written['service']}`" in text_of(PAGE)
+    assert directive["Dimensions"] == [["service"]]
+    units = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
+    assert "RunsParked" in units
+    assert units == {name: METRICS[name] for name in units}
 
 
 # ---------------------------------------------------------------- what others need to be allowed
@@ -92,6 +107,7 @@ def create_and_append(store: RunStore) -> None:
 def read_states(store: RunStore) -> None:
     list(store.runs(session_id="s"))
     list(store.runs(status=RunStatus.CANCELLED))
+    list(store.parked_runs())
     store.get_states(["r"])
     store.get_state("r")
 
@@ -102,6 +118,7 @@ def read_states(store: RunStore) -> None:
         ("an agent that creates runs and appends", create_and_append),
         ("an agent that waits for its states", lambda store: store.wait("r", 1)),
         ("a reader of states", read_states),
+        ("whoever deletes runs", lambda store: store.delete_run("r")),
         ("a reader of events", lambda store: list(store.events("r", after=0))),
         ("whoever calls `check_health`", lambda store: store.check_health()),
     ],

@@ -15,7 +15,7 @@ from behest_core.commit import Commit, decode_record, encode_record
 from behest_core.event_log import RUN_NAMESPACE, run_id_for
 from behest_core.events import core_decoder, encode_event
 from behest_core.fold import fold
-from behest_core.state import Parked, RunRecord, RunState, TokenUsage, UnknownFinishReason
+from behest_core.state import Parked, RunRecord, RunState, RunStatus, TokenUsage, UnknownFinishReason
 from tests.docs.pages import blocks, names, part, rows
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = "docs/items.md"
 SHOWN = [item for block in blocks(PAGE, "json") if isinstance(item := json.loads(block.text), dict)]
-RECORD, TEXT_COMMIT, BINARY_COMMIT, STATE, OTHER_STATE = SHOWN
+RECORD, TEXT_COMMIT, BINARY_COMMIT, LOG_TOMBSTONE, STATE_TOMBSTONE, STATE, OTHER_STATE = SHOWN
 
 ATTRIBUTES = ("Attribute", "Type", "Meaning", "Present")
 
@@ -49,8 +49,9 @@ def full_state(finish: Any = "stop") -> RunState:
         last_error="e",
         created_at="t",
         updated_at="t",
-        parked=Parked(sequence=1, error="e", message="m", version=1, parked_at="t"),
+        parked=Parked(sequence=1, error="e", message="m", version=1).after(None, "t"),
         extensions={"cost": {"cents": 1}},
+        unfinished_folds=1,
     )
 
 
@@ -80,7 +81,20 @@ def test_a_binary_commit_is_the_text_compressed_with_zlib():
     assert zlib.decompress(b64decode(BINARY_COMMIT["events"]["B"])).decode() == text
 
 
-@pytest.mark.parametrize("item", [STATE, OTHER_STATE], ids=lambda item: item["status"]["S"])
+def test_a_deleted_run_leaves_what_is_shown(stack: LocalStack):
+    run_id, deleted_at = LOG_TOMBSTONE["run_id"]["S"], LOG_TOMBSTONE["deleted_at"]["S"]
+    stack.store.create_run(run_id=run_id, provider="openai", model="gpt-4o")
+    stack.deliver()
+    stack.store.delete_run(run_id)
+    left = [
+        item | {"deleted_at": {"S": deleted_at}}
+        for table in (stack.event_table, stack.state_table)
+        for item in stack.dynamodb.scan(TableName=table)["Items"]
+    ]
+    assert left == [LOG_TOMBSTONE, STATE_TOMBSTONE]
+
+
+@pytest.mark.parametrize("item", [STATE, OTHER_STATE, STATE_TOMBSTONE], ids=["completed", "failed", "deleted"])
 def test_a_state_is_written_as_it_is_shown(item: dict[str, Any]):
     assert codec.state_to_item(codec.state_from_item(item)) == item
 
@@ -138,19 +152,29 @@ def test_every_part_of_total_usage_is_documented():
 
 def test_the_keys_of_parked_are_just_those_that_are_written_with_their_types():
     said = {row["Key"].strip("`"): row["Type"] for row in rows(PAGE, "Key", "Type", "Meaning")}
-    written = codec.state_to_item(full_state())["parked"]["M"]
+    parked = full_state().parked
+    assert parked is not None
+    state = msgspec.structs.replace(full_state(), parked=parked.after(parked, "t"))
+    written = codec.state_to_item(state)["parked"]["M"]
     assert said == {name: kind for name, attribute in written.items() for kind in attribute}
+    [earlier] = written["earlier"]["L"]
+    [meaning] = [row["Meaning"] for row in rows(PAGE, "Key", "Type", "Meaning") if row["Key"] == "`earlier`"]
+    assert names(meaning) == [*earlier["M"]]
 
 
 def test_the_indexes_are_those_of_the_template(stack: LocalStack):
-    description = stack.dynamodb.describe_table(TableName=stack.state_table)["Table"]
-    said = {row["Index"].strip("`"): names(row["Hash"] + row["Range"]) for row in rows(PAGE, "Index", "Hash", "Range")}
-    assert said == {
-        index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
-        for index in description["GlobalSecondaryIndexes"]
-    }
+    found = {}
+    for said, table in (("events", stack.event_table), ("states", stack.state_table)):
+        for index in stack.dynamodb.describe_table(TableName=table)["Table"]["GlobalSecondaryIndexes"]:
+            found[said, index["IndexName"]] = [key["AttributeName"] for key in index["KeySchema"]]
+            assert index["Projection"]["ProjectionType"] == "KEYS_ONLY"
+    said = rows(PAGE, "Table", "Index", "Hash", "Range")
+    assert found == {(row["Table"], row["Index"].strip("`")): names(row["Hash"] + row["Range"]) for row in said}
 
 
 def test_the_shards_of_a_status_are_those_that_are_written():
-    assert f"crc32(run_id in UTF-8) mod {codec.STATUS_SHARDS}" in part(PAGE, "## State table")
-    assert f"`Failed#0` to `Failed#{codec.STATUS_SHARDS - 1}`" in part(PAGE, "## State table")
+    states = (RunState(run_id=f"run-{number}", status=RunStatus.FAILED) for number in range(200))
+    written = sorted({codec.state_to_item(state)["status_shard"]["S"] for state in states})
+    said = part(PAGE, "## State table")
+    assert f"`{written[0]}` to `{written[-1]}`" in said
+    assert f"crc32(run_id in UTF-8) mod {len(written)}" in said

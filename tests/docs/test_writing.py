@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from behest_core import codec, storable
+from behest_core.errors import RunDeletedError
 from tests.docs.aws_cli import commands, perform
 from tests.docs.pages import blocks, rows
 
@@ -132,6 +134,26 @@ def test_a_gap_that_is_filled_is_folded_beyond_with_the_next_commit(stack: Local
         stack.deliver()
         reached.append(stack.store.get_state("r").sequence)
     assert reached == [1, 1, 2, 4]
+
+
+def test_a_run_is_found_by_its_hour(stack: LocalStack):
+    for block in blocks(PAGE, "sh"):
+        for command in commands(block.text):
+            perform(stack.dynamodb, command)
+    day = datetime(2026, 1, 31, tzinfo=UTC)
+    assert set(stack.store.log.started(day, day + timedelta(hours=3))) == {"nightly-2026-01-31"}
+
+
+def test_a_deleted_run_can_not_be_created_again_and_what_is_appended_is_not_folded(stack: LocalStack):
+    stack.store.create_run(run_id="r", provider="p", model="m")
+    stack.store.delete_run("r")
+    with pytest.raises(RunDeletedError):
+        stack.store.create_run(run_id="r", provider="p", model="m")
+    put(stack, item(1, STARTED))
+    stack.deliver()
+    with pytest.raises(RunDeletedError):
+        stack.store.get_state("r")
+    assert [recorded.sequence for recorded in stack.store.events("r")] == [1]
 
 
 def test_a_run_record_that_comes_late_is_folded_all_the_same(stack: LocalStack):
