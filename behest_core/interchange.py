@@ -223,7 +223,9 @@ def _wrong(place: str, error: Exception) -> _WrongError:
     missing = _MISSING.fullmatch(message)
     if missing:
         place, message = f"{place}.{missing[1]}", "expected, but missing"
-    return _WrongError(place.lstrip(".") or "line", message[:1].lower() + message[1:])
+    if message[1:2].islower():
+        message = message[0].lower() + message[1:]
+    return _WrongError(place.lstrip(".") or "line", message)
 
 
 def fold_run(run: RunLine) -> RunState:

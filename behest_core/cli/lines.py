@@ -7,7 +7,7 @@ import os
 import sys
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from behest_core.interchange import RunLine
-
-_GZIP: Final = b"\x1f\x8b"
-_REFRESH: Final = 64 * 1024
 
 
 class Lines:
@@ -41,9 +38,9 @@ class Lines:
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         """Give each line that isn't blank, with its number, as soon as it is there."""
         number = 0
-        packed = self._raw.peek(2).startswith(_GZIP)  # type: ignore[attr-defined]
+        unpacked = gzip.GzipFile(fileobj=self._raw) if self.name.endswith(".gz") else self._raw
         try:
-            for number, line in numbered(cast("IO[bytes]", gzip.GzipFile(fileobj=self._raw)) if packed else self._raw):
+            for number, line in numbered(unpacked):
                 self._read += len(line)
                 yield number, line
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -17,7 +17,9 @@ Run: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="The run's id
 File: TypeAlias = Annotated[
     str,
     typer.Argument(
-        metavar="FILE", help="JSON lines, one run in each; may be gzip's. - is standard input.", show_default=False
+        metavar="FILE",
+        help="JSON lines, one run in each; gzip's if it ends in .gz. - is standard input.",
+        show_default=False,
     ),
 ]
 SkipInvalid: TypeAlias = Annotated[
