@@ -22,7 +22,7 @@ import msgspec
 from behest_core.commit import Commit
 from behest_core.errors import MalformedStateError
 from behest_core.state import RunState
-from behest_core.storable import WRITE_UNIT_BYTES
+from behest_core.storable import WRITE_UNIT_BYTES, number_from_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -329,7 +329,7 @@ def from_attribute(attribute: Attribute) -> JSON:
     """Give a DynamoDB attribute as a JSON value. Numbers come back as int where they are whole, else as float."""
     [(kind, value)] = attribute.items()
     if kind == "N":
-        return _number(value)
+        return number_from_text(value)
     if kind == "M":
         return {key: from_attribute(item) for key, item in value.items()}
     if kind == "L":
@@ -337,10 +337,3 @@ def from_attribute(attribute: Attribute) -> JSON:
     if kind == "NULL":
         return None
     return value  # type: ignore[no-any-return]  # S, BOOL
-
-
-def _number(text: str) -> int | float:
-    if text.lstrip("-").isdigit():
-        return int(text)
-    number = Decimal(text)
-    return int(number) if number == number.to_integral_value() else float(number)

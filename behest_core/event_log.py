@@ -249,10 +249,11 @@ class EventLog:
 
         Raises MalformedEventError at a commit that can't be cut into events.
         """
+        after = max(after, 0)
         last = None if limit is None else after + limit
         if last == after:
             return
-        for commit in self.commits(run_id, max(after, 0)):
+        for commit in self.commits(run_id, after):
             for sequence, raw in enumerate(_cut(commit), start=commit.sequence):
                 if sequence > after:
                     yield RecordedEvent(run_id, sequence, commit.committed_at, raw)

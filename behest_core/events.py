@@ -300,7 +300,7 @@ core_decoder: Final = EventDecoder(CORE_EVENTS)
 
 
 def encode_event(event: NewEvent, decoder: EventDecoder = core_decoder) -> bytes:
-    """Give the event's JSON object, `type` first, as it will lie in the log.
+    """Give the event's JSON object as it will lie in the log: `type` first, an UnknownEvent as it was read.
 
     Refuses what could not be folded: raises InvalidValueError where a field is missing or of the wrong type, or the timestamp
     isn't RFC 3339.

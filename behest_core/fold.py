@@ -27,7 +27,7 @@ from behest_core.errors import BehestError, MalformedEventError, MalformedRecord
 from behest_core.events import CORE_EVENTS, DECODE_ERRORS, AnyEvent, EventDecoder, narrowed
 from behest_core.reducer import REDUCER, REDUCER_VERSION, Handler
 from behest_core.state import Parked, RunRecord, RunState
-from behest_core.storable import check_metadata_size, check_text_size
+from behest_core.storable import as_stored, check_metadata_size, check_text_size
 from behest_core.timestamps import canonical
 
 if TYPE_CHECKING:
@@ -112,13 +112,28 @@ def fold(state: RunState | None, commits: Iterable[Commit]) -> Folded:
     progress = _core_progress(state, first)
     if not progress.goes_on:
         return Folded(state)
-    if progress.checkpoint == NOTHING and first.sequence <= 1:
+    if progress.checkpoint == NOTHING and _reaches_back(first, state):
         return _fold_again(state, first, commits)
     if state is None:
         return Folded(None, gap=1)
     # here too where the log no longer reaches back to its beginning: what is folded stays, and goes on from where it is
     state.parked = None
     return _fold_on(state, chain([first], commits))
+
+
+def _reaches_back(first: Commit, state: RunState | None) -> bool:
+    """Say whether a log that begins with this commit is whole: nothing is gone that the state was folded from.
+
+    One that begins at 1 has either no record or lost it. A state that was folded without one has no metadata, and was created
+    when its first event happened.
+    """
+    if first.is_record or first.sequence > 1 or state is None or state.created_at is None:
+        return first.sequence <= 1
+    events, _ = _decode(first.payload)
+    try:
+        return bool(events) and state.metadata is None and state.created_at == canonical(events[0].timestamp)
+    except ValueError:
+        return False
 
 
 def _core_progress(state: RunState | None, first: Commit) -> Progress:
@@ -149,8 +164,10 @@ def _is_news(state: RunState, commit: Commit) -> bool:
         record = decode_record(commit)
     except MalformedRecordError:
         return False
-    known = (state.session_id, state.metadata, state.created_at, state.provider is None)
-    return known != (record.session_id, record.metadata, canonical(record.created_at), False)
+    known = (state.session_id, state.created_at, state.provider is None)
+    if known != (record.session_id, canonical(record.created_at), False):
+        return True
+    return state.metadata != record.metadata and state.metadata != as_stored(record.metadata)
 
 
 def _decide(fold_ers: Iterable[Progress], commits: Sequence[Commit]) -> Decision:

@@ -264,7 +264,8 @@ class Projector:
             work.state = _made_ready(before, work.fold)
         decision = decide(work.state, work.commits) if work.commits else read_on(work.state)
         if not decision.goes_on:
-            work.duplicates += sum(commit.count for commit in work.commits)
+            if parked is None:
+                work.duplicates += sum(commit.count for commit in work.commits)
             return True
         commits: Iterable[Commit] = work.commits
         if decision.next is Next.READ:

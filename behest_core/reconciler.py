@@ -26,7 +26,7 @@ from behest_core import codec
 from behest_core.errors import MalformedError, RunDeletedError
 from behest_core.projector import Trouble
 from behest_core.reducer import REDUCER_VERSION
-from behest_core.state import RunState, RunStatus
+from behest_core.state import FOLDED_STATUSES, RunState
 from behest_core.timestamps import to_datetime
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Reconciler:
 
     def _candidates(self, since: datetime, now: datetime) -> Iterator[tuple[str, RunState | None]]:
         yield from ((state.run_id, state) for state in self._states.parked())
-        for status in RunStatus:
+        for status in FOLDED_STATUSES:
             if not status.is_terminal:
                 yield from ((state.run_id, state) for state in self._states.runs(status=status))
         started = self._log.started(since, now)

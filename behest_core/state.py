@@ -63,6 +63,16 @@ class RunStatus(StrEnum):
         return self in _TERMINAL
 
 
+FOLDED_STATUSES = (
+    RunStatus.PENDING,
+    RunStatus.SESSION_LOADED,
+    RunStatus.CALLING_MODEL,
+    RunStatus.COMPLETED,
+    RunStatus.FAILED,
+    RunStatus.CANCELLED,
+)
+"""Those that the fold sets."""
+
 _TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 
 
@@ -190,6 +200,11 @@ class RunState(Struct, kw_only=True):
     extensions: dict[str, JSON] = field(default_factory=dict)
     unfinished_folds: int = 0
     deleted_at: str | None = None
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing was folded yet: a guarded fold has begun, or something broke the item."""
+        return self.created_at is None and self.parked is None and self.deleted_at is None
 
     @property
     def created(self) -> datetime | None:

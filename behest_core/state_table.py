@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from behest_core import codec
 from behest_core.codec import pages
 from behest_core.errors import RevisionConflictError
-from behest_core.state import RunState, RunStatus
+from behest_core.state import FOLDED_STATUSES, RunState
 from behest_core.timestamps import as_text
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from behest_core.state import RunStatus
 
 _BATCH_GET_ITEMS: Final = 100  # the most that BatchGetItem takes
 _BATCH_GET_TRIES: Final = 8
@@ -136,6 +138,8 @@ class StateTable:
         `since` and `until` bound the time a run was created, both included; text is RFC 3339, a `datetime` has a time zone.
         """
         span = (as_text(since) if since else _MINIMUM_TIME, as_text(until) if until else _MAXIMUM_TIME)
+        if span[0] > span[1]:
+            return iter(())
         found = self._find(session_id, status, span, limit)
         matching = (state for state in self._read(found, limit) if status is None or state.status == status)
         return islice(matching, limit)
@@ -147,7 +151,7 @@ class StateTable:
         if session_id is not None:
             entries = self._index(codec.BY_SESSION, codec.SESSION_ID, session_id, span, limit)
         else:
-            statuses = list(RunStatus) if status is None else [status]
+            statuses = FOLDED_STATUSES if status is None else [status]
             shards = [shard for each in statuses for shard in codec.shards_of(each)]
             entries = heapq.merge(
                 *(self._index(codec.BY_STATUS, codec.STATUS_SHARD, shard, span, limit) for shard in shards),

@@ -95,6 +95,23 @@ def _check_number(number: Decimal, where: str) -> None:
         raise InvalidValueError(where, "a number beyond DynamoDB's 1E-130 to 9.99E+125, write it as text")
 
 
+def as_stored(value: JSON) -> JSON:
+    """Give a storable value as it comes back from an item: a number that is whole comes back as an int."""
+    if isinstance(value, list):
+        return [as_stored(item) for item in value]
+    if isinstance(value, dict):
+        return {key: as_stored(item) for key, item in value.items()}
+    return number_from_text(repr(value)) if isinstance(value, float) else value
+
+
+def number_from_text(text: str) -> int | float:
+    """Give a number as DynamoDB writes it: an int where it is whole, else a float."""
+    if text.lstrip("-").isdigit():
+        return int(text)
+    number = Decimal(text)
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
 def stored_size(value: JSON) -> int:
     """Give the bytes the value takes in an item, without its attribute's name."""
     total = 0

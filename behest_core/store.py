@@ -125,7 +125,7 @@ class RunStore:
     def get_state(self, run_id: str) -> RunState:
         """Return the run's state, read consistently. Raises RunNotFoundError where there is none (yet), MalformedStateError."""
         state = self.states.get(run_id)
-        if state is None:
+        if state is None or state.is_blank:
             raise RunNotFoundError(run_id)
         if state.deleted_at is not None:
             raise RunDeletedError(run_id, state.deleted_at)
@@ -134,7 +134,7 @@ class RunStore:
     def get_states(self, run_ids: Iterable[str]) -> dict[str, RunState]:
         """Return the states of many runs by run id, 100 in one request; runs without a state are left out."""
         found = self.states.get_many(run_ids)
-        return {run_id: state for run_id, state in found.items() if state.deleted_at is None}
+        return {run_id: state for run_id, state in found.items() if not (state.is_blank or state.deleted_at)}
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
         """Read the run's events behind the sequence `after`, in order, page by page, at most `limit`.
@@ -180,7 +180,7 @@ class RunStore:
         pause = _FIRST_PAUSE
         while True:
             state = self.states.get(run_id)
-            if state is not None and state.sequence >= sequence:
+            if state is not None and not state.is_blank and state.sequence >= sequence and state.deleted_at is None:
                 return state
             if state is not None and state.deleted_at is not None:
                 raise RunDeletedError(run_id, state.deleted_at)

@@ -213,6 +213,16 @@ def test_a_guarded_fold_that_comes_back_leaves_no_trace(projector, put, stack):
     assert "unfinished_folds" not in codec.state_to_item(stack.store.get_state(RUN))
 
 
+def test_a_run_of_which_only_a_guarded_fold_has_begun_has_no_state_yet(projector, put, stack, requests):
+    put(*LOG)
+    requests.before("Query", raiser(Killed()))
+    with pytest.raises(Killed):
+        projector.catch_up(RUN, guarded=True)
+    with pytest.raises(RunNotFoundError):
+        stack.store.get_state(RUN)
+    assert stack.store.get_states([RUN]) == {}
+
+
 def test_a_guarded_fold_that_meets_another_writer_goes_on_from_there(projector, put, stack, requests):
     put(*LOG)
     requests.before("PutItem", lambda: Projector(stack.store.log, stack.store.states).catch_up(RUN))

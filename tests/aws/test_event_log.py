@@ -225,6 +225,7 @@ def long_log(log):
         ({"after": 6}, list(range(7, 13))),
         ({"after": 4, "limit": 3}, [5, 6, 7]),
         ({"limit": 0}, []),
+        ({"after": -1, "limit": 2}, [1, 2]),
         ({"after": 11}, [12]),
         ({"after": 12}, []),
         ({"after": 99}, []),

@@ -189,7 +189,7 @@ def test_a_parked_run_costs_nothing_when_more_arrives(projector, put, requests):
     records = put(commit(9, text_delta()))
     requests.made.clear()
     report = projector.project(records)
-    assert (names(requests), report.troubles) == ([], [])
+    assert (names(requests), report.troubles, report.duplicates) == ([], [], 0)
 
 
 def test_an_item_that_is_no_commit_parks_its_run(projector, stack):

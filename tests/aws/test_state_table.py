@@ -158,6 +158,11 @@ def test_runs_of_a_time(runs):
     assert ids(runs.runs(session_id="s-1", since=since, until=until)) == [5, 3]
 
 
+def test_a_time_span_that_ends_before_it_begins_has_no_runs(runs, requests):
+    assert ids(runs.runs(since="2026-02-01T00:00:00Z", until="2026-01-01T00:00:00Z")) == []
+    assert requests.made == []
+
+
 def test_a_time_without_zone_is_refused(runs):
     with pytest.raises(ValueError, match="time zone"):
         list(runs.runs(since=datetime(2026, 1, 31)))  # noqa: DTZ001 (that is the point)

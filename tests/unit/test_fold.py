@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import pytest
 
+from behest_core import codec
 from behest_core.fold import Next, decide, fold
 from behest_core.reducer import REDUCER_VERSION
 from behest_core.state import Parked, RunStatus
@@ -15,6 +16,7 @@ from tests.builders import (
     raw_commit,
     record_commit,
     run_completed,
+    run_record,
     run_started,
     text_delta,
     usage_recorded,
@@ -158,6 +160,29 @@ def test_a_second_fold_goes_on_from_the_first_where_the_log_has_lost_its_beginni
     state.reducer = 0
     folded = fold(state, [LOG[2], commit(6, model_started(iteration=4))])
     assert (folded.state.sequence, folded.state.iteration, folded.state.reducer) == (6, 4, 0)
+
+
+def test_a_second_fold_goes_on_from_the_first_where_the_log_has_lost_its_record():
+    record = record_commit(run_record(metadata={"team": "x"}))
+    for first in (record, LOG[0]):
+        state = state_of(first, *LOG[1:])
+        state.reducer = 0
+        folded = fold(state, [*LOG[1:], commit(6, model_started(iteration=4))])
+        assert (folded.state.metadata, folded.state.created_at) == (state.metadata, "2026-01-31T12:00:00.000000000Z")
+        assert (folded.state.sequence, folded.state.iteration, folded.state.reducer) == (6, 4, 0)
+
+
+def test_a_second_fold_of_a_log_that_never_had_a_record_is_whole():
+    state = state_of(*LOG[1:])
+    state.reducer = 0
+    assert fold(state, LOG[1:]).state.reducer == REDUCER_VERSION
+
+
+@pytest.mark.parametrize("metadata", [{"a": [0.0, 1.2345678901234567e30, 1e22]}, None, {"a": 2**60}])
+def test_a_record_that_comes_twice_is_nothing_to_do_however_its_numbers_come_back(metadata):
+    record = record_commit(run_record(metadata=metadata))
+    stored = codec.state_from_item(codec.state_to_item(state_of(record, *LOG[1:])))
+    assert decide(stored, [record]).next is Next.NOTHING
 
 
 def test_a_second_fold_that_parks_earlier_keeps_the_first_result_and_says_so():
