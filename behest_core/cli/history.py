@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.json import Decoder
-from msgspec.structs import replace
 
 from behest_core.cli.failures import CommandError
 from behest_core.cli.whole_log import whole_log
-from behest_core.commit import decode_record
+from behest_core.commit import decode_record, until
 from behest_core.errors import MalformedRecordError, RunNotFoundError
 from behest_core.events import DECODE_ERRORS, split
 from behest_core.fold import fold
@@ -37,7 +36,7 @@ def state_at_sequence(log: EventLog, run_id: str, sequence: int) -> RunState:
 
     Raises CommandError where the log isn't as long, RunNotFoundError, and IncompleteLogError where its beginning has expired.
     """
-    state = _fold(run_id, _until_sequence(whole_log(log, run_id), sequence))
+    state = _fold(run_id, until(whole_log(log, run_id), sequence))
     if state.parked is None and state.sequence < sequence:
         raise CommandError(f"run {run_id} has no sequence {sequence}: its log ends at {state.sequence}")
     return state
@@ -59,15 +58,6 @@ def _fold(run_id: str, commits: Iterable[Commit]) -> RunState:
     return state
 
 
-def _until_sequence(commits: Iterable[Commit], sequence: int) -> Iterator[Commit]:
-    for commit in commits:
-        if commit.last > sequence:
-            if not commit.is_record and commit.sequence <= sequence:
-                yield _first(commit, sequence + 1 - commit.sequence)
-            return
-        yield commit
-
-
 def _until_time(commits: Iterator[Commit], moment: str) -> Iterator[Commit]:
     for first in commits:
         if _is_later(first, moment):
@@ -75,8 +65,7 @@ def _until_time(commits: Iterator[Commit], moment: str) -> Iterator[Commit]:
         for commit in chain([first], commits):
             count = commit.count if commit.is_record else _count_until(commit, moment)
             if count < commit.count:
-                if count:
-                    yield _first(commit, count)
+                yield from until([commit], commit.sequence + count - 1)
                 return
             yield commit
 
@@ -102,14 +91,3 @@ def _count_until(commit: Commit, moment: str) -> int:
     except (*DECODE_ERRORS, ValueError):
         return commit.count
     return commit.count
-
-
-def _first(commit: Commit, count: int) -> Commit:
-    """Give the first events of a commit; the whole of it where it can't be cut: the fold parks there."""
-    try:
-        events = split(commit.payload)
-    except DECODE_ERRORS:
-        return commit
-    if len(events) != commit.count:
-        return commit
-    return replace(commit, count=count, payload=b"[" + b",".join(map(bytes, events[:count])) + b"]")
