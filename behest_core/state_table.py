@@ -164,6 +164,16 @@ class StateTable:
                 seen.add(run_id)
                 yield run_id
 
+    def run_ids(self, *, since: datetime | str | None = None) -> Iterator[str]:
+        """Give every run that has an item, whatever is in it, deleted runs included; in no order, eventually consistent.
+
+        With `since`, those that were created since, the newest first, and no deleted ones.
+        """
+        if since is not None:
+            return self._find(None, None, (as_text(since), _MAXIMUM_TIME), None)
+        request: dict[str, Any] = {"TableName": self.table, "ProjectionExpression": codec.RUN_ID}
+        return (item[codec.RUN_ID]["S"] for item in pages(self._client.scan, request))
+
     def parked(self, *, limit: int | None = None) -> Iterator[RunState]:
         """Find the runs that are parked, the latest first, page by page."""
         everything = (_MINIMUM_TIME, _MAXIMUM_TIME)

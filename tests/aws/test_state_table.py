@@ -184,3 +184,25 @@ def test_pages_are_followed(stack, runs, requests):
     stack.dynamodb._make_api_call = small_pages
     assert ids(runs.runs(session_id="s-0")) == [10, 8, 6, 4, 2, 0]
     assert len(requests.named("Query")) > 2
+
+
+# ---------------------------------------------------------------- every run
+
+
+def test_every_run_that_has_an_item_is_listed_even_one_that_cannot_be_read_and_one_that_was_deleted(stack, table):
+    table.save(state_of("good"))
+    stack.dynamodb.put_item(TableName=stack.state_table, Item={"run_id": {"S": "broken"}, "iteration": {"S": "x"}})
+    table.bury("deleted", "2026-01-31T12:00:00Z")
+    assert set(table.run_ids()) == {"good", "broken", "deleted"}
+
+
+def test_runs_are_listed_by_the_time_they_were_created_and_not_read(stack, table):
+    for n in range(4):
+        table.save(state_of(f"run-{n}", minute=n))
+    stack.dynamodb.update_item(
+        TableName=stack.state_table,
+        Key={"run_id": {"S": "run-3"}},
+        UpdateExpression="SET iteration = :x",
+        ExpressionAttributeValues={":x": {"S": "x"}},
+    )
+    assert list(table.run_ids(since="2026-01-31T12:02:00Z")) == ["run-3", "run-2"]
