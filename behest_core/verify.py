@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
 from behest_core.commit import until
-from behest_core.errors import MalformedStateError
+from behest_core.errors import MalformedStateError, RunDeletedError
 from behest_core.fold import fold
 from behest_core.state import RunState
-from behest_core.storable import JSON
+from behest_core.storable import JSON, as_stored
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from behest_core.event_log import EventLog
+    from behest_core.fold import Folded
     from behest_core.state_table import StateTable
 
 _FOLDED: Final = (*RunState.__struct_fields__[: RunState.__struct_fields__.index("updated_at") + 1], "sequence")
 """What the log alone decides: the seed's fields and the checkpoint."""
+
+
+class Kind(StrEnum):
+    """What a verdict is.
+
+    UNSTORED: the run has no state yet, only a log. UNFOLDABLE: its log lacks events that the state covers, or has one among them
+    that can't be folded. UNKNOWN: there is no such run.
+    """
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    PARKED = "parked"
+    UNFOLDABLE = "unfoldable"
+    UNSTORED = "unstored"
+    UNKNOWN = "unknown"
 
 
 class Difference(Struct, frozen=True):
@@ -31,13 +50,16 @@ class Difference(Struct, frozen=True):
 class Verdict(Struct, kw_only=True):
     """What checking a run gave.
 
-    `sequence` is what the stored state covers, `behind` how many events of the log it hasn't folded (more may be on their way).
-    `problem` says why the run can't be checked or folded whole: its log lacks events, has one that can't be folded, or its state
-    item can't be read.
+    `sequence` is what the stored state covers, `reducer` the version that folded it, `behind` how many events of the log it
+    hasn't folded (more may be on their way). `problem` says why the run can't be checked or folded whole: its log lacks events,
+    has one that can't be folded, or its state item can't be read. Where the log is UNFOLDABLE there are no differences: its
+    fold ends before the state does.
     """
 
     run_id: str
+    kind: Kind = Kind.RIGHT
     sequence: int = 0
+    reducer: int = 0
     behind: int = 0
     differences: list[Difference] = field(default_factory=list)
     problem: str | None = None
@@ -45,46 +67,81 @@ class Verdict(Struct, kw_only=True):
     @property
     def is_right(self) -> bool:
         """Whether the stored state is what its log folds to, as far as it goes."""
-        return not self.differences and self.problem is None
+        return self.kind is Kind.RIGHT
 
 
 def verify(log: EventLog, states: StateTable, run_id: str) -> Verdict:
     """Check one run. A deleted run is right if nothing of its log is left."""
     try:
         stored = states.get(run_id)
+        if stored is None or stored.is_blank:
+            return _verify_unstored(log, run_id)
+        if stored.deleted_at is not None:
+            return _verify_deleted(log, run_id)
+        verdict = _verify_stored(log, stored)
+        return verdict if verdict.kind is not Kind.UNFOLDABLE or _is_there(states, run_id) else Verdict(run_id=run_id)
     except MalformedStateError as error:
-        return Verdict(run_id=run_id, problem=error.reason)
-    if stored is not None and stored.deleted_at is not None:
-        left = next(log.commits(run_id), None)
-        problem = None if left is None else f"deleted, but its log has sequence {left.sequence}; delete it again"
-        return Verdict(run_id=run_id, problem=problem)
-    if stored is None:
-        return _verify_unstored(log, run_id)
-    verdict = Verdict(run_id=run_id, sequence=stored.sequence)
-    folded = fold(None, until(log.commits(run_id), stored.sequence))
-    if folded.state is None:
-        verdict.problem = "its log no longer begins at 1"
-        return verdict
-    if folded.state.parked is not None and stored.parked is None:
-        verdict.problem = f"sequence {folded.state.parked.sequence} can't be folded: {folded.state.parked.message}"
-    elif folded.gap is not None or folded.state.sequence < stored.sequence:
-        verdict.problem = f"its log lacks sequence {folded.gap or folded.state.sequence + 1}"
-    elif stored.parked is not None:
-        verdict.problem = f"parked at sequence {stored.parked.sequence}: {stored.parked.error}"
-    else:
-        verdict.behind = max(log.tail(run_id).last - stored.sequence, 0)
-    verdict.differences = list(_differences(stored, folded.state))
-    return verdict
+        return Verdict(run_id=run_id, kind=Kind.WRONG, problem=error.reason)
+    except RunDeletedError:  # since its state was read; or its state item is lost, and nothing is left of its log
+        return Verdict(run_id=run_id)
+
+
+def _is_there(states: StateTable, run_id: str) -> bool:
+    """Say whether the run has not been deleted since its state was read: its log goes last."""
+    state = states.get(run_id)
+    return state is None or state.deleted_at is None
 
 
 def _verify_unstored(log: EventLog, run_id: str) -> Verdict:
     behind = log.tail(run_id).last
-    is_known = behind > 0 or next(log.commits(run_id), None) is not None
-    return Verdict(
-        run_id=run_id, behind=max(behind, 1), problem="it has no state" if is_known else "there is no such run"
-    )
+    if behind or next(log.commits(run_id), None) is not None:
+        return Verdict(run_id=run_id, kind=Kind.UNSTORED, behind=max(behind, 1), problem="it has no state")
+    return Verdict(run_id=run_id, kind=Kind.UNKNOWN, problem="there is no such run")
 
 
-def _differences(stored: RunState, folded: RunState) -> list[Difference]:
-    pairs = ((name, getattr(stored, name), getattr(folded, name)) for name in _FOLDED)
-    return [Difference(name, one, other) for name, one, other in pairs if one != other]
+def _verify_deleted(log: EventLog, run_id: str) -> Verdict:
+    left = next(log.commits(run_id), None)
+    if left is None:
+        return Verdict(run_id=run_id)
+    problem = f"deleted, but its log has sequence {left.sequence}; delete it again"
+    return Verdict(run_id=run_id, kind=Kind.WRONG, problem=problem)
+
+
+def _verify_stored(log: EventLog, stored: RunState) -> Verdict:
+    verdict = Verdict(run_id=stored.run_id, sequence=stored.sequence, reducer=stored.reducer)
+    folded = fold(None, until(log.commits(stored.run_id), stored.sequence))
+    verdict.problem = _why_unfoldable(stored, folded)
+    if verdict.problem is not None:
+        verdict.kind = Kind.UNFOLDABLE
+        return verdict
+    # a run that is parked at its first event, and has no record, folds to nothing
+    verdict.differences = list(_differences(stored, folded.state or RunState(run_id=stored.run_id)))
+    if stored.parked is not None:
+        verdict.problem = f"parked at sequence {stored.parked.sequence}: {stored.parked.error}"
+    else:
+        verdict.behind = max(log.tail(stored.run_id).last - stored.sequence, 0)
+    if verdict.differences:
+        verdict.kind = Kind.WRONG
+    elif stored.parked is not None:
+        verdict.kind = Kind.PARKED
+    return verdict
+
+
+def _why_unfoldable(stored: RunState, folded: Folded) -> str | None:
+    """Say why the log doesn't fold as far as the state goes; None where it does."""
+    state = folded.state
+    if state is None:
+        return "its log no longer begins at 1" if stored.sequence else None
+    if state.parked is not None and stored.parked is None:
+        return f"sequence {state.parked.sequence} can't be folded: {state.parked.message}"
+    if folded.gap is not None or state.sequence < stored.sequence:
+        return f"its log lacks sequence {folded.gap or state.sequence + 1}"
+    return None
+
+
+def _differences(stored: RunState, folded: RunState) -> Iterator[Difference]:
+    folded.metadata = as_stored(folded.metadata)
+    for name in _FOLDED:
+        one, other = getattr(stored, name), getattr(folded, name)
+        if one != other:
+            yield Difference(name, one, other)

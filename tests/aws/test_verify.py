@@ -3,8 +3,19 @@ from msgspec.structs import replace
 
 from behest_core import codec
 from behest_core.projector import Projector
-from behest_core.verify import Difference, verify
-from tests.builders import RUN, commit, poison, record_commit, text_delta, usage_recorded, whole_run
+from behest_core.state import RunState
+from behest_core.verify import Difference, Kind, verify
+from tests.builders import (
+    RUN,
+    commit,
+    poison,
+    raw_commit,
+    record_commit,
+    run_record,
+    text_delta,
+    usage_recorded,
+    whole_run,
+)
 
 
 @pytest.fixture
@@ -33,7 +44,12 @@ def test_a_state_that_is_what_its_log_folds_to_is_right(check, put):
 def test_a_field_that_is_not_is_named_with_both_values(stack, check, put):
     put(record_commit(), commit(1, *whole_run()))
     stack.store.states.save(replace(stack.store.get_state(RUN), iteration=99))
-    assert check().differences == [Difference("iteration", 99, 1)]
+    assert (check().kind, check().differences) == (Kind.WRONG, [Difference("iteration", 99, 1)])
+
+
+def test_numbers_are_compared_as_they_are_stored(check, put):
+    put(record_commit(run_record(metadata={"seconds": 1.0, "atoms": 5e22})), commit(1, *whole_run()))
+    assert check().is_right
 
 
 def test_events_that_are_on_their_way_are_no_difference(stack, check, put):
@@ -47,7 +63,18 @@ def test_a_state_in_the_middle_of_a_commit_is_checked_there(check, put):
     put(record_commit(), poison(1))
     verdict = check()
     assert verdict.differences == []
-    assert verdict.problem == "parked at sequence 2: MalformedEventError"
+    assert (verdict.kind, verdict.problem) == (Kind.PARKED, "parked at sequence 2: MalformedEventError")
+
+
+def test_a_run_that_is_parked_at_its_first_event_is_checked_too(check, put):
+    put(raw_commit(1, 1, b'[{"type":"RunFailed"}]'))
+    assert (check().kind, check().problem) == (Kind.PARKED, "parked at sequence 1: MalformedEventError")
+
+
+def test_a_parked_run_with_a_wrong_field_is_wrong(stack, check, put):
+    put(record_commit(), poison(1))
+    stack.store.states.save(replace(stack.store.get_state(RUN), iteration=99))
+    assert (check().kind, check().differences) == (Kind.WRONG, [Difference("iteration", 99, 0)])
 
 
 def test_a_log_that_cannot_be_folded_is_named_where_its_state_is_not_parked(stack, check, put):
@@ -55,18 +82,27 @@ def test_a_log_that_cannot_be_folded_is_named_where_its_state_is_not_parked(stac
     item = codec.commit_to_item(poison(1)) | {"count": {"N": "5"}}
     stack.dynamodb.put_item(TableName=stack.event_table, Item=item)
     assert "sequence 2 can't be folded" in check().problem
+    assert (check().kind, check().differences) == (Kind.UNFOLDABLE, [])
 
 
 def test_a_log_that_lacks_events_is_named(stack, check, put):
     put(record_commit(), commit(1, text_delta()), commit(2, text_delta()))
     stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "1"}})
-    assert check().problem == "its log lacks sequence 1"
+    assert (check().kind, check().problem) == (Kind.UNFOLDABLE, "its log lacks sequence 1")
+    stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "0"}})
+    assert check().problem == "its log no longer begins at 1"
 
 
 def test_a_run_without_state_is_named(stack, check):
-    assert check().problem == "there is no such run"
+    assert (check().kind, check().problem) == (Kind.UNKNOWN, "there is no such run")
     stack.store.append(RUN, whole_run())
-    assert (check().problem, check().behind) == ("it has no state", 5)
+    assert (check().kind, check().problem, check().behind) == (Kind.UNSTORED, "it has no state", 5)
+
+
+def test_a_run_of_which_a_guarded_fold_has_only_begun_has_no_state(stack, check):
+    stack.store.append(RUN, whole_run())
+    stack.store.states.save(RunState(run_id=RUN, unfinished_folds=1))
+    assert (check().kind, check().behind) == (Kind.UNSTORED, 5)
 
 
 def test_a_state_item_that_cannot_be_read_is_named(stack, check):
@@ -80,6 +116,20 @@ def test_a_deleted_run_is_right_once_its_log_is_gone(stack, check, put):
     assert check().is_right
     stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(commit(2, text_delta())))
     assert "delete it again" in check().problem
+
+
+@pytest.mark.parametrize("operation", ["GetItem", "Query"])
+def test_a_run_that_is_deleted_meanwhile_is_right(stack, check, put, requests, operation):
+    put(record_commit(), commit(1, text_delta()))
+    requests.before(operation, lambda: stack.store.delete_run(RUN))
+    assert check().is_right
+
+
+def test_a_deleted_run_whose_tombstone_is_lost_from_the_state_table_is_right(stack, check, put):
+    put(record_commit(), commit(1, text_delta()))
+    stack.store.delete_run(RUN)
+    stack.dynamodb.delete_item(TableName=stack.state_table, Key={"run_id": {"S": RUN}})
+    assert check().is_right
 
 
 def test_every_run_is_listed(stack):
