@@ -287,7 +287,7 @@ def state_to_item(state: RunState) -> dict[str, Any]:
         "parked": msgspec.to_builtins(state.parked),
         PARKED_SHARD: shard_of("parked", state.run_id) if state.parked else None,
         PARKED_AT: state.parked.parked_at if state.parked else None,
-        "extensions": state.extensions or None,
+        "extensions": msgspec.to_builtins(state.extensions) or None,
         "unfinished_folds": state.unfinished_folds or None,
     }
     return {name: to_attribute(value) for name, value in values.items() if value is not None}

@@ -21,6 +21,7 @@
     ├── LogTruncatedError                  the log no longer reaches back as far as the state does
     ├── RunParkedError                     waiting for a run that is parked
     ├── WaitTimeoutError (TimeoutError)
+    ├── PluginError                        a plugin, or a part of one, won't do
     └── ConfigurationError                 no table, stack, region or credentials
 
 Errors of AWS itself (throttling, network, permissions) are botocore's and pass through unchanged: they are for retrying,
@@ -247,6 +248,10 @@ class WaitTimeoutError(BehestError, TimeoutError):
         self.expected = expected
         self.actual = actual
         self.timeout = timeout
+
+
+class PluginError(BehestError):
+    """A plugin can't be used as it is. The message names it, what is wrong, and what to change."""
 
 
 class ConfigurationError(BehestError):

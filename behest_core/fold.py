@@ -23,9 +23,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from behest_core.commit import Commit, decode_record
+from behest_core.dispatch import CORE, Dispatch, HalfRead
 from behest_core.errors import BehestError, MalformedEventError, MalformedRecordError
-from behest_core.events import CORE_EVENTS, DECODE_ERRORS, AnyEvent, EventDecoder, narrowed
-from behest_core.reducer import REDUCER, REDUCER_VERSION, Handler
+from behest_core.events import DECODE_ERRORS, AnyEvent
+from behest_core.reducer import REDUCER_VERSION
+from behest_core.slices import Slices, is_behind
 from behest_core.state import Parked, RunRecord, RunState
 from behest_core.storable import as_stored, check_metadata_size, check_text_size
 from behest_core.timestamps import canonical
@@ -35,13 +37,6 @@ if TYPE_CHECKING:
 
 NOTHING: Final = -1
 """The checkpoint of a fold-er that hasn't even seen position 0."""
-
-# Each type is read no further than the reducer looks, which is faster by a third than reading it whole.
-_narrow = {each: narrowed(each, REDUCER[each].reads if each in REDUCER else ()) for each in CORE_EVENTS}
-_decode = EventDecoder(_narrow.values()).decode
-_HANDLERS: Final[dict[type, Handler]] = {
-    reader: change.handler for each, change in REDUCER.items() for reader in (each, _narrow[each])
-}
 
 
 class Progress(NamedTuple):
@@ -89,18 +84,18 @@ class Folded(NamedTuple):
     changed: bool = False
 
 
-def decide(state: RunState | None, commits: Sequence[Commit]) -> Decision:
+def decide(state: RunState | None, commits: Sequence[Commit], dispatch: Dispatch = CORE) -> Decision:
     """Say what to do with what a batch happens to hold of a run: its commits, in order of sequence, at least one."""
-    return _decide([_core_progress(state, commits[0])], commits)
+    return _decide(_progress_with(state, commits[0], dispatch), commits)
 
 
-def read_on(state: RunState | None) -> Decision:
+def read_on(state: RunState | None, dispatch: Dispatch = CORE) -> Decision:
     """Say from where a run's log has to be read to catch up with it, whatever the stream brought."""
-    progress = _progress(state)
+    progress = _progress(state, dispatch)
     return Decision(Next.READ, progress.checkpoint) if progress.goes_on else Decision(Next.NOTHING)
 
 
-def fold(state: RunState | None, commits: Iterable[Commit]) -> Folded:
+def fold(state: RunState | None, commits: Iterable[Commit], dispatch: Dispatch = CORE) -> Folded:
     """Fold a run's commits, in order of sequence, into its state: those that `decide` said to fold, or the log.
 
     The given state is worked on in place or replaced; use only what comes back. Never raises: what can't be folded parks.
@@ -109,19 +104,19 @@ def fold(state: RunState | None, commits: Iterable[Commit]) -> Folded:
     first = next(commits, None)
     if first is None:
         return Folded(state)
-    progress = _core_progress(state, first)
+    progress = _progress_with(state, first, dispatch)
     if not progress.goes_on:
         return Folded(state)
-    if progress.checkpoint == NOTHING and _reaches_back(first, state):
-        return _fold_again(state, first, commits)
+    if progress.checkpoint == NOTHING and _reaches_back(first, state, dispatch):
+        return _fold_again(state, first, commits, dispatch)
     if state is None:
         return Folded(None, gap=1)
     # here too where the log no longer reaches back to its beginning: what is folded stays, and goes on from where it is
     state.parked = None
-    return _fold_on(state, chain([first], commits))
+    return _fold_on(state, chain([first], commits), dispatch)
 
 
-def _reaches_back(first: Commit, state: RunState | None) -> bool:
+def _reaches_back(first: Commit, state: RunState | None, dispatch: Dispatch) -> bool:
     """Say whether a log that begins with this commit is whole: nothing is gone that the state was folded from.
 
     One that begins at 1 has either no record or lost it. A state that was folded without one has no metadata, and was created
@@ -129,28 +124,30 @@ def _reaches_back(first: Commit, state: RunState | None) -> bool:
     """
     if first.is_record or first.sequence > 1 or state is None or state.created_at is None:
         return first.sequence <= 1
-    events, _ = _decode(first.payload)
+    events, _ = dispatch.decode(first.payload)
     try:
         return bool(events) and state.metadata is None and state.created_at == canonical(events[0].timestamp)
     except ValueError:
         return False
 
 
-def _core_progress(state: RunState | None, first: Commit) -> Progress:
-    """Say how far the core has come, given the first of the commits: a record may tell what the state doesn't know."""
-    progress = _progress(state)
+def _progress_with(state: RunState | None, first: Commit, dispatch: Dispatch) -> Progress:
+    """Say how far the run has come, given the first of the commits: a record may tell what the state doesn't know."""
+    progress = _progress(state, dispatch)
     if state is not None and progress.goes_on and first.is_record and _is_news(state, first):
         return Progress(NOTHING, covers=state.sequence)
     return progress
 
 
-def _progress(state: RunState | None) -> Progress:
-    """Say how far the core has come."""
+def _progress(state: RunState | None, dispatch: Dispatch) -> Progress:
+    """Say how far the run has come: the core, and with it every extension that goes on."""
     if state is None:
         return Progress(NOTHING)
     if state.deleted_at is not None or (state.parked is not None and state.parked.version == REDUCER_VERSION):
         return Progress(state.sequence, goes_on=False)
     if state.parked is not None or state.reducer != REDUCER_VERSION or state.created_at is None:
+        return Progress(NOTHING, covers=state.sequence)
+    if dispatch.extensions and is_behind(state, dispatch):
         return Progress(NOTHING, covers=state.sequence)
     return Progress(state.sequence)
 
@@ -170,31 +167,29 @@ def _is_news(state: RunState, commit: Commit) -> bool:
     return state.metadata != record.metadata and state.metadata != as_stored(record.metadata)
 
 
-def _decide(fold_ers: Iterable[Progress], commits: Sequence[Commit]) -> Decision:
-    end = commits[-1].last
-    behind = [each for each in fold_ers if each.checkpoint < end and each.goes_on]
-    if not behind:
+def _decide(progress: Progress, commits: Sequence[Commit]) -> Decision:
+    if not progress.goes_on or progress.checkpoint >= commits[-1].last:
         return Decision(Next.NOTHING)
-    lowest = reached = min(each.checkpoint for each in behind)
+    reached = progress.checkpoint
     for commit in commits:
         if commit.sequence > reached + 1:
-            return Decision(Next.READ, lowest)
+            return Decision(Next.READ, progress.checkpoint)
         reached = max(reached, commit.last)
-    if reached < max(each.covers for each in behind):
-        return Decision(Next.READ, lowest)
+    if reached < progress.covers:
+        return Decision(Next.READ, progress.checkpoint)
     return Decision(Next.FOLD)
 
 
-def _fold_again(before: RunState | None, first: Commit, commits: Iterable[Commit]) -> Folded:
+def _fold_again(before: RunState | None, first: Commit, commits: Iterable[Commit], dispatch: Dispatch) -> Folded:
     """Fold from the log's beginning; what was there before stays where the new state doesn't come as far."""
     state = RunState(run_id=first.run_id, reducer=REDUCER_VERSION)
     if before is not None:
-        state.revision, state.extensions = before.revision, before.extensions
+        state.revision, state.extensions = before.revision, dict(before.extensions)
     if first.is_record:
         _start(state, first)
     else:
         commits = chain([first], commits)
-    folded = _fold_on(state, commits)
+    folded = _fold_on(state, commits, dispatch)
     if before is None or state.sequence >= before.sequence:
         return folded._replace(changed=True)
     before.parked = state.parked
@@ -220,9 +215,10 @@ def begin(state: RunState, record: RunRecord) -> None:
     state.metadata = record.metadata
 
 
-def _fold_on(state: RunState, commits: Iterable[Commit]) -> Folded:
+def _fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch) -> Folded:
     """Fold what lies behind the state's checkpoint."""
     checkpoint, duplicates, gap = state.sequence, 0, None
+    slices = Slices(state, dispatch) if dispatch.extensions else None
     for commit in commits:
         if state.parked is not None:
             break
@@ -231,33 +227,39 @@ def _fold_on(state: RunState, commits: Iterable[Commit]) -> Folded:
             gap = state.sequence + 1
             break
         if known < commit.count:
-            _apply(state, commit, known)
+            _apply(state, commit, known, dispatch, slices)
         duplicates += min(known, commit.count)
     changed = state.sequence != checkpoint or state.parked is not None
+    if slices is not None:
+        changed |= slices.store()
     return Folded(state, state.sequence - checkpoint, duplicates, gap, changed)
 
 
-def _apply(state: RunState, commit: Commit, known: int) -> None:
+def _apply(state: RunState, commit: Commit, known: int, dispatch: Dispatch, slices: Slices | None) -> None:
     """Apply the commit's events behind the first `known`, up to one that can't be folded, and park there."""
-    events, error = _decode(commit.payload)
+    events, error = dispatch.decode(commit.payload)
     problem = commit.problem
     if problem is None and len(events) != commit.count and (error is None or len(events) > commit.count):
         problem = f"`count` says {commit.count} events, `events` has {len(events)}"
     if problem is not None:
         state.parked = _park(commit.sequence, MalformedEventError(commit.run_id, commit.sequence, problem))
         return
-    error = apply(state, events[known:] if known else events) or error
+    error = apply(state, events[known:] if known else events, dispatch, slices) or error
     if error is not None:
         state.parked = _park(state.sequence + 1, error)
 
 
-def apply(state: RunState, events: Sequence[AnyEvent]) -> Exception | None:
-    """Apply the events in place. Where one can't be, stop before it, and give the error."""
+def apply(
+    state: RunState, events: Sequence[AnyEvent | HalfRead], dispatch: Dispatch = CORE, slices: Slices | None = None
+) -> Exception | None:
+    """Apply the events of a commit in place. Where one can't be, stop before it, and give the error."""
     if not events:
         return None
+    if slices is not None:
+        return _apply_with_slices(state, events, slices)
     applied, error = len(events), None
     event = events[0]
-    handler_of = _HANDLERS.get
+    handler_of = dispatch.handlers.get
     try:
         if state.created_at is None:
             state.created_at = canonical(event.timestamp)
@@ -274,7 +276,18 @@ def apply(state: RunState, events: Sequence[AnyEvent]) -> Exception | None:
     return error
 
 
-def _index(events: Sequence[AnyEvent], event: AnyEvent) -> int:
+def _apply_with_slices(state: RunState, events: Sequence[AnyEvent | HalfRead], slices: Slices) -> Exception | None:
+    if state.created_at is None:
+        try:
+            state.created_at = canonical(events[0].timestamp)
+        except ValueError as wrong:
+            return wrong
+    error = slices.apply(events)
+    slices.end_commit()
+    return error
+
+
+def _index(events: Sequence[AnyEvent | HalfRead], event: AnyEvent | HalfRead) -> int:
     return next(i for i, candidate in enumerate(events) if candidate is event)
 
 
@@ -288,7 +301,7 @@ def killed(state: RunState, message: str) -> Parked:
     return Parked(sequence=state.sequence + 1, error="ProcessKilled", message=message, version=REDUCER_VERSION)
 
 
-def replay(record: RunRecord | None, run_id: str, events: Sequence[AnyEvent]) -> RunState:
+def replay(record: RunRecord | None, run_id: str, events: Sequence[AnyEvent], dispatch: Dispatch = CORE) -> RunState:
     """Fold a whole run that is at hand decoded, as the seed's `RunState::create` does.
 
     Stops at an event that can't be folded, with `parked` set.
@@ -296,7 +309,10 @@ def replay(record: RunRecord | None, run_id: str, events: Sequence[AnyEvent]) ->
     state = RunState(run_id=run_id, reducer=REDUCER_VERSION)
     if record is not None:
         begin(state, record)
-    error = apply(state, events)
+    slices = Slices(state, dispatch) if dispatch.extensions else None
+    error = apply(state, events, dispatch, slices)
     if error is not None:
         state.parked = _park(state.sequence + 1, error)
+    if slices is not None:
+        slices.store()
     return state

@@ -162,6 +162,19 @@ class Parked(Struct, frozen=True, kw_only=True):
 _EARLIER_ATTEMPTS = 4
 
 
+class ExtensionSlice(Struct, kw_only=True):
+    """A plugin's slice of a run's state.
+
+    `state` is what its handlers made, `sequence` how far they have come, `version` the extension's. `parked` says why it has
+    stopped, where it has.
+    """
+
+    state: JSON
+    sequence: int
+    version: int
+    parked: Parked | None = None
+
+
 class RunState(Struct, kw_only=True):
     """The fold of a run's record and events.
 
@@ -197,7 +210,7 @@ class RunState(Struct, kw_only=True):
     revision: int = 0
     reducer: int = 0
     parked: Parked | None = None
-    extensions: dict[str, JSON] = field(default_factory=dict)
+    extensions: dict[str, ExtensionSlice] = field(default_factory=dict)
     unfinished_folds: int = 0
     deleted_at: str | None = None
 

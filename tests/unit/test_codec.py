@@ -9,7 +9,7 @@ from behest_core import codec
 from behest_core.commit import Commit, decode_record
 from behest_core.errors import MalformedStateError
 from behest_core.fold import fold
-from behest_core.state import Parked, RunState, UnknownFinishReason
+from behest_core.state import ExtensionSlice, Parked, RunState, UnknownFinishReason
 from behest_core.storable import WRITE_UNIT_BYTES
 from tests.builders import at, commit, poison, raw_commit, record_commit, run_record, text_delta, whole_run
 
@@ -109,7 +109,7 @@ def test_the_last_position_of_an_item_needs_its_key_and_count_only():
     [
         state(),
         state(last_finish=UnknownFinishReason("pause_turn"), last_error=""),
-        state(extensions={"cost": {"usd": 0.25}}, revision=7),
+        state(extensions={"cost": ExtensionSlice(state={"usd": 0.25}, sequence=5, version=1)}, revision=7),
         fold(None, [poison(1)]).state,
         state(metadata={"big": 10**38 - 1, "small": 1e-7, "far": 1e22, "false": False, "empty": {}, "list": []}),
         RunState(run_id="run-2", parked=Parked(sequence=0, error="E", message="m", version=1, parked_at=at(1))),

@@ -1,0 +1,140 @@
+"""From event classes and extensions to one compiled table: what is decoded how far, and who folds it.
+
+Made once per process. What nobody listens to is read no further than its timestamp. With no extensions the table is the
+reducer's alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from behest_core.errors import PluginError
+from behest_core.events import (
+    CORE_EVENTS,
+    DECODE_ERRORS,
+    AnyEvent,
+    Event,
+    EventDecoder,
+    UnknownEvent,
+    narrowed,
+    split,
+    type_name,
+)
+from behest_core.reducer import REDUCER, Handler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from behest_core.extension import Extension, ExtensionHandler
+
+    Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class HalfRead(Struct, gc=False):
+    """An event that the core can read and an extension that listens to it can't."""
+
+    event: AnyEvent
+    listened: type[Event]
+    error: Exception
+
+    @property
+    def timestamp(self) -> str:
+        """The event's."""
+        return self.event.timestamp
+
+
+class Dispatch:
+    """The compiled table.
+
+    `handlers` are the core's by class, `listeners` the extensions': by class, the place of the extension and its handler.
+    Raises PluginError where two claim one name or one type.
+    """
+
+    def __init__(
+        self,
+        extensions: Iterable[Extension] = (),
+        event_types: Iterable[type[Event]] = (),
+        upcasters: Mapping[str, Upcaster] | None = None,
+    ) -> None:
+        self.extensions = tuple(extensions)
+        self.event_types = _by_type([*CORE_EVENTS, *event_types])
+        self.upcasters = dict(upcasters or {})
+        self.listeners: dict[type, tuple[tuple[int, ExtensionHandler], ...]] = _listeners(self.extensions)
+        _check_names(self.extensions)
+        for listened in self.listeners:
+            if self.event_types.get(type_name(listened)) is not listened:
+                raise PluginError(f"{listened.__name__} is listened to but no event type of an installed plugin")
+        readers = {each: self._reader(each) for each in self.event_types.values()}
+        self._core = EventDecoder(narrowed(each, _reads(each)) for each in CORE_EVENTS)
+        self._decoder = EventDecoder(
+            readers[each] for name, each in self.event_types.items() if name not in self.upcasters
+        )
+        self.handlers: dict[type, Handler] = {
+            reader: change.handler for each, change in REDUCER.items() for reader in (each, readers[each])
+        }
+
+    def _reader(self, each: type[Event]) -> type[Event]:
+        return each if each in self.listeners else narrowed(each, _reads(each))
+
+    def decode(self, events: bytes) -> tuple[list[AnyEvent | HalfRead], Exception | None]:
+        """Decode a commit's events, up to the first that the core can't read; give what is wrong with that one."""
+        decoded, error = self._decoder.decode(events)
+        if error is None and not self.upcasters:
+            return decoded, None  # type: ignore[return-value]  # a list of the narrower type
+        return self._decode_each(events)
+
+    def _decode_each(self, events: bytes) -> tuple[list[AnyEvent | HalfRead], Exception | None]:
+        decoded: list[AnyEvent | HalfRead] = []
+        try:
+            for raw in split(events):
+                decoded.append(self._decode_one(bytes(raw)))  # noqa: PERF401 (those before an error count)
+        except DECODE_ERRORS as error:
+            return decoded, error
+        return decoded, None
+
+    def _decode_one(self, raw: bytes) -> AnyEvent | HalfRead:
+        event = self._core.decode_one(raw)
+        name = event.type if isinstance(event, UnknownEvent) else type_name(event.__class__)
+        listened = self.event_types.get(name)
+        if listened is None or listened not in self.listeners:
+            return event
+        try:
+            if name in self.upcasters:
+                return msgspec.convert(self.upcasters[name](msgspec.json.decode(raw)), listened)
+            return self._decoder.decode_one(raw)
+        except Exception as error:  # noqa: BLE001 (a plugin's upcaster may raise anything)
+            return HalfRead(event, listened, error)
+
+
+def _reads(each: type[Event]) -> tuple[str, ...]:
+    return REDUCER[each].reads if each in REDUCER else ()
+
+
+def _by_type(classes: Iterable[type[Event]]) -> dict[str, type[Event]]:
+    by_type: dict[str, type[Event]] = {}
+    for each in classes:
+        if by_type.setdefault(type_name(each), each) is not each:
+            raise PluginError(f"two event classes claim the type {type_name(each)}; one has to take another name")
+    return by_type
+
+
+def _listeners(extensions: tuple[Extension, ...]) -> dict[type, tuple[tuple[int, ExtensionHandler], ...]]:
+    found: dict[type, list[tuple[int, ExtensionHandler]]] = {}
+    for place, extension in enumerate(extensions):
+        for event_class, handlers in extension.handlers.items():
+            found.setdefault(event_class, []).extend((place, handler) for handler in handlers)
+    return {event_class: tuple(each) for event_class, each in found.items()}
+
+
+def _check_names(extensions: tuple[Extension, ...]) -> None:
+    names = [extension.name for extension in extensions]
+    for name in names:
+        if names.count(name) > 1:
+            raise PluginError(f"two extensions claim the name {name}; one has to take another")
+
+
+CORE: Final = Dispatch()
+"""The core alone, no plugins."""

@@ -1,0 +1,115 @@
+"""Extensions: a plugin's own slice of a run's state, and the handlers that fold events into it.
+
+An extension has a name, a typed state, a version, and handlers for event types, the core's or its own:
+
+    class ApprovalState(ExtensionState):
+        pending: int = 0
+
+    approvals = Extension("approvals", ApprovalState, version=1)
+
+    @approvals.on(ApprovalRequested)
+    def count(state, event, run):
+        state.pending += 1
+
+A handler changes `state` in place. It sees the run as it is after the event, and can't change it. It has to be deterministic: no
+clock, no randomness, no I/O. If it raises, or its state can't be stored, the extension is parked for that run, at the beginning
+of the commit; the core and the other extensions go on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from behest_core.errors import PluginError
+from behest_core.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from behest_core.state import RunState
+
+EXTENSION_BYTES: Final = 64 * 1024
+"""The most one extension's state may have, as JSON."""
+
+EXTENSIONS_BYTES: Final = 96 * 1024
+"""The most all extensions of a run may have together."""
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+ExtensionHandler: TypeAlias = Callable[[Any, Any, "RunView"], None]
+_Handler = TypeVar("_Handler", bound=ExtensionHandler)
+
+
+def _is_event_class(candidate: object) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, Event)
+
+
+class ExtensionState(Struct):
+    """The base of an extension's state: fields with defaults, of types that JSON has."""
+
+
+class RunView:
+    """A run's state as a handler may see it: all its fields, none of which can be changed."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: RunState) -> None:
+        object.__setattr__(self, "_state", state)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (it is whatever the field is)
+        value = getattr(self._state, name)
+        return value if value is None or isinstance(value, str | int) else deepcopy(value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a handler can't change the run's {name}; keep it in the extension's own state")
+
+
+class Extension:
+    """A plugin's slice of every run's state.
+
+    `name` is its key in the state item's `extensions`: lower case letters, digits, ``_`` and ``-``. `state` is a subclass of
+    ExtensionState whose fields all have defaults. Raise `version` whenever the handlers give another state for the same log:
+    stored slices are then folded again. Raises PluginError for a name or a state class that won't do.
+    """
+
+    def __init__(self, name: str, state: type[ExtensionState], *, version: int = 1) -> None:
+        if not _NAME.fullmatch(name):
+            raise PluginError(f"extension {name!r}: the name has to be lower case letters, digits, _ and -, at most 64")
+        if version < 1:
+            raise PluginError(f"extension {name}: version {version} is not 1 or more")
+        self.name = name
+        self.state = state
+        self.version = version
+        self._handlers: dict[type[Event], list[ExtensionHandler]] = {}
+        try:
+            self.decode: Callable[[bytes], ExtensionState] = msgspec.json.Decoder(state).decode
+            self.decode(msgspec.json.encode(state()))
+        except (TypeError, ValueError) as error:
+            raise PluginError(
+                f"extension {name}: {state.__name__} can't be stored ({error}); "
+                "give every field a default, and a type that JSON has"
+            ) from error
+
+    @property
+    def handlers(self) -> Mapping[type[Event], Sequence[ExtensionHandler]]:
+        """The handlers by event class, in the order they were given."""
+        return self._handlers
+
+    def on(self, *events: type[Event]) -> Callable[[_Handler], _Handler]:
+        """Register a function ``(state, event, run)`` for event classes."""
+        for event in events:
+            if not _is_event_class(event):
+                raise PluginError(f"extension {self.name}: on() takes event classes, got {event!r}")
+
+        def register(handler: _Handler) -> _Handler:
+            for event in events:
+                self._handlers.setdefault(event, []).append(handler)
+            return handler
+
+        return register

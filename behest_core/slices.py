@@ -1,0 +1,210 @@
+"""Folding events into the slices of a run's extensions, beside the core.
+
+The rules:
+
+- An extension folds the event after its own checkpoint. When all keep step with the core, that is the next event. One that is
+  behind (new, of another version, resumed) makes the run be folded again from the beginning: the handlers see the run as it was
+  after each event, which only a fold from the beginning knows. Those that are not behind wait until it has come to them.
+- What an extension folds of a commit counts whole or not at all: if a handler raises, or what it left can't be stored, the slice
+  goes back to the commit's beginning, and is parked.
+- An extension that isn't installed is left as it is.
+- If the log no longer reaches back, an extension that is behind is parked: it can't be folded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from behest_core.dispatch import HalfRead
+from behest_core.errors import InvalidValueError, LogTruncatedError, StateTooLargeError
+from behest_core.extension import EXTENSION_BYTES, EXTENSIONS_BYTES, Extension, ExtensionState, RunView
+from behest_core.state import ExtensionSlice, Parked
+from behest_core.storable import check_storable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from behest_core.dispatch import Dispatch
+    from behest_core.events import AnyEvent
+    from behest_core.extension import ExtensionHandler
+    from behest_core.reducer import Handler
+    from behest_core.state import RunState
+
+_TOO_MANY_DIGITS: Final = re.compile(rb"\d{39}")
+
+
+class _Live(Struct):
+    """A slice that goes on: its state, and that as it was stored before the commit at hand."""
+
+    extension: Extension
+    state: ExtensionState
+    stored: bytes
+    checkpoint: int
+    reached: int
+    is_touched: bool = False
+    is_changed: bool = False
+    parked: Parked | None = None
+
+
+def is_behind(state: RunState, dispatch: Dispatch) -> bool:
+    """Say whether an installed extension has not come as far as the core."""
+    return any(checkpoint != state.sequence for checkpoint in _checkpoints(state, dispatch))
+
+
+def _checkpoints(state: RunState, dispatch: Dispatch) -> list[int]:
+    found = ((extension, state.extensions.get(extension.name)) for extension in dispatch.extensions)
+    return [_checkpoint(extension, piece) for extension, piece in found if _goes_on(extension, piece)]
+
+
+def _goes_on(extension: Extension, piece: ExtensionSlice | None) -> bool:
+    return piece is None or piece.parked is None or piece.parked.version != extension.version
+
+
+def _checkpoint(extension: Extension, piece: ExtensionSlice | None) -> int:
+    return 0 if piece is None or piece.version != extension.version or piece.parked is not None else piece.sequence
+
+
+class Slices:
+    """The slices of one run while it is folded, from `run.sequence` on."""
+
+    def __init__(self, run: RunState, dispatch: Dispatch) -> None:
+        self._run = run
+        self._view = RunView(run)
+        self._listeners = dispatch.listeners
+        self._handlers = dispatch.handlers
+        self._live = [_open(run, extension) for extension in dispatch.extensions]
+        live = {each.extension.name for each in self._live if each is not None}
+        self._carried = sum(
+            len(msgspec.json.encode(piece.state)) for name, piece in run.extensions.items() if name not in live
+        )
+
+    def apply(self, events: Sequence[AnyEvent | HalfRead]) -> Exception | None:
+        """Apply a commit's events to the core and to the slices. Where the core can't, stop before it, and give the error."""
+        run = self._run
+        for event in events:
+            try:
+                self._apply_core(run, event.event if isinstance(event, HalfRead) else event)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is this event's)
+                return error
+            if isinstance(event, HalfRead):
+                self._park_readers(event)
+            else:
+                for place, handler in self._listeners.get(event.__class__, ()):
+                    self._handle(place, handler, event)
+        return None
+
+    def _apply_core(self, run: RunState, event: AnyEvent) -> None:
+        handler: Handler | None = self._handlers.get(event.__class__)
+        if handler is not None:
+            handler(run, event)
+        run.sequence += 1
+        run.event_count += 1
+        run.updated_at = event.timestamp
+
+    def _handle(self, place: int, handler: ExtensionHandler, event: AnyEvent) -> None:
+        live = self._live[place]
+        if live is None or live.parked is not None or self._run.sequence <= live.checkpoint:
+            return
+        live.is_touched = True
+        try:
+            handler(live.state, event, self._view)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is the extension's)
+            # the message of a plugin's exception may hold payload
+            self._park(live, error, f"raised by {handler.__name__} of extension {live.extension.name}")
+
+    def _park_readers(self, event: HalfRead) -> None:
+        for place, _ in self._listeners[event.listened]:
+            live = self._live[place]
+            if live is not None and live.parked is None and self._run.sequence > live.checkpoint:
+                self._park(
+                    live, event.error, f"a {event.listened.__name__} that extension {live.extension.name} can't read"
+                )
+
+    def end_commit(self) -> None:
+        """Settle what the commit changed: keep what can be stored, park what can't."""
+        for live in self._live:
+            if live is None or live.parked is not None:
+                continue
+            if live.is_touched:
+                self._settle(live)
+            if live.parked is None:
+                live.reached = max(self._run.sequence, live.checkpoint)
+
+    def _settle(self, live: _Live) -> None:
+        live.is_touched = False
+        try:
+            stored = self._storable(live)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is the extension's)
+            self._park(live, error, f"the state of extension {live.extension.name} can't be stored")
+        else:
+            live.is_changed |= stored != live.stored
+            live.stored = stored
+
+    def _storable(self, live: _Live) -> bytes:
+        stored = msgspec.json.encode(live.state)
+        others = sum(len(each.stored) for each in self._live if each is not None and each is not live)
+        if len(stored) > EXTENSION_BYTES:
+            raise StateTooLargeError(self._run.run_id, len(stored), EXTENSION_BYTES)
+        if len(stored) + others + self._carried > EXTENSIONS_BYTES:
+            raise StateTooLargeError(self._run.run_id, len(stored) + others + self._carried, EXTENSIONS_BYTES)
+        if _TOO_MANY_DIGITS.search(stored) or not _comes_back(live, stored):
+            raise InvalidValueError(f"extension {live.extension.name}", "holds a NaN, or a number beyond 38 digits")
+        return stored
+
+    def _park(self, live: _Live, error: Exception, message: str) -> None:
+        live.parked = Parked(
+            sequence=self._run.sequence, error=type(error).__name__, message=message, version=live.extension.version
+        )
+
+    def store(self) -> bool:
+        """Put the slices into the run; say whether anything else than their checkpoints has changed."""
+        is_news = False
+        for live in self._live:
+            if live is None:
+                continue
+            name = live.extension.name
+            before = self._run.extensions.get(name)
+            is_news |= before is None or live.is_changed or live.parked is not None or live.reached != before.sequence
+            state = msgspec.json.decode(live.stored)
+            try:
+                check_storable(state, name)
+            except InvalidValueError as error:
+                self._park(live, error, str(error))
+                state = before.state if before is not None else msgspec.to_builtins(live.extension.state())
+                live.reached = live.checkpoint
+            self._run.extensions[name] = ExtensionSlice(
+                state=state,
+                sequence=live.reached,
+                version=live.extension.version,
+                parked=live.parked,
+            )
+        return is_news
+
+
+def _comes_back(live: _Live, stored: bytes) -> bool:
+    try:
+        return live.extension.decode(stored) == live.state
+    except ValueError:
+        return False
+
+
+def _open(run: RunState, extension: Extension) -> _Live | None:
+    """Give a slice ready to go on, None where it is parked."""
+    piece = run.extensions.get(extension.name)
+    if not _goes_on(extension, piece):
+        return None
+    checkpoint = _checkpoint(extension, piece)
+    state = extension.state()
+    if piece is not None and checkpoint:
+        state = msgspec.convert(piece.state, extension.state)
+    live = _Live(extension, state, msgspec.json.encode(state), checkpoint, reached=checkpoint)
+    if run.sequence > checkpoint:
+        error = LogTruncatedError(run.run_id, run.sequence)
+        live.parked = Parked(
+            sequence=checkpoint + 1, error=type(error).__name__, message=str(error), version=extension.version
+        )
+    return live
