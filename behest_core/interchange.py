@@ -309,20 +309,9 @@ def same_event(run_id: str, one: bytes, other: bytes) -> bool:
 
 
 _STATE_FIELDS: Final = (
-    "run_id",
-    "session_id",
-    "status",
-    "provider",
-    "model",
-    "metadata",
-    "iteration",
-    "total_usage",
-    "last_finish",
-    "last_error",
-    "event_count",
-    "created_at",
-    "updated_at",
-)
+    "run_id session_id status provider model metadata iteration total_usage last_finish last_error event_count created_at "
+    "updated_at"
+).split()
 
 
 def write_state(state: RunState) -> bytes:
