@@ -85,7 +85,7 @@ def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = 
                     invalid.met(_located(run, error))
                 bar.advance(len(run.events), lines.position)
         except Exception:
-            write_text(f"{tally} before this:")
+            write_text(str(tally))
             raise
     write_text(f"{tally}; {amount(invalid.count, 'line')} skipped" if invalid.count else str(tally))
 

@@ -120,7 +120,7 @@ def test_a_run_that_comes_twice_in_a_file_is_imported_once():
 def test_a_malformed_line_ends_the_import_with_the_lines_before_it_done(stack):
     runs = b"".join(line(*whole_run(), run_id=f"run-{n}") for n in range(40))
     result = behest("import", "-", stdin=runs + b"{}\n" + line(run_id="after"))
-    assert (result.exit_code, result.stdout) == (1, "imported 40 runs with 200 events before this:\n")
+    assert (result.exit_code, result.stdout) == (1, "imported 40 runs with 200 events\n")
     assert result.stderr == "behest: standard input:41: record: expected, but missing\n"
     assert stack.store.log.record("after") is None
 
