@@ -71,7 +71,7 @@ build: $(deploy) ## what is deployed, into .aws-sam/
 deploy: build ## build, then deploy to the account your AWS settings name; DEPLOY_ARGS="--stack-name NAME" go to sam
 	.venvs/deploy/bin/sam deploy $(DEPLOY_ARGS)
 
-# `sam build` calls these two, with the folder to fill in ARTIFACTS_DIR.
+# `sam build` calls these, with the folder to fill in ARTIFACTS_DIR.
 
 # Any pip installs the wheels of any Python and platform, so the layer can be built anywhere. A Python finds the compiled
 # modules of its own version and platform by their names, so one layer holds them for all; the rest is the same files.
@@ -105,6 +105,10 @@ build-BehestLayer:
 .PHONY: build-ProjectorFunction
 build-ProjectorFunction:
 	cp functions/projector/*.py '$(ARTIFACTS_DIR)'
+
+.PHONY: build-ReconcilerFunction
+build-ReconcilerFunction:
+	cp functions/reconciler/*.py '$(ARTIFACTS_DIR)'
 
 # ---------------------------------------------------------------- release it
 

@@ -27,14 +27,13 @@ from behest_core.commit import check_record
 from behest_core.errors import InvalidValueError, MalformedEventError, MalformedLineError, StateTooLargeError
 from behest_core.events import DECODE_ERRORS, AnyEvent, UnknownEvent, core_decoder, type_name
 from behest_core.fold import replay
-from behest_core.state import RunRecord, check_run_id
+from behest_core.state import RunRecord, RunState, check_run_id
 from behest_core.timestamps import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from behest_core.event_log import RecordedEvent
-    from behest_core.state import RunState
     from behest_core.storable import JSON
 
 RECORDED_AT: Final = "recorded_at"
@@ -308,21 +307,8 @@ def same_event(run_id: str, one: bytes, other: bytes) -> bool:
     return bool(_read_any(_event_line(run_id, 1, one)) == _read_any(_event_line(run_id, 1, other)))
 
 
-_STATE_FIELDS: Final = (
-    "run_id",
-    "session_id",
-    "status",
-    "provider",
-    "model",
-    "metadata",
-    "iteration",
-    "total_usage",
-    "last_finish",
-    "last_error",
-    "event_count",
-    "created_at",
-    "updated_at",
-)
+_FIELDS = RunState.__struct_fields__
+_STATE_FIELDS: Final = _FIELDS[: _FIELDS.index("updated_at") + 1]  # the seed's come first: see RunState
 
 
 def write_state(state: RunState) -> bytes:

@@ -6,10 +6,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from behest_core.commit import until
 from behest_core.errors import MalformedStateError, RunDeletedError
 from behest_core.fold import fold
+from behest_core.reducer import REDUCER_VERSION
 from behest_core.state import RunState
 from behest_core.storable import JSON, as_stored
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from behest_core.event_log import EventLog
-    from behest_core.fold import Folded
     from behest_core.state_table import StateTable
 
 _FOLDED: Final = (*RunState.__struct_fields__[: RunState.__struct_fields__.index("updated_at") + 1], "sequence")
@@ -109,13 +110,17 @@ def _verify_deleted(log: EventLog, run_id: str) -> Verdict:
 
 def _verify_stored(log: EventLog, stored: RunState) -> Verdict:
     verdict = Verdict(run_id=stored.run_id, sequence=stored.sequence, reducer=stored.reducer)
-    folded = fold(None, until(log.commits(stored.run_id), stored.sequence))
-    verdict.problem = _why_unfoldable(stored, folded)
+    # as `Fold.AGAIN` does, so that what is found here is what a rebuild would do
+    before = replace(stored, parked=None, reducer=0, total_usage=replace(stored.total_usage))
+    folded = fold(before, until(log.commits(stored.run_id), stored.sequence))
+    state = folded.state or before
+    if stored.created_at is None:  # parked before anything was folded
+        state = RunState(run_id=stored.run_id, reducer=REDUCER_VERSION)
+    verdict.problem = _why_unfoldable(stored, state, folded.gap)
     if verdict.problem is not None:
         verdict.kind = Kind.UNFOLDABLE
         return verdict
-    # a run that is parked at its first event, and has no record, folds to nothing
-    verdict.differences = list(_differences(stored, folded.state or RunState(run_id=stored.run_id)))
+    verdict.differences = list(_differences(stored, state))
     if stored.parked is not None:
         verdict.problem = f"parked at sequence {stored.parked.sequence}: {stored.parked.error}"
     else:
@@ -127,15 +132,14 @@ def _verify_stored(log: EventLog, stored: RunState) -> Verdict:
     return verdict
 
 
-def _why_unfoldable(stored: RunState, folded: Folded) -> str | None:
+def _why_unfoldable(stored: RunState, state: RunState, gap: int | None) -> str | None:
     """Say why the log doesn't fold as far as the state goes; None where it does."""
-    state = folded.state
-    if state is None:
-        return "its log no longer begins at 1" if stored.sequence else None
-    if state.parked is not None and stored.parked is None:
+    if state.parked is not None and (stored.parked is None or state.reducer == 0):
         return f"sequence {state.parked.sequence} can't be folded: {state.parked.message}"
-    if folded.gap is not None or state.sequence < stored.sequence:
-        return f"its log lacks sequence {folded.gap or state.sequence + 1}"
+    if gap is not None:
+        return f"its log lacks sequence {gap}"
+    if state.reducer == 0:
+        return "its log no longer holds all that its state was folded from"
     return None
 
 

@@ -2,7 +2,7 @@
 
 from behest_core.cli.lines import Invalid, open_lines, progress_bar, read_runs
 from behest_core.cli.options import File, SkipInvalid
-from behest_core.cli.terminal import say, write_line
+from behest_core.cli.terminal import amount, say, write_line
 from behest_core.errors import MalformedLineError
 from behest_core.interchange import RunLine, fold_run, write_state
 
@@ -18,7 +18,7 @@ def fold_lines(file: File, *, skip_invalid: SkipInvalid = False) -> None:
             _fold(run, invalid)
             bar.advance(len(run.events), lines.position)
     if invalid.count:
-        say(f"{invalid.count} lines skipped")
+        say(f"{amount(invalid.count, 'line')} skipped")
 
 
 def _fold(run: RunLine, invalid: Invalid) -> None:

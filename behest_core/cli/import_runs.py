@@ -16,7 +16,7 @@ from behest_core.cli.connection import WORKERS, connect
 from behest_core.cli.failures import CommandError
 from behest_core.cli.lines import Invalid, open_lines, progress_bar, read_runs
 from behest_core.cli.options import File, SkipInvalid, Stack
-from behest_core.cli.terminal import write_text
+from behest_core.cli.terminal import amount, write_text
 from behest_core.cli.whole_log import record_and_events
 from behest_core.errors import (
     BehestError,
@@ -58,10 +58,13 @@ class Tally:
         self.events += imported.events
 
     def __str__(self) -> str:
-        there = f"{self.untouched:,} runs were there already" if self.untouched else ""
+        was = "was" if self.untouched == 1 else "were"
+        there = f"{amount(self.untouched, 'run')} {was} there already" if self.untouched else ""
         if not self.written:
             return f"nothing changed: {there}" if there else "nothing imported"
-        return f"imported {self.written:,} runs with {self.events:,} events" + (f"; {there}" if there else "")
+        return f"imported {amount(self.written, 'run')} with {amount(self.events, 'event')}" + (
+            f"; {there}" if there else ""
+        )
 
 
 def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = False) -> None:
@@ -82,9 +85,9 @@ def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = 
                     invalid.met(_located(run, error))
                 bar.advance(len(run.events), lines.position)
         except Exception:
-            write_text(f"{tally} before this:")
+            write_text(str(tally))
             raise
-    write_text(f"{tally}; {invalid.count:,} lines skipped" if invalid.count else str(tally))
+    write_text(f"{tally}; {amount(invalid.count, 'line')} skipped" if invalid.count else str(tally))
 
 
 def _located(run: RunLine, error: BehestError) -> BehestError:

@@ -109,7 +109,7 @@ class Bar:
 def progress_bar(size: int | None, *, results_too: bool = False) -> Iterator[Bar]:
     """Show a bar while the context lasts. With `results_too` results are written meanwhile: no bar where they would mix."""
     console = messages()
-    counts = TextColumn("{task.fields[runs]:,} runs  {task.fields[events]:,} events", style="dim")
+    counts = TextColumn("{task.fields[runs]:,} runs, {task.fields[events]:,} events", style="dim")
     columns = (BarColumn(), TaskProgressColumn(), counts, TimeElapsedColumn())
     hidden = not console.is_terminal or (results_too and results().is_terminal)
     with Progress(

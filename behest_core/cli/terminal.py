@@ -93,8 +93,8 @@ def status_text(status: RunStatus) -> Text:
 
 
 def time_text(moment: str | None) -> str:
-    """Give a time in UTC without what is zero at its end; as it is where it isn't RFC 3339."""
-    if moment is None:
+    """Give a time in UTC without what is zero at its end; as it is where it isn't RFC 3339; a dash where there is none."""
+    if not moment:
         return "-"
     try:
         return canonical(moment).removesuffix("Z").rstrip("0").removesuffix(".") + "Z"
@@ -115,6 +115,11 @@ def write_text(text: str) -> None:
 def count_text(count: int) -> str:
     """Give a number with its thousands apart."""
     return f"{count:,}"
+
+
+def amount(count: int, noun: str) -> str:
+    """Give a number of things in words: ``1 run``, ``2,000 runs``."""
+    return f"{count_text(count)} {noun}" + ("" if count == 1 else "s")
 
 
 def json_text(value: JSON) -> str:

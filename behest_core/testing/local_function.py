@@ -1,8 +1,8 @@
 """A function of the template, loaded and called in this process as Lambda's Python runtime would.
 
 - The handler's module is loaded from the folder that is deployed, anew for each `LocalFunction`: a cold start.
-- Its environment variables are those of the template and those that Lambda sets. They are set for the whole process, by
-  the local stack, not here.
+- Its environment variables are those of the template and those that Lambda sets. They are the whole process's, so they are
+  set by the local stack, not here: the projector's always, another function's while it is loaded and called.
 - What it writes to standard output goes to `output`, a log of its own, not to the terminal of whoever runs the stack.
 """
 
@@ -71,6 +71,16 @@ class LocalFunction:
         """Handle an event."""
         with _standard_output_of_this_thread(cast("TextIO", self.output)):
             return self._handler(event, context)
+
+
+def lambda_environment(definition: FunctionDefinition) -> dict[str, str]:
+    """The function's own variables, and those that Lambda sets (developer guide, "Defined runtime environment variables")."""
+    return definition.environment | {
+        "AWS_LAMBDA_FUNCTION_NAME": definition.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(definition.memory_mb),
+        "LAMBDA_TASK_ROOT": str(definition.code),
+    }
 
 
 def function_settings(definition: FunctionDefinition) -> FunctionSettings:

@@ -2,7 +2,8 @@
 
 Nothing leaves the process and nothing of the user's AWS configuration is read: every ``AWS_`` variable is put aside, and
 put back at the end. What happens and when is in the caller's hands: `deliver` lets the stream's records reach the
-projector, `running` does so in the background, `serving` opens the tables to other processes.
+projector, `running` does so in the background, `sweep` and `recover` call the reconciler as its schedule and the failure
+queue do, `serving` opens the tables to other processes.
 
 moto needs some care, which is taken here: see moto_calls.py (threads) and moto_stream.py (streams). Its account-based
 endpoint for streams answers 404, so AWS_ACCOUNT_ID_ENDPOINT_MODE is set to disabled. Its own event source mapping
@@ -24,7 +25,8 @@ from behest_core.errors import BehestError
 from behest_core.store import RunStore
 from behest_core.testing.cloudformation import REGION, TemplateError
 from behest_core.testing.event_source_mapping import EventSourceMapping
-from behest_core.testing.local_function import FunctionOutput, LocalFunction, function_settings
+from behest_core.testing.local_function import FunctionOutput, LocalFunction, function_settings, lambda_environment
+from behest_core.testing.local_reconciler import LocalReconciler
 from behest_core.testing.moto_calls import serialised_moto, serve_moto
 from behest_core.testing.moto_stream import MotoStream
 from behest_core.testing.template import Template
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from behest_core.testing.stream_records import Image
     from behest_core.testing.template import FunctionDefinition, StreamMapping, TableDefinition
 
-PROJECTOR, EVENT_TABLE, STATE_TABLE = "ProjectorFunction", "EventTable", "StateTable"
+PROJECTOR, RECONCILER, EVENT_TABLE, STATE_TABLE = "ProjectorFunction", "ReconcilerFunction", "EventTable", "StateTable"
 """Logical ids of the template."""
 
 _POLL_SECONDS = 0.05  # Lambda polls 4 times a second; whoever watches a demo shouldn't wait so long
@@ -80,7 +82,7 @@ class LocalStack:
         clock: the mapping's time, in seconds since 1970.
         random: chooses between lanes of the mapping that are due.
         lane_by: which records share a lane of the mapping, see `EventSourceMapping`.
-        echo: where to show what the function writes to standard output, its log and its metrics, as it comes. `output`
+        echo: where to show what the functions write to standard output, their logs and metrics, as it comes. `output`
             keeps it in any case.
     """
 
@@ -106,7 +108,7 @@ class LocalStack:
     ) -> None:
         self.output = FunctionOutput(echo)
         self.failures: list[FailureRecord] = []
-        """What the failure queue got, oldest first."""
+        """What the failure queue got, oldest first. It stays here when the reconciler is done with it."""
 
         self._template = template or Template()
         self._handler = handler
@@ -123,7 +125,7 @@ class LocalStack:
         function = self._template.function(PROJECTOR)
         with ExitStack() as exits:
             exits.enter_context(
-                _environment(_AWS_ENVIRONMENT | self._table_environment() | _lambda_environment(function))
+                _environment(_AWS_ENVIRONMENT | self._table_environment() | lambda_environment(function))
             )
             exits.enter_context(mock_aws())
             exits.enter_context(serialised_moto())
@@ -132,6 +134,7 @@ class LocalStack:
             streams = {name: _create(self.dynamodb, table) for name, table in tables.items()}
             self.store = RunStore(self.event_table, self.state_table, client=self.dynamodb)
             mapping = _mapping_of(function, EVENT_TABLE)
+            self._reconciler = LocalReconciler(self._template, RECONCILER, self.output, self._clock)
             self._source = MotoStream(session.client("dynamodbstreams"), streams[mapping.table])
             self._time_to_live = tables[EVENT_TABLE].time_to_live
             self.mapping = EventSourceMapping(
@@ -141,7 +144,7 @@ class LocalStack:
                 function=function_settings(function),
                 clock=self._clock,
                 random=self._random,
-                on_failure=self.failures.append if mapping.failure_destination else None,
+                on_failure=self._fail if mapping.failure_destination else None,
                 lane_by=self._lane_by,
                 retry_delay=lambda retry: min(1.0, _POLL_SECONDS * 2**retry),
             )
@@ -163,6 +166,27 @@ class LocalStack:
         """
         with self._delivering:
             return self.mapping.drain(deliveries=deliveries)
+
+    def sweep(self, *, lookback_hours: float | None = None) -> dict[str, int]:
+        """Let the reconciler look for runs that lag, as its schedule does; return what it counted, by metric.
+
+        What was committed within the last minute is on its way, and doesn't lag. `lookback_hours` stands in for the
+        template's. The handler's errors are raised.
+        """
+        with self._delivering:
+            return self._reconciler.sweep(lookback_hours)
+
+    def recover(self) -> int:
+        """Let the failure queue hand its messages to the reconciler, each once; return with how many it is done.
+
+        The others stay in the queue. The handler's errors are raised; its batch stays in the queue.
+        """
+        with self._delivering:
+            return self._reconciler.recover()
+
+    def _fail(self, message: FailureRecord) -> None:
+        self.failures.append(message)
+        self._reconciler.queue.append(message)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -247,16 +271,6 @@ def _mapping_of(function: FunctionDefinition, table: str) -> StreamMapping:
         if mapping.table == table:
             return mapping
     raise TemplateError(f"{function.logical_id} reads no stream of {table}")
-
-
-def _lambda_environment(function: FunctionDefinition) -> dict[str, str]:
-    """The function's own variables, and those that Lambda sets (developer guide, "Defined runtime environment variables")."""
-    return function.environment | {
-        "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
-        "LAMBDA_TASK_ROOT": str(function.code),
-    }
 
 
 def _is_of_aws(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The tables, functions and stream mappings of template.yaml, which is the only place that defines them.
+"""The tables, functions and what calls them, of template.yaml, which is the only place that defines them.
 
 The local stack takes them from there, so that what runs on a laptop is what will be deployed.
 """
@@ -82,6 +82,17 @@ class StreamMapping:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueMapping:
+    """What connects a function to a queue."""
+
+    queue: str
+    """The queue's logical id."""
+
+    batch_size: int
+    """How many messages it gets at once, at most. Lambda's own default is 10."""
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionDefinition:
     """A function of the template."""
 
@@ -98,6 +109,9 @@ class FunctionDefinition:
     memory_mb: int
     mappings: tuple[StreamMapping, ...]
     """One for each stream it reads."""
+
+    queues: tuple[QueueMapping, ...] = ()
+    """One for each queue it reads."""
 
 
 class Template:
@@ -154,10 +168,10 @@ class Template:
             timeout_seconds=float(cast("float", self._body.resolve(properties.get("Timeout", 3)))),
             memory_mb=int(cast("int", self._body.resolve(properties.get("MemorySize", 128)))),
             mappings=tuple(
-                self._mapping(_section(event, "Properties"), f"{logical_id}.Events.{name}")
-                for name, event in _section(own, "Events").items()
-                if isinstance(event, dict) and event.get("Type") == "DynamoDB"
+                self._mapping(properties, f"{logical_id}.Events.{name}")
+                for name, properties in _events(own, "DynamoDB").items()
             ),
+            queues=tuple(self._queue(properties) for properties in _events(own, "SQS").values()),
         )
 
     def _table(self, logical_id: str, properties: Section) -> TableDefinition:
@@ -196,6 +210,10 @@ class Template:
             failure_destination=attribute_of(destination)[0] if destination is not None else None,
         )
 
+    def _queue(self, properties: Section) -> QueueMapping:
+        size = self._body.resolve(properties.get("BatchSize", 10))
+        return QueueMapping(queue=attribute_of(properties.get("Queue"))[0], batch_size=int(cast("int", size)))
+
 
 def template_path() -> Path:
     """Where template.yaml is: at the root of a checkout, or inside an installed package.
@@ -215,6 +233,15 @@ def template_path() -> Path:
 def _section(node: Node, name: str) -> Section:
     inner = node.get(name) if isinstance(node, dict) else None
     return inner if isinstance(inner, dict) else {}
+
+
+def _events(function: Section, kind: str) -> dict[str, Section]:
+    """The properties of the events of a kind that call a function, by name."""
+    return {
+        name: _section(event, "Properties")
+        for name, event in _section(function, "Events").items()
+        if isinstance(event, dict) and event.get("Type") == kind
+    }
 
 
 def _variables(function: Section) -> Section:

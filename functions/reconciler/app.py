@@ -1,4 +1,8 @@
-"""The reconciler function: finds runs whose state lags their log, on a schedule and from the projector's failure queue."""
+"""The reconciler function: finds runs whose state lags their log, on a schedule and from the projector's failure queue.
+
+Whoever calls it by hand starts a sweep as well: with ``{}`` as the schedule does, with ``{"lookback_hours": 80}`` it looks back
+farther.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     if "Records" in event:
         return {"batchItemFailures": recover(reconciler, event["Records"], remaining)}
-    return sweep(reconciler, remaining)
+    return sweep(reconciler, event.get("lookback_hours", os.environ["BEHEST_LOOKBACK_HOURS"]), remaining)
 
 
 def recover(
@@ -50,6 +54,7 @@ def recover(
             report = reconciler.recover(LostBatch.from_message(message["body"]), streams, remaining=remaining)
         except MalformedError as error:
             logger.warning("malformed message", error=str(error))  # it will be no better next time
+            publish(metrics, logger, {"MalformedMessages": 1}, [])
             continue
         counts = {"LostBatches": 1, "RunsRecovered": report.runs, "BatchesBeyondStream": int(not report.was_found)}
         publish(metrics, logger, counts, report.troubles)
@@ -58,10 +63,10 @@ def recover(
     return failed
 
 
-def sweep(reconciler: Reconciler, remaining: Callable[[], float]) -> dict[str, Any]:
+def sweep(reconciler: Reconciler, lookback_hours: float | str, remaining: Callable[[], float]) -> dict[str, int]:
     """Look for runs that lag, are stuck, or are parked."""
     report = reconciler.sweep(
-        lookback=timedelta(hours=float(os.environ["BEHEST_LOOKBACK_HOURS"])),
+        lookback=timedelta(hours=float(lookback_hours)),
         stuck_after=timedelta(minutes=float(os.environ["BEHEST_STUCK_AFTER_MINUTES"])),
         remaining=remaining,
     )

@@ -526,10 +526,10 @@ def test_each_stack_loads_the_function_anew():
     for _ in range(2):
         with LocalStack() as stack:
             modules.append(inspect.unwrap(stack.mapping.handler._handler).__globals__)
-            assert modules[-1]["projector"] is None
+            assert modules[-1]["wiring"] is None
             stack.store.create_run(provider="p", model="m")
             stack.deliver()
-            assert modules[-1]["projector"] is not None
+            assert modules[-1]["wiring"] is not None
     assert modules[0] is not modules[1]
 
 

@@ -90,7 +90,19 @@ def test_a_log_that_lacks_events_is_named(stack, check, put):
     stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "1"}})
     assert (check().kind, check().problem) == (Kind.UNFOLDABLE, "its log lacks sequence 1")
     stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "0"}})
-    assert check().problem == "its log no longer begins at 1"
+    assert check().problem == "its log no longer holds all that its state was folded from"
+
+
+def test_a_log_that_has_lost_only_its_record_is_named(stack, check, put):
+    put(record_commit(run_record(metadata={"team": "blue"})), commit(1, text_delta()))
+    stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "0"}})
+    assert (check().kind, check().differences) == (Kind.UNFOLDABLE, [])
+
+
+def test_a_log_that_has_lost_its_end_is_named(stack, check, put):
+    put(record_commit(), commit(1, text_delta()), commit(2, text_delta()))
+    stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "2"}})
+    assert check().kind is Kind.UNFOLDABLE
 
 
 def test_a_run_without_state_is_named(stack, check):

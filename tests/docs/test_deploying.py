@@ -44,8 +44,10 @@ def test_every_parameter_is_documented():
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_has_the_default_and_allows_what_is_said(name: str):
     parameter, said = PARAMETERS[name], DOCUMENTED[name]
-    assert said["Default"] == str(parameter["Default"])
-    if "MinValue" in parameter:
+    assert said["Default"] == (str(parameter["Default"]) or "none")
+    if "AllowedPattern" in parameter:
+        assert said["Allowed"]
+    elif "MinValue" in parameter:
         assert said["Allowed"] == f"{parameter['MinValue']} to {parameter['MaxValue']}"
     elif len(parameter["AllowedValues"]) < 10:
         assert sorted(said["Allowed"].split(", ")) == sorted(map(str, parameter["AllowedValues"]))
@@ -56,10 +58,11 @@ def test_every_output_is_documented():
     assert said == TEMPLATE["Outputs"].keys()
 
 
-def test_the_projectors_permissions_are_documented():
-    policies = TEMPLATE["Resources"]["ProjectorRole"]["Properties"]["Policies"]
+@pytest.mark.parametrize(("role", "column"), [("ProjectorRole", "Actions"), ("ReconcilerRole", "Its actions")])
+def test_the_permissions_of_each_function_are_documented(role: str, column: str):
+    policies = TEMPLATE["Resources"][role]["Properties"]["Policies"]
     granted = [statement["Action"] for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
-    said = [names(row["Actions"]) for row in rows(PAGE, "Actions", "On", "For")]
+    said = [names(row[column]) for row in rows(PAGE, column, "On", "For")]
     assert said == [[actions] if isinstance(actions, str) else actions for actions in granted]
 
 

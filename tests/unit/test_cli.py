@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 import typer
 from botocore import exceptions as aws
-from typer.testing import CliRunner
 
-from behest_core.cli.app import app
 from behest_core.cli.demo.scripts import SCRIPTS, Ending
 from behest_core.cli.failures import explain
 from behest_core.cli.given import parse_status, parse_time
@@ -24,19 +22,10 @@ from behest_core.cli.terminal import clean, second_text, time_text
 from behest_core.errors import RunNotFoundError
 from behest_core.event_log import RecordedEvent
 from behest_core.events import encode_event
-from behest_core.interchange import write_run
 from behest_core.state import RunStatus
 from tests.builders import RUN, at, run_completed, run_record, run_started, text_delta, whole_run
+from tests.cli import behest, line
 from tests.golden import SEED_FOLD, golden_lines, golden_runs, same_state
-
-
-def behest(*arguments: str, stdin: bytes = b"") -> Any:
-    return CliRunner().invoke(app, arguments, input=stdin, catch_exceptions=False)
-
-
-def line(*events: Any, run_id: str = RUN) -> bytes:
-    recorded = [RecordedEvent(run_id, n, "", encode_event(event)) for n, event in enumerate(events, 1)]
-    return write_run(run_record(run_id), recorded) + b"\n"
 
 
 def python(*code: str) -> subprocess.CompletedProcess[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from behest_core.projector import _GUARDED_FOLDS
 from behest_core.testing.cloudformation import CloudFormationTemplate
+from behest_core.wiring import METRIC_OF_TROUBLE
 from tests.golden import ROOT
 
 if TYPE_CHECKING:
@@ -17,7 +21,19 @@ if TYPE_CHECKING:
 TEMPLATE: dict[str, Any] = CloudFormationTemplate.load(ROOT / "template.yaml", "behest", {}).body
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 MAKEFILE = (ROOT / "Makefile").read_text()
+FUNCTIONS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::Serverless::Function"]
+ALARMS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
 LOCKED = sorted((ROOT / "requirements").glob("*.txt"))
+
+METRICS = {*METRIC_OF_TROUBLE.values()} | {
+    key.value
+    for file in (ROOT / "functions").glob("*/app.py")
+    for node in ast.walk(ast.parse(file.read_text()))
+    if isinstance(node, ast.Dict)
+    for key in node.keys
+    if isinstance(key, ast.Constant) and key.value[0].isupper()
+}
+"""What the functions count: the keys of their dicts that begin with a capital."""
 
 PLATFORMS = {"aarch64": "arm64", "x86_64": "x86_64"}
 
@@ -42,6 +58,10 @@ def statements() -> Iterator[Any]:
 
 def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def properties(name: str) -> dict[str, Any]:
+    return RESOURCES[name]["Properties"]
 
 
 def test_the_layer_is_built_for_every_runtime_the_functions_may_run_on():
@@ -100,6 +120,94 @@ def test_no_role_is_granted_more_than_named_actions_on_resources_of_the_stack():
 def test_no_role_may_delete_scan_or_write_without_a_condition():
     granted = {action for statement in statements() for action in listed(statement["Action"])}
     assert not granted & {"dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:Scan", "dynamodb:UpdateItem"}
+
+
+def test_the_failure_queue_waits_long_enough_before_it_hands_a_message_out_again():
+    # "at least six times the timeout": AWS Lambda developer guide, "Using Lambda with Amazon SQS"
+    assert properties("FailureQueue")["VisibilityTimeout"] >= 6 * properties("ReconcilerFunction")["Timeout"]
+
+
+def test_the_failure_queue_gives_up_later_than_the_reconciler_parks_and_earlier_than_the_stream_forgets():
+    queue = properties("FailureQueue")
+    receives = queue["RedrivePolicy"]["maxReceiveCount"]
+    assert receives > 2 * _GUARDED_FOLDS
+    assert receives * queue["VisibilityTimeout"] < 24 * 60 * 60
+
+
+@pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
+def test_every_queue_is_encrypted_and_keeps_messages_for_as_long_as_can_be(queue):
+    assert queue["Properties"]["SqsManagedSseEnabled"] is True
+    assert queue["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
+
+
+def test_a_sweep_looks_back_farther_than_the_stream_and_the_schedule_do_together():
+    lookback, schedule = (TEMPLATE["Parameters"][name]["Default"] for name in ("SweepLookbackHours", "SweepSchedule"))
+    assert schedule == "rate(1 hour)"
+    assert lookback > 24 + 1
+
+
+# ---------------------------------------------------------------- alarms and dashboard
+
+
+@pytest.mark.parametrize("alarm", of_type("AWS::CloudWatch::Alarm"))
+def test_every_alarm_tells_the_topic_when_it_begins_and_when_it_is_over(alarm):
+    told = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    settings = alarm["Properties"]
+    begins = "InsufficientDataActions" if settings["TreatMissingData"] == "missing" else "AlarmActions"
+    assert settings[begins] == settings["OKActions"] == told
+    assert settings["AlarmDescription"]
+
+
+@pytest.mark.parametrize("alarm", of_type("AWS::CloudWatch::Alarm"))
+def test_every_alarm_looks_at_something_that_this_stack_measures(alarm):
+    settings = alarm["Properties"]
+    [dimension] = settings["Dimensions"]
+    if settings["Namespace"] == "Behest":
+        assert settings["MetricName"] in METRICS
+        assert dimension["Value"] in [
+            properties(name)["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for name in FUNCTIONS
+        ]
+    else:
+        assert dimension["Value"].keys() <= {"Ref", "Fn::GetAtt"}
+
+
+def test_every_alarm_that_waits_for_the_next_sweep_looks_at_what_every_sweep_counts():
+    waiting = [name for name in ALARMS if properties(name)["TreatMissingData"] == "ignore"]
+    assert {properties(name)["MetricName"] for name in waiting} == {"ParkedRuns", "RunsLagging", "SweepsCutShort"}
+    for name in waiting:
+        assert properties(name)["Dimensions"][0]["Value"] == {"Fn::Sub": "${AWS::StackName}-reconciler"}
+
+
+def test_the_dashboard_shows_every_alarm_and_every_metric_of_the_product():
+    widgets = dashboard()
+    [alarms] = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
+    assert alarms == [f"${{{name}.Arn}}" for name in ALARMS]
+    shown = [metric for widget in widgets if widget["type"] == "metric" for metric in widget["properties"]["metrics"]]
+    assert {metric[1] for metric in shown if metric[0] == "Behest"} == METRICS
+
+
+def test_the_dashboards_widgets_do_not_overlap():
+    cells = [
+        (x, y)
+        for widget in dashboard()
+        for x in range(widget["x"], widget["x"] + widget["width"])
+        for y in range(widget["y"], widget["y"] + widget["height"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+
+
+def dashboard() -> list[dict[str, Any]]:
+    return json.loads(properties("Dashboard")["DashboardBody"]["Fn::Sub"])["widgets"]
+
+
+# ---------------------------------------------------------------- parameters and outputs
+
+
+@pytest.mark.parametrize("name", ["AlarmTopicArn", "SweepSchedule"])
+def test_a_parameters_default_matches_its_pattern(name):
+    parameter = TEMPLATE["Parameters"][name]
+    assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"])
 
 
 @pytest.mark.parametrize("name", TEMPLATE["Parameters"])

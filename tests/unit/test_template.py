@@ -7,6 +7,7 @@ import pytest
 
 from behest_core.errors import ConfigurationError
 from behest_core.testing import MappingSettings, Template
+from behest_core.testing.template import QueueMapping
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -79,6 +80,7 @@ SAMPLE = """
                 FunctionResponseTypes: [ReportBatchItemFailures]
                 DestinationConfig: { OnFailure: { Destination: !GetAtt Losses.Arn } }
             Clock: { Type: Schedule, Properties: { Schedule: rate(1 minute) } }
+            Lost: { Type: SQS, Properties: { Queue: !GetAtt Losses.Arn, BatchSize: !Ref BatchSize } }
       Plain:
         Type: AWS::Serverless::Function
         Properties:
@@ -188,6 +190,12 @@ def test_a_stream_mapping_without_settings_has_lambdas_defaults(sample):
     )
 
 
+def test_a_queue_has_its_batch_size(sample):
+    template = Template(sample)
+    assert template.function("Worker").queues == (QueueMapping("Losses", batch_size=7),)
+    assert template.function("Plain").queues == ()
+
+
 def test_parameters_replace_defaults(sample):
     template = Template(sample, parameters={"BatchSize": 50, "Mode": "slow"})
     worker = template.function("Worker")
@@ -269,9 +277,19 @@ def test_the_projector_reads_the_event_table_and_can_report_and_lose_nothing_sil
     assert 0 < mapping.settings.maximum_record_age_seconds <= 24 * 3600
 
 
-def test_every_function_of_the_template_has_a_handler_in_its_folder():
+@pytest.mark.parametrize("name", ["ProjectorFunction", "ReconcilerFunction"])
+def test_every_function_of_the_template_has_a_handler_in_its_folder(name):
     template = Template()
-    projector = template.function("ProjectorFunction")
-    assert (projector.code / "app.py").is_file()
-    assert projector.environment["BEHEST_EVENT_TABLE"] == template.tables()["EventTable"].name
-    assert projector.environment["BEHEST_STATE_TABLE"] == template.tables()["StateTable"].name
+    function = template.function(name)
+    assert (function.code / "app.py").is_file()
+    assert function.environment["BEHEST_EVENT_TABLE"] == template.tables()["EventTable"].name
+    assert function.environment["BEHEST_STATE_TABLE"] == template.tables()["StateTable"].name
+
+
+def test_two_stacks_count_apart():
+    names = {
+        Template(stack_name=stack).function(function).environment["POWERTOOLS_SERVICE_NAME"]
+        for stack in ("one", "other")
+        for function in ("ProjectorFunction", "ReconcilerFunction")
+    }
+    assert names == {"one-projector", "one-reconciler", "other-projector", "other-reconciler"}

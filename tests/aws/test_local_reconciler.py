@@ -1,0 +1,236 @@
+"""The template's reconciler in the local stack: the schedule and the failure queue reach the real handler."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from behest_core.event_log import EventLog
+from behest_core.fold import replay
+from behest_core.state import RunStatus
+from behest_core.testing import FunctionKilled, LocalStack, MappingSettings, Template
+from tests.aws.test_projector import raiser, throttled
+from tests.builders import poison, run_failed, run_record, run_started, text_delta, usage_recorded, whole_run
+
+RUNS = 9
+SECRET = "the patient's name"
+
+
+@pytest.fixture
+def stack():
+    with LocalStack(template=Template(parameters={"MaximumRetryAttempts": 2})) as stack:
+        yield stack
+
+
+@pytest.fixture
+def log(stack):
+    """Give a log that writes as if it were some hours ago, so that nothing is taken to be on its way."""
+    return EventLog(stack.dynamodb, stack.event_table, now=lambda: datetime.now(UTC) - timedelta(hours=3))
+
+
+@pytest.fixture
+def runs(log):
+    """Write runs of all kinds: finished, failed, under way; give the events of each by run id."""
+    runs = {}
+    for n in range(RUNS):
+        runs[f"run-{n}"] = [
+            whole_run(),
+            [run_started(), usage_recorded(), run_failed()],
+            [run_started(), text_delta(delta=SECRET), usage_recorded()],
+        ][n % 3]
+    for run_id, events in runs.items():
+        log.create(run_record(run_id))
+        log.append(run_id, events)
+    return runs
+
+
+def wrong(stack, runs):
+    """Give the runs whose state isn't the plain fold of their log."""
+    states = stack.store.get_states(runs)
+    return [
+        run_id
+        for run_id, events in runs.items()
+        if run_id not in states or content(states[run_id]) != content(replay(run_record(run_id), run_id, events))
+    ]
+
+
+def content(state):
+    return {name: getattr(state, name) for name in state.__struct_fields__ if name != "revision"}
+
+
+def never(*_):
+    raise RuntimeError("broken")
+
+
+def metrics(stack, service="behest-reconciler"):
+    """Give what a function counted, by metric."""
+    counted = {}
+    for line in map(json.loads, stack.output.lines):
+        if "_aws" in line and line["service"] == service:
+            [directive] = line["_aws"]["CloudWatchMetrics"]
+            for metric in directive["Metrics"]:
+                counted.setdefault(metric["Name"], []).extend(line[metric["Name"]])
+    return {name: sum(values) for name, values in counted.items()}
+
+
+# ---------------------------------------------------------------- lost batches
+
+
+def test_what_a_projector_that_always_fails_leaves_is_recovered_from_the_failure_queue(stack, runs):
+    stack.mapping.handler = never
+    stack.deliver()
+    assert len(wrong(stack, runs)) == RUNS
+    assert stack.recover() == len(stack.failures) > 0
+    assert wrong(stack, runs) == []
+    assert stack.sweep()["RunsLagging"] == 0
+
+
+def test_the_queue_hands_out_what_could_not_be_recovered_again(stack, runs, monkeypatch):
+    stack.mapping.handler = never
+    stack.deliver()
+    with monkeypatch.context() as patched:
+        patched.setattr("behest_core.state_table.StateTable.save", lambda *_: raiser(throttled("PutItem"))())
+        assert stack.recover() == 0
+    assert stack.recover() == len(stack.failures)
+    assert wrong(stack, runs) == []
+    assert stack.recover() == 0
+
+
+@pytest.mark.filterwarnings("ignore:No application metrics")  # a killed process would publish none, and not say so
+def test_a_reconciler_that_is_killed_leaves_its_messages_in_the_queue(stack, runs, monkeypatch):
+    stack.mapping.handler = never
+    stack.deliver()
+    with monkeypatch.context() as patched:
+        patched.setattr(EventLog, "commits", lambda *_: raiser(FunctionKilled("out of memory"))())
+        with pytest.raises(FunctionKilled):
+            stack.recover()
+    assert stack.recover() == len(stack.failures)
+    assert wrong(stack, runs) == []
+
+
+@pytest.mark.filterwarnings("ignore:No application metrics")
+def test_a_run_that_kills_every_process_is_parked_and_the_others_are_recovered(stack, runs, monkeypatch):
+    stack.mapping.handler = never
+    stack.deliver()
+    read = EventLog.commits
+
+    def deadly(self, run_id, after=-1):
+        if run_id == "run-1":
+            raise FunctionKilled("out of memory")
+        return read(self, run_id, after)
+
+    monkeypatch.setattr(EventLog, "commits", deadly)
+    receives = 0
+    while stack._reconciler.queue:
+        receives += 1
+        try:
+            stack.recover()
+        except FunctionKilled:
+            continue
+    assert receives == 4  # the failure queue hands out more often than that: tests/unit/test_deployment.py
+    assert stack.store.get_state("run-1").parked.error == "ProcessKilled"
+    assert wrong(stack, runs) == ["run-1"]
+
+
+def test_a_message_of_something_else_is_counted_and_done_with(stack):
+    stack._reconciler.queue.append({"not": "a failure record"})
+    assert stack.recover() == 1
+    assert metrics(stack) == {"MalformedMessages": 1}
+
+
+# ---------------------------------------------------------------- sweeps
+
+
+def test_what_a_stream_that_nobody_read_has_lost_is_found_by_one_sweep(stack, runs):
+    projector = stack.mapping.handler
+    stack.mapping.handler = lambda *_: {"batchItemFailures": []}  # a day without a projector: the records are gone
+    stack.deliver()
+    stack.mapping.handler = projector
+    assert len(wrong(stack, runs)) == RUNS
+    report = stack.sweep()
+    assert (report["RunsLagging"], report["RunsCaughtUp"], report["SweepsCutShort"]) == (RUNS, RUNS, 0)
+    assert wrong(stack, runs) == []
+    assert stack.sweep()["RunsLagging"] == 0
+
+
+def test_what_was_lost_long_ago_is_found_by_a_sweep_that_is_told_to_look_back_so_far(stack):
+    long_ago = EventLog(stack.dynamodb, stack.event_table, now=lambda: datetime.now(UTC) - timedelta(hours=80))
+    long_ago.append("run-1", whole_run())
+    assert stack.sweep()["RunsChecked"] == 0
+    assert stack.sweep(lookback_hours=81)["RunsCaughtUp"] == 1
+    assert stack.store.get_state("run-1").status is RunStatus.COMPLETED
+
+
+def test_a_sweep_counts_parked_and_stuck_runs(stack, log):
+    log.create(run_record("stuck"))
+    log.append("stuck", [run_started()])
+    log._put(poison(1, run_id="parked"))
+    stack.deliver()
+    report = stack.sweep()
+    assert (report["ParkedRuns"], report["RunsStuck"], report["RunsLagging"]) == (1, 1, 0)
+
+
+def test_a_sweep_beside_background_delivery_changes_nothing_that_is_right(runs, stack):
+    with stack.running():
+        for _ in range(3):
+            stack.sweep()
+    assert wrong(stack, runs) == []
+
+
+# ---------------------------------------------------------------- what it says
+
+
+@pytest.mark.usefixtures("runs")
+def test_the_reconcilers_metrics_are_its_own_and_count_what_it_did(stack):
+    stack.mapping.handler = never
+    stack.deliver()
+    stack.recover()
+    stack.sweep()
+    counted = metrics(stack)
+    assert counted["LostBatches"] == len(stack.failures)
+    assert counted["RunsRecovered"] >= RUNS
+    assert counted["RunsChecked"] == RUNS
+    assert metrics(stack, "behest-projector") == {}
+
+
+@pytest.mark.usefixtures("runs")
+def test_nothing_of_what_is_in_an_event_is_written_to_the_log(stack, log):
+    log.append("run-0", [text_delta(delta=SECRET)])
+    log._put(poison(1, run_id="parked"))
+    stack.mapping.handler = never
+    stack.deliver()
+    stack.recover()
+    stack.sweep()
+    said = "\n".join(stack.output.lines)
+    assert '"run_id":"parked"' in said.replace(" ", "")
+    assert SECRET not in said
+    assert "secret" not in said
+    assert "unreached" not in said
+
+
+@pytest.mark.filterwarnings("ignore:No application metrics")
+def test_the_reconciler_runs_with_its_own_variables_and_leaves_the_projectors(stack, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "behest_core.reconciler.Reconciler.sweep", lambda *_, **given: seen.update(given) or raiser(KeyError)()
+    )
+    with pytest.raises(KeyError):
+        stack.sweep()
+    reconciler = Template().function("ReconcilerFunction")
+    assert seen["lookback"] == timedelta(hours=float(reconciler.environment["BEHEST_LOOKBACK_HOURS"]))
+    assert seen["stuck_after"] == timedelta(minutes=float(reconciler.environment["BEHEST_STUCK_AFTER_MINUTES"]))
+    assert seen["remaining"]() == pytest.approx(reconciler.timeout_seconds, abs=30)
+
+
+def test_the_failure_queue_of_the_projector_is_the_one_that_the_reconciler_reads():
+    template = Template()
+    [mapping] = template.function("ProjectorFunction").mappings
+    [queue] = template.function("ReconcilerFunction").queues
+    assert queue.queue == mapping.failure_destination == "FailureQueue"
+
+
+def test_a_stack_whose_settings_lose_no_batch_has_an_empty_queue():
+    with LocalStack(settings=MappingSettings(batch_size=10)) as stack:
+        stack.store.append("run-1", whole_run())
+        stack.deliver()
+        assert stack.recover() == 0

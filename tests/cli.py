@@ -1,0 +1,56 @@
+"""Running the `behest` command in the test's own process, and the lines that it reads."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from typer.testing import CliRunner
+
+from behest_core.cli.app import app
+from behest_core.event_log import RecordedEvent
+from behest_core.events import encode_event
+from behest_core.interchange import write_run
+from tests.builders import RUN, run_record
+
+if TYPE_CHECKING:
+    from behest_core.events import NewEvent
+    from behest_core.state import RunRecord
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def behest(*arguments: str, stdin: bytes = b"", **environment: str) -> Any:
+    """Run the command, and give its result: `exit_code`, `stdout`, `stderr`."""
+    return CliRunner().invoke(app, arguments, input=stdin, catch_exceptions=False, env=environment)
+
+
+def done(*arguments: str, stdin: bytes = b"", **environment: str) -> str:
+    """Give what a command wrote that had nothing to complain about."""
+    result = behest(*arguments, stdin=stdin, **environment)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return str(result.stdout)
+
+
+def refused(*arguments: str, stdin: bytes = b"", **environment: str) -> str:
+    """Give the one line that a command failed with."""
+    result = behest(*arguments, stdin=stdin, **environment)
+    assert result.exit_code == 1
+    assert re.fullmatch("behest: .+\n", result.stderr)
+    return str(result.stderr).removeprefix("behest: ").removesuffix("\n")
+
+
+def screen(*arguments: str, columns: int) -> list[str]:
+    """Give the rows that a command writes on a terminal of that width, without colours."""
+    result = behest(*arguments, TTY_COMPATIBLE="1", COLUMNS=str(columns))
+    assert result.exit_code == 0
+    return _ANSI.sub("", result.stdout).splitlines()
+
+
+_OF_RUN: Any = object()
+
+
+def line(*events: NewEvent, run_id: str = RUN, record: RunRecord | None = _OF_RUN) -> bytes:
+    """Give a run as a line of JSON."""
+    recorded = [RecordedEvent(run_id, n, "", encode_event(event)) for n, event in enumerate(events, 1)]
+    return write_run(run_record(run_id) if record is _OF_RUN else record, recorded) + b"\n"
