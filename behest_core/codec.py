@@ -266,6 +266,7 @@ def state_to_item(state: RunState) -> dict[str, Any]:
             REVISION: {"N": str(state.revision)},
             DELETED_AT: {"S": state.deleted_at},
         }
+    parks = state.parks
     values: dict[str, JSON] = {
         RUN_ID: state.run_id,
         SESSION_ID: state.session_id,
@@ -285,8 +286,8 @@ def state_to_item(state: RunState) -> dict[str, Any]:
         REVISION: state.revision,
         "reducer": state.reducer,
         "parked": msgspec.to_builtins(state.parked),
-        PARKED_SHARD: shard_of("parked", state.run_id) if state.parked else None,
-        PARKED_AT: state.parked.parked_at if state.parked else None,
+        PARKED_SHARD: shard_of("parked", state.run_id) if parks else None,
+        PARKED_AT: min(parked.parked_at for parked in parks.values()) if parks else None,
         "extensions": msgspec.to_builtins(state.extensions) or None,
         "unfinished_folds": state.unfinished_folds or None,
     }

@@ -28,6 +28,7 @@ from msgspec import Struct
 
 from behest_core.errors import PluginError
 from behest_core.events import Event
+from behest_core.state import CORE_FOLD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,8 +80,10 @@ class Extension:
     """
 
     def __init__(self, name: str, state: type[ExtensionState], *, version: int = 1) -> None:
-        if not _NAME.fullmatch(name):
-            raise PluginError(f"extension {name!r}: the name has to be lower case letters, digits, _ and -, at most 64")
+        if not _NAME.fullmatch(name) or name == CORE_FOLD:
+            raise PluginError(
+                f"extension {name!r}: the name has to be lower case letters, digits, _ and -, at most 64, and not core"
+            )
         if version < 1:
             raise PluginError(f"extension {name}: version {version} is not 1 or more")
         self.name = name

@@ -26,9 +26,10 @@ from msgspec.structs import replace
 
 from behest_core import codec
 from behest_core.commit import Commit
+from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import LogTruncatedError, RevisionConflictError
 from behest_core.fold import Folded, Next, decide, fold, killed, read_on
-from behest_core.state import Parked, RunState
+from behest_core.state import CORE_FOLD, Parked, RunState
 from behest_core.timestamps import from_datetime
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ _AWS_ERRORS: Final = (ClientError, BotoCoreError)
 class Trouble(Struct, frozen=True):
     """Something an operator should know of. It never holds payload.
 
-    `kind` is a word for metrics: `parked`, `gap` (the log lacks `sequence`), `tampered` (an item of the event table was changed,
+    `kind` is a word for metrics: `parked`, `extension_parked`, `gap` (the log lacks `sequence`), `tampered` (an item of the event table was changed,
     deleted, or lies at no position of a run) or `unfinished`. `error` is the class of the error, or what was seen.
     """
 
@@ -110,6 +111,7 @@ class Work(Struct):
     run_id: str
     first_record: int = 0
     fold: Fold = Fold.NEW
+    extension: str | None = None
     commits: list[Commit] = field(default_factory=list)
     state: RunState | None = None
     is_finished: bool = True
@@ -130,7 +132,7 @@ class Work(Struct):
 class Projector:
     """Keeps the state table equal to the fold of the event table. Holds no more than 1,000 states in memory.
 
-    `spread` is `map`, or an executor's: with the latter, runs are worked on side by side. `now` gives the time that a parked run
+    `dispatch` says which extensions are folded beside the core. `spread` is `map`, or an executor's: with the latter, runs are worked on side by side. `now` gives the time that a parked run
     is stamped with.
     """
 
@@ -138,10 +140,12 @@ class Projector:
         self,
         log: EventLog,
         states: StateTable,
+        dispatch: Dispatch = CORE,
         *,
         spread: Spread = map,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self._dispatch = dispatch
         self._log = log
         self._states = states
         self._spread = spread
@@ -198,14 +202,20 @@ class Projector:
                 yield Trouble("tampered", run_id, sequence, codec.Change.REMOVED.value)
 
     def catch_up(
-        self, run_id: str, fold: Fold = Fold.NEW, *, guarded: bool = False, remaining: Callable[[], float] = lambda: inf
+        self,
+        run_id: str,
+        fold: Fold = Fold.NEW,
+        *,
+        extension: str | None = None,
+        guarded: bool = False,
+        remaining: Callable[[], float] = lambda: inf,
     ) -> Work:
         """Fold what a run's log holds, whatever the stream brought; return what became of it.
 
-        `guarded` is for runs that may have killed a process: it notes on the state item that a fold has begun, and parks a
+        With `extension`, AGAIN is for that extension's slice alone. `guarded` is for runs that may have killed a process: it notes on the state item that a fold has begun, and parks a
         run of which three never came back. Raises LogTruncatedError where a run can't be folded again.
         """
-        work = Work(run_id, fold=fold)
+        work = Work(run_id, fold=fold, extension=extension)
         try:
             work.state = self._states.get_many([run_id], repair=True).get(run_id)
             if guarded and not self._begin_guarded(work):
@@ -218,7 +228,7 @@ class Projector:
     def _begin_guarded(self, work: Work) -> bool:
         """Note that a fold begins; park the run instead where it has happened too often. Say whether to go on."""
         state = work.state or RunState(run_id=work.run_id)
-        if not read_on(state).goes_on:
+        if not read_on(state, self._dispatch).goes_on:
             return False
         if is_deadly := state.unfinished_folds >= _GUARDED_FOLDS:
             message = f"{state.unfinished_folds} folds began and never came back: out of memory, or of time"
@@ -258,22 +268,25 @@ class Projector:
     def _try(self, work: Work, remaining: Callable[[], float]) -> bool:
         """Decide, fold and save once; say whether that settled it. If not, `work.state` is what another writer has saved."""
         before, is_owed = work.state, False
-        parked = before.parked if before is not None else None
+        parks = before.parks if before is not None else {}
         if before is not None:
-            is_owed = before.unfinished_folds > 0 or (work.fold is Fold.RESUME and parked is not None)
-            work.state = _made_ready(before, work.fold)
-        decision = decide(work.state, work.commits) if work.commits else read_on(work.state)
+            is_owed = before.unfinished_folds > 0 or (work.fold is Fold.RESUME and bool(parks))
+            work.state = _made_ready(before, work.fold, work.extension)
+        if work.commits:
+            decision = decide(work.state, work.commits, self._dispatch)
+        else:
+            decision = read_on(work.state, self._dispatch)
         if not decision.goes_on:
-            if parked is None:
+            if CORE_FOLD not in parks:
                 work.duplicates += sum(commit.count for commit in work.commits)
             return True
         commits: Iterable[Commit] = work.commits
         if decision.next is Next.READ:
             work.log_reads += 1
             commits = self._read(work, decision.after, remaining)
-        folded = fold(work.state, commits)
+        folded = fold(work.state, commits, self._dispatch)
         state = folded.state
-        if state is not None and work.fold is Fold.AGAIN:
+        if state is not None and work.fold is Fold.AGAIN and work.extension is None:
             if state.reducer == 0 and state.parked is None:
                 if work.is_finished:
                     raise LogTruncatedError(work.run_id, state.sequence)
@@ -281,7 +294,7 @@ class Projector:
             folded = folded._replace(changed=state != before)
         if state is not None and (folded.changed or is_owed):
             try:
-                work.state = self._states.save(self._finish(state, parked))
+                work.state = self._states.save(self._finish(state, parks))
             except RevisionConflictError as conflict:
                 work.conflicts += 1
                 work.state = conflict.current
@@ -289,7 +302,7 @@ class Projector:
             work.saves += 1
         work.events += folded.events
         work.duplicates += folded.duplicates
-        work.troubles += _troubles(work.run_id, folded)
+        work.troubles += _troubles(work.run_id, folded, parks)
         return True
 
     def _read(self, work: Work, after: int, remaining: Callable[[], float]) -> Iterator[Commit]:
@@ -300,34 +313,42 @@ class Projector:
                 return
             yield commit
 
-    def _finish(self, state: RunState, parked: Parked | None) -> RunState:
+    def _finish(self, state: RunState, parks: dict[str, Parked]) -> RunState:
         """Give the state as it is to be saved, with what is known of attempts before."""
         state.unfinished_folds = 0
-        if state.parked is not None:
-            state.parked = state.parked.after(parked, self._moment())
+        if state.parked is not None and not state.parked.at:
+            state.parked = state.parked.after(parks.get(CORE_FOLD), self._moment())
+        for name, piece in state.extensions.items():
+            if piece.parked is not None and not piece.parked.at:
+                piece.parked = piece.parked.after(parks.get(name), self._moment())
         return state
 
     def _moment(self) -> str:
         return from_datetime(self._now())
 
 
-def _made_ready(state: RunState, to: Fold) -> RunState:
-    """Give the state from which folding does what is asked for."""
-    match to:
-        case Fold.NEW:
-            return state
-        case Fold.RESUME:
-            return replace(state, parked=None, total_usage=replace(state.total_usage))
-        case Fold.AGAIN:
-            return replace(state, parked=None, reducer=0)
+def _made_ready(state: RunState, to: Fold, extension: str | None) -> RunState:
+    """Give the state from which folding does what is asked for: of one extension, or of all there is."""
+    if to is Fold.NEW:
+        return state
+    if to is Fold.RESUME:
+        resumed = {name: replace(piece, parked=None) for name, piece in state.extensions.items()}
+        return replace(state, parked=None, total_usage=replace(state.total_usage), extensions=resumed)
+    others = {name: piece for name, piece in state.extensions.items() if extension not in {None, name}}
+    if extension is not None:
+        return replace(state, total_usage=replace(state.total_usage), extensions=others)
+    return replace(state, parked=None, reducer=0, extensions=others)
 
 
-def _troubles(run_id: str, folded: Folded) -> Iterator[Trouble]:
+def _troubles(run_id: str, folded: Folded, before: dict[str, Parked]) -> Iterator[Trouble]:
     if folded.gap is not None:
         yield Trouble("gap", run_id, folded.gap, "MissingEvents")
-    if folded.changed and folded.state is not None and folded.state.parked is not None:
-        parked = folded.state.parked
-        yield Trouble("parked", run_id, parked.sequence, parked.error, parked.message)
+    if not folded.changed or folded.state is None:
+        return
+    for name, parked in folded.state.parks.items():
+        if name not in before or before[name].at != parked.at:
+            kind = "parked" if name == CORE_FOLD else "extension_parked"
+            yield Trouble(kind, run_id, parked.sequence, parked.error, parked.message)
 
 
 def _by_run(records: Sequence[Record], report: Report) -> tuple[list[Work], dict[str, int]]:

@@ -121,6 +121,10 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     updated_at: Timestamp | None = None
 
 
+CORE_FOLD = "core"
+"""What the core is called beside extensions; none of them can have the name."""
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
     """A fold that failed: where, by which version of the reducer, why, and when (RFC 3339). `message` has no payload."""
 
@@ -213,6 +217,12 @@ class RunState(Struct, kw_only=True):
     extensions: dict[str, ExtensionSlice] = field(default_factory=dict)
     unfinished_folds: int = 0
     deleted_at: str | None = None
+
+    @property
+    def parks(self) -> dict[str, Parked]:
+        """Why folds have stopped, by extension; the core's under the name ``core``."""
+        parks = {name: piece.parked for name, piece in self.extensions.items() if piece.parked is not None}
+        return parks if self.parked is None else {CORE_FOLD: self.parked, **parks}
 
     @property
     def is_blank(self) -> bool:

@@ -175,7 +175,7 @@ class StateTable:
         return (item[codec.RUN_ID]["S"] for item in pages(self._client.scan, request))
 
     def parked(self, *, limit: int | None = None) -> Iterator[RunState]:
-        """Find the runs that are parked, the latest first, page by page."""
+        """Find the runs that are parked, or an extension of them, the latest first, page by page."""
         everything = (_MINIMUM_TIME, _MAXIMUM_TIME)
         entries = heapq.merge(
             *(
@@ -184,7 +184,7 @@ class StateTable:
             ),
             reverse=True,
         )
-        found = (state for state in self._read((run_id for _, run_id in entries), limit) if state.parked is not None)
+        found = (state for state in self._read((run_id for _, run_id in entries), limit) if state.parks)
         return islice(found, limit)
 
     def _index(  # noqa: PLR0913 (one request, spelled out)

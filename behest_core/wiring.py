@@ -11,6 +11,7 @@ from botocore.config import Config
 from msgspec import Struct
 
 from behest_core.event_log import EventLog
+from behest_core.plugins import Plugins, allowed_by_environment, load
 from behest_core.projector import Projector
 from behest_core.state_table import StateTable
 
@@ -26,6 +27,7 @@ WORKERS: Final = 16
 
 METRIC_OF_TROUBLE: Final[Mapping[str, str]] = {
     "parked": "RunsParked",
+    "extension_parked": "ExtensionsParked",
     "gap": "LogGaps",
     "tampered": "TamperedItems",
     "unfinished": "RunsUnfinished",
@@ -38,6 +40,7 @@ class Wiring(Struct):
     log: EventLog
     states: StateTable
     projector: Projector
+    plugins: Plugins
 
 
 def client_config() -> Config:
@@ -47,11 +50,13 @@ def client_config() -> Config:
 
 
 def connect() -> Wiring:
-    """Make the parts from BEHEST_EVENT_TABLE and BEHEST_STATE_TABLE, once per process."""
+    """Make the parts from BEHEST_EVENT_TABLE, BEHEST_STATE_TABLE and BEHEST_PLUGINS, once per process."""
     client = boto3.client("dynamodb", config=client_config())
     log = EventLog(client, os.environ["BEHEST_EVENT_TABLE"])
     states = StateTable(client, os.environ["BEHEST_STATE_TABLE"])
-    return Wiring(log, states, Projector(log, states, spread=ThreadPoolExecutor(WORKERS).map))
+    plugins = load(allowed_by_environment())
+    projector = Projector(log, states, plugins.dispatch, spread=ThreadPoolExecutor(WORKERS).map)
+    return Wiring(log, states, projector, plugins)
 
 
 def publish(metrics: Metrics, logger: Logger, counts: Mapping[str, int], troubles: Iterable[Trouble]) -> None:
