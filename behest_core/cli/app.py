@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from behest_core.cli.delete_runs import delete_runs
 from behest_core.cli.demo import demo
 from behest_core.cli.export_runs import export_runs
 from behest_core.cli.failures import explain
@@ -15,8 +16,11 @@ from behest_core.cli.fold_lines import fold_lines
 from behest_core.cli.import_runs import import_runs
 from behest_core.cli.list_events import list_events
 from behest_core.cli.list_runs import list_runs
+from behest_core.cli.rebuild_runs import rebuild_runs
+from behest_core.cli.resume_runs import resume_runs
 from behest_core.cli.show_run import show_run
 from behest_core.cli.terminal import say
+from behest_core.cli.verify_runs import verify_runs
 
 _FAILED: Final = 1
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
@@ -53,6 +57,7 @@ app = typer.Typer(
     name="behest",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -84,3 +89,7 @@ app.command("events")(list_events)
 app.command("fold")(fold_lines)
 app.command("import")(import_runs)
 app.command("export")(export_runs)
+app.command("verify")(verify_runs)
+app.command("resume")(resume_runs)
+app.command("rebuild")(rebuild_runs)
+app.command("delete")(delete_runs)

@@ -22,13 +22,14 @@ from behest_core.cli.terminal import (
     count_text,
     json_text,
     results,
+    second_text,
     status_text,
     time_text,
     write_line,
     write_result,
 )
 from behest_core.errors import RunNotFoundError
-from behest_core.state import Parked, RunState, TokenUsage, UnknownFinishReason, check_run_id
+from behest_core.state import Attempt, Parked, RunState, TokenUsage, UnknownFinishReason, check_run_id
 from behest_core.store import RunStore
 
 
@@ -107,6 +108,7 @@ def _rows(state: RunState) -> Iterator[tuple[str, str | Text]]:
         yield "error", Text(clean(state.last_error), style="red")
     if state.parked is not None:
         yield "parked", _parked(state.parked)
+        yield from _attempts(state.parked)
     yield "model", clean(f"{state.provider or '-'} {state.model or '-'}")
     yield "iterations", count_text(state.iteration)
     yield "tokens", _tokens(state.total_usage)
@@ -132,6 +134,15 @@ def _parked(parked: Parked) -> Text:
     where = f"at sequence {parked.sequence}, by {parked.error}: {clean(parked.message)}"
     when = f" ({time_text(parked.parked_at)})" if parked.parked_at else ""
     return Text(f"{where}{when}. What follows in the log is not folded.", style="bold red")
+
+
+def _attempts(parked: Parked) -> Iterator[tuple[str, Text]]:
+    """Give the attempts that are kept, if there was more than one; the latest is what `parked` says."""
+    kept: list[Attempt | Parked] = [*parked.earlier, parked] if parked.attempts > 1 else []
+    for number, attempt in enumerate(kept, start=parked.attempts + 1 - len(kept)):
+        when, by = f"{second_text(attempt.at)}  ", f" (reducer {attempt.version})"
+        what = f"at sequence {attempt.sequence}, by {attempt.error}: {clean(attempt.message)}"
+        yield f"attempt {number}", Text.assemble((when, "dim"), what, (by, "dim"))
 
 
 def _tokens(usage: TokenUsage) -> str:

@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from behest_core.state import RunStatus
-from behest_core.timestamps import canonical
+from behest_core.timestamps import canonical, to_datetime
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import RenderableType
 
     from behest_core.storable import JSON
@@ -105,6 +107,18 @@ def time_text(moment: str | None) -> str:
 def second_text(moment: str | None) -> str:
     """Give a time in UTC to the second, as tables show it."""
     return time_text(moment)[:19].replace("T", " ").removesuffix("Z")
+
+
+def age_text(moment: str, now: datetime) -> str:
+    """Give how long ago a time was, in its largest whole unit; a dash where it isn't RFC 3339."""
+    try:
+        seconds = max(int((now - to_datetime(moment)).total_seconds()), 0)
+    except ValueError:
+        return "-"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
 
 
 def write_text(text: str) -> None:

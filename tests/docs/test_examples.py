@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
-from contextlib import redirect_stdout
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,8 +43,10 @@ def test_the_examples_of_a_page_run_and_print_what_is_shown(
 def run(block: Block, namespace: dict[str, Any]) -> str:
     """Run a block as if its page were a module, so that a traceback names the page's line."""
     code = compile("\n" * (block.line - 1) + block.text, ROOT / block.page, "exec", dont_inherit=True)
-    with redirect_stdout(io.StringIO()) as printed:
-        exec(code, namespace)
+    printed = io.StringIO()
+    # not by replacing sys.stdout: the projector works beside the example, and prints too
+    namespace["print"] = partial(print, file=printed)
+    exec(code, namespace)
     return printed.getvalue()
 
 

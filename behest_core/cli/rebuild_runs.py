@@ -1,0 +1,78 @@
+"""`behest rebuild`: folds runs again from the beginning of their logs, and replaces their states.
+
+Live traffic may go on: a state is saved only where nobody saved in between, and one that covers more is never replaced by one
+that covers less. A state that is right already isn't written. So a rebuild may be repeated, and two may run at once.
+
+All runs are worked through in the order of their ids. That is what makes it resumable: `--after` goes on behind the last id up
+to which all are done, and a rebuild that is cut short names it. Runs that come meanwhile are folded by the projector, by the
+same rules.
+"""
+
+from typing import Annotated
+
+import typer
+
+from behest_core.cli.connection import connect
+from behest_core.cli.consent import Yes, ask, can_ask
+from behest_core.cli.every_run import Runs, Since, named_runs, wanted_runs
+from behest_core.cli.options import Stack
+from behest_core.cli.rebuilding import Rebuild
+from behest_core.cli.runs_bar import runs_bar
+from behest_core.cli.terminal import count_text, write_text
+from behest_core.cli.verdicts import Tally, check_runs, is_on_its_way, write_verdict
+from behest_core.reducer import REDUCER_VERSION
+from behest_core.store import RunStore
+from behest_core.verify import Kind
+
+
+def rebuild_runs(
+    runs: Runs = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is not right and would be replaced; change nothing.")
+    ] = False,
+    since: Since = None,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Of all runs those behind this id: go on with a rebuild that was cut short."),
+    ] = None,
+    yes: Yes = False,
+    stack: Stack = None,
+) -> None:
+    """Fold runs again from the beginning of their logs, and replace their states.
+
+    Live traffic may go on, and so may a rebuild that was cut short: it says what to type. Where a log no longer holds all that
+    the state was folded from, the state stays. The exit code is 1 if any run could not be folded to the end of its log.
+    """
+    named = named_runs(runs, since=since, after=after)
+    store = connect(stack)
+    with runs_bar() as bar:
+        wanted = [run_id for run_id in wanted_runs(store, named, since, bar) if after is None or run_id > after]
+    if dry_run:
+        _show(store, wanted)
+        return
+    if wanted and not named and not yes and can_ask():
+        ask(f"Fold {count_text(len(wanted))} runs again?")
+    options = {"--stack": stack, "--since": since, "--after": after}
+    rebuild = Rebuild(wanted, {name: value for name, value in options.items() if value}, are_named=bool(named))
+    with runs_bar() as bar:
+        rebuild.run(store, bar)
+    write_text(str(rebuild))
+    if not rebuild.is_whole:
+        raise typer.Exit(1)
+
+
+def _show(store: RunStore, run_ids: list[str]) -> None:
+    """Show what a rebuild of the runs would replace. The exit code is 1 if it would leave any as it is."""
+    tally, are_older, are_hopeless = Tally(), 0, 0
+    with runs_bar() as bar:
+        bar.begin("checking", len(run_ids))
+        for verdict in check_runs(store, run_ids, tally, bar):
+            are_older += verdict.is_right and verdict.reducer not in {0, REDUCER_VERSION}
+            are_hopeless += verdict.kind in {Kind.UNFOLDABLE, Kind.UNKNOWN}
+            if not is_on_its_way(verdict):
+                write_verdict(verdict, bar.results)
+    older = f", {count_text(are_older)} of them by another version of the reducer" if are_older else ""
+    write_text(f"{tally}{older}; nothing was changed")
+    if are_hopeless or tally.unreached:
+        raise typer.Exit(1)
