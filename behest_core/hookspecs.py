@@ -12,8 +12,11 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import typer
+
     from behest_core.events import Event
     from behest_core.extension import Extension
+    from behest_core.notifier import RunChanged
 
 PROJECT: Final = "behest"
 
@@ -44,4 +47,20 @@ def behest_upcasters() -> Mapping[str, Callable[[dict[str, Any]], dict[str, Any]
 
     They see every event of the type, new ones too, and have to leave those as they are. The log keeps what was written.
     """
+    raise AssertionError("a specification is not called")
+
+
+@hookspec
+def behest_run_changed(change: RunChanged) -> None:
+    """React to a run that has another status now. Called in the notifier function, at least once for each change.
+
+    `change.id` is the same when a change comes again. If it raises, the change goes to the reactions' failure queue, with the
+    plugin's name; EventBridge and other plugins get it all the same.
+    """
+    raise AssertionError("a specification is not called")
+
+
+@hookspec
+def behest_commands(app: typer.Typer) -> None:
+    """Add commands to the ``behest`` command: ``app.command(name="cost")(function)``."""
     raise AssertionError("a specification is not called")

@@ -8,6 +8,7 @@ the others go on: its slices stay as they are, and catch up when it is mended.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,9 +20,10 @@ from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import PluginError
 from behest_core.events import Event
 from behest_core.extension import Extension
+from behest_core.notifier import RunChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
 GROUP: Final = "behest"
 ALL: Final = "*"
@@ -37,6 +39,8 @@ class Plugin(Struct, frozen=True):
     event_types: tuple[type[Event], ...] = ()
     extensions: tuple[Extension, ...] = ()
     upcasters: dict[str, Any] = field(default_factory=dict)
+    reactions: tuple[Callable[[RunChanged], None], ...] = ()
+    commands: tuple[Callable[[Any], None], ...] = ()
     refused: str | None = None
 
 
@@ -121,6 +125,8 @@ def plugin_from(implementation: object, name: str, distribution: str = "", versi
             event_types=tuple(_given(manager, "behest_event_types", _is_event_class, "event classes")),
             extensions=tuple(_given(manager, "behest_extensions", _is_extension, "extensions")),
             upcasters=_upcasters(manager),
+            reactions=_functions(manager, "behest_run_changed"),
+            commands=_functions(manager, "behest_commands"),
         )
     except pluggy.PluginValidationError as error:
         return Plugin(name, distribution, version, refused=f"{error}; docs/plugins.md has each hook's signature")
@@ -132,6 +138,22 @@ def plugin_from(implementation: object, name: str, distribution: str = "", versi
 
 def _hooks(manager: pluggy.PluginManager, implementation: object) -> tuple[str, ...]:
     return tuple(sorted(caller.name for caller in manager.get_hookcallers(implementation) or []))
+
+
+def _functions(manager: pluggy.PluginManager, hook: str) -> tuple[Callable[[Any], None], ...]:
+    """Give a plugin's implementations of a hook of one argument: called one by one, what one raises is no other's concern."""
+    return tuple(_of_one_argument(each) for each in getattr(manager.hook, hook).get_hookimpls())
+
+
+def _of_one_argument(implementation: pluggy.HookImpl) -> Callable[[Any], None]:
+    """Give the implementation as a function of the hook's argument, which pluggy lets it leave out."""
+    function: Callable[..., Any] = implementation.function
+    takes_it = bool(implementation.argnames)
+
+    def call(argument: object) -> None:
+        function(*[argument] if takes_it else [])
+
+    return call
 
 
 def _given(manager: pluggy.PluginManager, hook: str, is_right: Callable[[object], bool], what: str) -> Iterable[Any]:

@@ -28,7 +28,7 @@ from behest_core import codec
 from behest_core.commit import Commit
 from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import LogTruncatedError, RevisionConflictError
-from behest_core.fold import Folded, Next, decide, fold, killed, read_on
+from behest_core.fold import Decision, Folded, Next, decide, fold, killed, read_on
 from behest_core.state import CORE_FOLD, Parked, RunState
 from behest_core.timestamps import from_datetime
 
@@ -57,8 +57,8 @@ _AWS_ERRORS: Final = (ClientError, BotoCoreError)
 class Trouble(Struct, frozen=True):
     """Something an operator should know of. It never holds payload.
 
-    `kind` is a word for metrics: `parked`, `extension_parked`, `gap` (the log lacks `sequence`), `tampered` (an item of the event table was changed,
-    deleted, or lies at no position of a run) or `unfinished`. `error` is the class of the error, or what was seen.
+    `kind` is a word for metrics: `parked`, `extension_parked`, `gap` (the log lacks `sequence`), `tampered` (an item of the event
+    table was changed, deleted, or lies at no position of a run) or `unfinished`. `error` is its class, or what was seen.
     """
 
     kind: str
@@ -132,8 +132,8 @@ class Work(Struct):
 class Projector:
     """Keeps the state table equal to the fold of the event table. Holds no more than 1,000 states in memory.
 
-    `dispatch` says which extensions are folded beside the core. `spread` is `map`, or an executor's: with the latter, runs are worked on side by side. `now` gives the time that a parked run
-    is stamped with.
+    `dispatch` says which extensions are folded beside the core. `spread` is `map`, or an executor's: with the latter, runs are
+    worked on side by side. `now` gives the time that a parked run is stamped with.
     """
 
     def __init__(
@@ -212,8 +212,9 @@ class Projector:
     ) -> Work:
         """Fold what a run's log holds, whatever the stream brought; return what became of it.
 
-        With `extension`, AGAIN is for that extension's slice alone. `guarded` is for runs that may have killed a process: it notes on the state item that a fold has begun, and parks a
-        run of which three never came back. Raises LogTruncatedError where a run can't be folded again.
+        With `extension`, AGAIN is for that extension's slice alone. `guarded` is for runs that may have killed a process: it
+        notes on the state item that a fold has begun, and parks a run of which three never came back. Raises LogTruncatedError
+        where a run can't be folded again.
         """
         work = Work(run_id, fold=fold, extension=extension)
         try:
@@ -267,15 +268,12 @@ class Projector:
 
     def _try(self, work: Work, remaining: Callable[[], float]) -> bool:
         """Decide, fold and save once; say whether that settled it. If not, `work.state` is what another writer has saved."""
-        before, is_owed = work.state, False
+        before = work.state
         parks = before.parks if before is not None else {}
+        is_owed = before is not None and (before.unfinished_folds > 0 or (work.fold is Fold.RESUME and bool(parks)))
         if before is not None:
-            is_owed = before.unfinished_folds > 0 or (work.fold is Fold.RESUME and bool(parks))
             work.state = _made_ready(before, work.fold, work.extension)
-        if work.commits:
-            decision = decide(work.state, work.commits, self._dispatch)
-        else:
-            decision = read_on(work.state, self._dispatch)
+        decision = self._decide(work)
         if not decision.goes_on:
             if CORE_FOLD not in parks:
                 work.duplicates += sum(commit.count for commit in work.commits)
@@ -285,16 +283,11 @@ class Projector:
             work.log_reads += 1
             commits = self._read(work, decision.after, remaining)
         folded = fold(work.state, commits, self._dispatch)
-        state = folded.state
-        if state is not None and work.fold is Fold.AGAIN and work.extension is None:
-            if state.reducer == 0 and state.parked is None:
-                if work.is_finished:
-                    raise LogTruncatedError(work.run_id, state.sequence)
-                return True
-            folded = folded._replace(changed=state != before)
-        if state is not None and (folded.changed or is_owed):
+        if work.fold is Fold.AGAIN and work.extension is None:
+            folded = _compared(work, folded, before)
+        if folded.state is not None and (folded.changed or is_owed):
             try:
-                work.state = self._states.save(self._finish(state, parks))
+                work.state = self._states.save(self._finish(folded.state, parks))
             except RevisionConflictError as conflict:
                 work.conflicts += 1
                 work.state = conflict.current
@@ -304,6 +297,11 @@ class Projector:
         work.duplicates += folded.duplicates
         work.troubles += _troubles(work.run_id, folded, parks)
         return True
+
+    def _decide(self, work: Work) -> Decision:
+        if work.commits:
+            return decide(work.state, work.commits, self._dispatch)
+        return read_on(work.state, self._dispatch)
 
     def _read(self, work: Work, after: int, remaining: Callable[[], float]) -> Iterator[Commit]:
         """Read the run's log as long as there is time."""
@@ -338,6 +336,18 @@ def _made_ready(state: RunState, to: Fold, extension: str | None) -> RunState:
     if extension is not None:
         return replace(state, total_usage=replace(state.total_usage), extensions=others)
     return replace(state, parked=None, reducer=0, extensions=others)
+
+
+def _compared(work: Work, folded: Folded, before: RunState | None) -> Folded:
+    """Judge what a fold from the beginning gave: it is saved if it differs. Raises LogTruncatedError."""
+    state = folded.state
+    if state is None:
+        return folded
+    if state.reducer == 0 and state.parked is None:
+        if work.is_finished:
+            raise LogTruncatedError(work.run_id, state.sequence)
+        return folded._replace(changed=False)
+    return folded._replace(changed=state != before)
 
 
 def _troubles(run_id: str, folded: Folded, before: dict[str, Parked]) -> Iterator[Trouble]:

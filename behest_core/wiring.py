@@ -59,6 +59,13 @@ def connect() -> Wiring:
     return Wiring(log, states, projector, plugins)
 
 
+def publish_refused(metrics: Metrics, logger: Logger, plugins: Plugins) -> None:
+    """Count and log the plugins that were allowed and are not used, with the reason."""
+    for plugin in plugins.refused:
+        metrics.add_metric(name="PluginsRefused", unit="Count", value=1)
+        logger.error("plugin refused", plugin=plugin.name, distribution=plugin.distribution, reason=plugin.refused)
+
+
 def publish(metrics: Metrics, logger: Logger, counts: Mapping[str, int], troubles: Iterable[Trouble]) -> None:
     """Count what was done, and log each trouble: run id, sequence and class of the error, never payload."""
     for name, count in counts.items():

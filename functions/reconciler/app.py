@@ -15,7 +15,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 from behest_core.errors import MalformedError
 from behest_core.reconciler import LostBatch, Reconciler
-from behest_core.wiring import Wiring, client_config, connect, publish
+from behest_core.wiring import Wiring, client_config, connect, publish, publish_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,9 @@ wiring: Wiring | None = None
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Recover lost batches where the queue calls; sweep where the schedule does."""
     global wiring  # noqa: PLW0603 (made at the first call, kept for the life of the process)
-    wiring = wiring or connect()
+    if wiring is None:
+        wiring = connect()
+        publish_refused(metrics, logger, wiring.plugins)
     reconciler = Reconciler(wiring.log, wiring.states, wiring.projector)
 
     def remaining() -> float:

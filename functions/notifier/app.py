@@ -1,0 +1,54 @@
+"""The notifier function: a run's change of status becomes an event on EventBridge, and reaches the plugins that react."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+
+from behest_core.notifier import FailedReaction, Notifier
+from behest_core.plugins import allowed_by_environment, load
+from behest_core.wiring import client_config, publish_refused
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = Logger()
+metrics = Metrics()
+notifier: Notifier | None = None
+
+
+def connect() -> Notifier:
+    """Make the notifier from BEHEST_EVENT_BUS and BEHEST_PLUGINS, once per process."""
+    plugins = load(allowed_by_environment())
+    publish_refused(metrics, logger, plugins)
+    reactions = [(plugin.name, reaction) for plugin in plugins.used for reaction in plugin.reactions]
+    return Notifier(boto3.client("events", config=client_config()), os.environ["BEHEST_EVENT_BUS"], reactions)
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 (Lambda gives it)
+    """Tell the changes of a batch; name the first record that isn't told, so that Lambda delivers again from there."""
+    global notifier  # noqa: PLW0603 (made at the first call, kept for the life of the process)
+    notifier = notifier or connect()
+    report = notifier.notify(event["Records"])
+    metrics.add_metric(name="StatusChanges", unit="Count", value=report.changes)
+    metrics.add_metric(name="ReactionsFailed", unit="Count", value=len(report.failed))
+    if report.failed:
+        put_aside(report.failed)
+    if report.first_unfinished is None:
+        return {"batchItemFailures": []}
+    return {"batchItemFailures": [{"itemIdentifier": report.first_unfinished}]}
+
+
+def put_aside(failed: list[FailedReaction]) -> None:
+    """Send reactions that raised to their own queue, with the change they were to react to."""
+    queue = boto3.client("sqs", config=client_config())
+    for each in failed:
+        logger.warning("reaction failed", plugin=each.plugin, run_id=each.change.run_id, error=each.error)
+        body = msgspec.json.encode(each).decode()
+        queue.send_message(QueueUrl=os.environ["BEHEST_REACTIONS_QUEUE"], MessageBody=body)
