@@ -224,7 +224,22 @@ class Projector:
         except _AWS_ERRORS as error:
             work.give_up(_name(error))
             return work
-        return self._bring_up(work, remaining)
+        self._bring_up(work, remaining)
+        if guarded and not work.is_finished:
+            self._take_back_guard(work)
+        return work
+
+    def _take_back_guard(self, work: Work) -> None:
+        """Note that a fold has come back after all: it is not the run that kept it from its end."""
+        try:
+            state = self._states.get_many([work.run_id], repair=True).get(work.run_id)
+            if state is not None and state.unfinished_folds:
+                state.unfinished_folds -= 1
+                self._states.save(state)
+                work.saves += 1
+        except (*_AWS_ERRORS, RevisionConflictError) as error:
+            # it goes on counting as one that never came back, until a fold comes to its end
+            work.troubles.append(Trouble("unfinished", work.run_id, 0, type(error).__name__, "taking back a guard"))
 
     def _begin_guarded(self, work: Work) -> bool:
         """Note that a fold begins; park the run instead where it has happened too often. Say whether to go on."""

@@ -20,6 +20,8 @@ from tests.golden import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from botocore.config import Config
+
 LEASH = Path(__file__).with_name("leash.py")
 EMULATOR = ROOT / ".venvs" / "emulator" / "bin"
 SAM = ROOT / ".venvs" / "deploy" / "bin" / "sam"
@@ -42,10 +44,11 @@ class Stack:
     outputs: dict[str, str]
     log: Path
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, config: Config | None = None) -> Any:
         """Give a boto3 client of the emulator."""
         return boto3.client(
             service,
+            config=config,
             endpoint_url=self.endpoint,
             region_name=REGION,
             aws_access_key_id="test",
