@@ -7,6 +7,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from behest_core.cli.failures import CommandError
+from behest_core.cli.terminal import messages
+
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
@@ -16,5 +19,11 @@ def can_ask() -> bool:
 
 
 def ask(question: str) -> None:
-    """Ask; no, and Ctrl-C, end the command."""
-    typer.confirm(question, abort=True, err=True)
+    """Ask, on standard error. Raises CommandError for anything but yes."""
+    console = messages()
+    console.print(f"{question} [y/N]: ", end="", soft_wrap=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        console.print()
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise CommandError("the answer was not yes; nothing was changed")

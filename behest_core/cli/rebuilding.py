@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from behest_core.cli.runs_bar import RunsBar
     from behest_core.store import RunStore
 
+_CHANGED, _RIGHT = "changed", "right already"
 _WORDS: Final = {
     End.PARKED: "parked",
     End.GAP: "with a gap in the log",
@@ -46,10 +47,11 @@ class Rebuild:
     @property
     def is_whole(self) -> bool:
         """Whether every run is folded to the end of its log."""
-        return self._counts.keys() <= {"changed", "right already"}
+        return self._counts.keys() <= {_CHANGED, _RIGHT}
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{count_text(count)} {word}" for word, count in self._counts.items())
+        words = [word for word in (_CHANGED, _RIGHT, *_WORDS.values()) if self._counts[word]]
+        counts = ", ".join(f"{count_text(self._counts[word])} {word}" for word in words)
         return f"folded {count_text(self._counts.total())} runs again" + (f": {counts}" if counts else "")
 
     def run(self, store: RunStore, bar: RunsBar) -> None:
@@ -84,7 +86,7 @@ class Rebuild:
 
     def _add(self, run: FoldedRun, bar: RunsBar) -> None:
         if run.end is End.WHOLE:
-            self._counts["changed" if run.is_changed else "right already"] += 1
+            self._counts[_CHANGED if run.is_changed else _RIGHT] += 1
         elif self._are_named or run.end not in {End.UNKNOWN, End.DELETED}:
             self._counts[_WORDS[run.end]] += 1
             say(run.line, bar.messages)

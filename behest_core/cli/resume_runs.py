@@ -10,7 +10,7 @@ from behest_core.cli.failures import CommandError
 from behest_core.cli.folded_run import End, FoldedRun, fold_run
 from behest_core.cli.options import Stack
 from behest_core.cli.runs_bar import RunsBar, runs_bar
-from behest_core.cli.side_by_side import InARow, SideBySide
+from behest_core.cli.side_by_side import FAILURES_IN_A_ROW, InARow, SideBySide
 from behest_core.cli.terminal import clean, say, write_text
 from behest_core.projector import Fold, Projector
 from behest_core.store import RunStore
@@ -55,7 +55,9 @@ def _resume(store: RunStore, run_ids: list[str], bar: RunsBar) -> int:
             bar.done(run_id)
             go_on += run.end is End.WHOLE
             if unfinished.add(is_failure=run.end is End.UNFINISHED):
-                raise CommandError("stopped, as it goes on like this; resume them again when that is mended")
+                raise CommandError(
+                    f"{FAILURES_IN_A_ROW} runs in a row could not be folded; resume them again when that is mended"
+                )
     return go_on
 
 

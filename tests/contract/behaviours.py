@@ -39,6 +39,11 @@ def read_state(dynamodb, run=None):
     return dynamodb.client.get_item(TableName=dynamodb.state_table, Key=key, ConsistentRead=True).get("Item")
 
 
+def forget(dynamodb):
+    """Delete what should not have been taken, and stumbles a scan where it was."""
+    dynamodb.client.delete_item(TableName=dynamodb.state_table, Key=state(dynamodb.run))
+
+
 def save(dynamodb, item, read):
     """Save a state as behest does, on condition of the revision that was read; None for none."""
     request: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(revision)"}
@@ -135,6 +140,7 @@ def test_a_number_beyond_38_digits_or_the_range_is_refused(dynamodb, number):
     differing = {} if "-" in number else {"moto": "takes any large number"}
     with dynamodb.but(**differing), refused():
         put_state(dynamodb, 1, number={"N": number})
+    forget(dynamodb)
 
 
 def test_an_item_of_400_kb_is_the_largest(dynamodb):
@@ -180,6 +186,7 @@ def test_an_item_whose_index_key_is_empty_or_of_another_type_is_refused(dynamodb
     differing = {"moto": "takes any type"} if "N" in attribute else {}
     with dynamodb.but(**differing), refused():
         put_state(dynamodb, 1, session_id=attribute, created_at={"S": "2026"})
+    forget(dynamodb)
 
 
 def test_keys_are_told_apart_by_value_not_by_text(dynamodb):
@@ -429,6 +436,36 @@ def test_an_index_that_is_not_there_is_refused(dynamodb):
             KeyConditionExpression="run_id = :run",
             ExpressionAttributeValues={":run": {"S": dynamodb.run}},
         )
+
+
+# ---------------------------------------------------------------- scans
+
+
+def scanned(dynamodb, run, **request):
+    """Scan in pages, and give the ids that begin with the run's, each as often as it is met."""
+    found, more = [], {}
+    while True:
+        answer = dynamodb.client.scan(**request, **more)
+        found += [item["run_id"]["S"] for item in answer["Items"]]
+        if "LastEvaluatedKey" not in answer:
+            return sorted(each for each in found if each.startswith(run))
+        more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_pages_of_a_scan_join_to_the_whole(dynamodb, limit):
+    for name in range(5):
+        put_state(dynamodb, 1, run=f"{dynamodb.run}-{name}")
+    found = scanned(dynamodb, dynamodb.run, TableName=dynamodb.state_table, ProjectionExpression="run_id", Limit=limit)
+    assert found == [f"{dynamodb.run}-{name}" for name in range(5)]
+
+
+def test_a_scan_of_an_index_gives_what_has_its_keys(dynamodb):
+    for name in range(3):
+        put_in_session(dynamodb, name, "2026-01")
+    put_state(dynamodb, 1, run=f"{dynamodb.run}-x")
+    found = scanned(dynamodb, dynamodb.run, TableName=dynamodb.state_table, IndexName="by_session", Limit=2)
+    assert found == [f"{dynamodb.run}-{name}" for name in range(3)]
 
 
 # ---------------------------------------------------------------- expressions

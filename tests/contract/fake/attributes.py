@@ -26,7 +26,7 @@ def stored_item(item: dict[str, Any]) -> tuple[dict[str, Any], int]:
     for name, attribute in item.items():
         if not name:
             raise InvalidAttributeError("Empty attribute name")
-        stored[name], inner = stored_value(attribute, 1)
+        stored[name], inner = stored_value(attribute)
         size += len(name.encode()) + inner
     if size > ITEM_BYTES:
         raise InvalidAttributeError("Item size has exceeded the maximum allowed size")
@@ -107,12 +107,11 @@ def copied(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _copied(attribute: dict[str, Any]) -> dict[str, Any]:
-    [(kind, value)] = attribute.items()
-    if kind == "M":
-        return {"M": copied(value)}
-    if kind == "L":
-        return {"L": [_copied(each) for each in value]}
-    return {kind: value}
+    if "M" in attribute:
+        return {"M": copied(attribute["M"])}
+    if "L" in attribute:
+        return {"L": [_copied(each) for each in attribute["L"]]}
+    return attribute.copy()
 
 
 def as_delivered(item: dict[str, Any]) -> dict[str, Any]:
@@ -121,11 +120,10 @@ def as_delivered(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_delivered(attribute: dict[str, Any]) -> dict[str, Any]:
-    [(kind, value)] = attribute.items()
-    if kind == "B":
-        return {"B": b64encode(value).decode()}
-    if kind == "M":
-        return {"M": as_delivered(value)}
-    if kind == "L":
-        return {"L": [_as_delivered(each) for each in value]}
+    if "B" in attribute:
+        return {"B": b64encode(attribute["B"]).decode()}
+    if "M" in attribute:
+        return {"M": as_delivered(attribute["M"])}
+    if "L" in attribute:
+        return {"L": [_as_delivered(each) for each in attribute["L"]]}
     return attribute

@@ -7,48 +7,26 @@ behest doesn't do is refused with UnsupportedRequestError. That it can be believ
 
 from __future__ import annotations
 
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.contract.fake.attributes import InvalidAttributeError, copied, sort_value, stored_item
-from tests.contract.fake.expressions import (
-    Expression,
-    InvalidExpressionError,
-    Name,
-    Node,
-    Value,
-    check_placeholders,
-    holds,
-    name_of,
-    parse_condition,
-    parse_projection,
-)
+from tests.contract.fake.attributes import InvalidAttributeError, copied, stored_item
+from tests.contract.fake.expressions import holds
 from tests.contract.fake.faults import UnsupportedRequestError, client_error, invalid
-from tests.contract.fake.table import FakeTable, KeySchema, Partition, Stored
+from tests.contract.fake.reading import behind, key_span, page_of, place_of
+from tests.contract.fake.requests import check_parameters, expressions_of, key_of, projected
+from tests.contract.fake.table import FakeTable, Partition, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from tests.contract.fake.table import StreamSink
+    from tests.contract.fake.expressions import Expression
+    from tests.contract.fake.table import Index, StreamSink
 
     Item = dict[str, Any]
 
-PAGE_BYTES: Final = 1024 * 1024
-"""The most that one Query reads (API reference, Query)."""
-
 BATCH_KEYS: Final = 100
 """The most that one BatchGetItem takes (API reference, BatchGetItem)."""
-
-_EXPRESSIONS: Final = {"ExpressionAttributeNames", "ExpressionAttributeValues"}
-_PARAMETERS: Final = {
-    "PutItem": _EXPRESSIONS | {"TableName", "Item", "ConditionExpression", "ReturnValuesOnConditionCheckFailure"},
-    "DeleteItem": _EXPRESSIONS | {"TableName", "Key", "ConditionExpression", "ReturnValuesOnConditionCheckFailure"},
-    "GetItem": _EXPRESSIONS | {"TableName", "Key", "ConsistentRead", "ProjectionExpression"},
-    "BatchGetItem": {"RequestItems"},
-    "Query": _EXPRESSIONS
-    | {"TableName", "IndexName", "ConsistentRead", "ScanIndexForward", "KeyConditionExpression", "ProjectionExpression"}
-    | {"Limit", "ExclusiveStartKey"},
-    "DescribeTable": {"TableName"},
-}
 
 
 class FakeDynamoDB:
@@ -92,14 +70,13 @@ class FakeDynamoDB:
     def delete_item(self, **request: Any) -> dict[str, Any]:
         """Delete an item, if there is one."""
         table = self._table("DeleteItem", request)
-        key = _key("DeleteItem", table.schema, request["Key"])
+        key = key_of("DeleteItem", table.schema, request["Key"])
         self._check_condition("DeleteItem", table, key, request)
         table.remove(key)
         return _answer()
 
     def _check_condition(self, operation: str, table: FakeTable, key: Item, request: Mapping[str, Any]) -> None:
-        condition = _parsed(operation, request, "ConditionExpression")
-        _check_placeholders(operation, request, condition)
+        [condition] = expressions_of(operation, request, "ConditionExpression")
         if condition is None:
             return
         found = table.get(key)
@@ -113,19 +90,18 @@ class FakeDynamoDB:
     def get_item(self, **request: Any) -> dict[str, Any]:
         """Read an item, consistently whether asked to or not."""
         table = self._table("GetItem", request)
-        projection = _parsed("GetItem", request, "ProjectionExpression")
-        _check_placeholders("GetItem", request, projection)
-        found = table.get(_key("GetItem", table.schema, request["Key"]))
-        return _answer() if found is None else _answer(Item=_projected(found.item, projection, request))
+        [projection] = expressions_of("GetItem", request, "ProjectionExpression")
+        found = table.get(key_of("GetItem", table.schema, request["Key"]))
+        return _answer() if found is None else _answer(Item=projected(found.item, projection, request))
 
     def batch_get_item(self, **request: Any) -> dict[str, Any]:
         """Read items by key, in no order."""
-        _check_parameters("BatchGetItem", request)
+        check_parameters("BatchGetItem", request)
         [(name, wanted)] = request["RequestItems"].items()
         if wanted.keys() - {"Keys", "ConsistentRead"}:
             raise UnsupportedRequestError(f"BatchGetItem with {sorted(wanted)}")
         table = self._named("BatchGetItem", name)
-        keys = [_key("BatchGetItem", table.schema, key) for key in wanted["Keys"]]
+        keys = [key_of("BatchGetItem", table.schema, key) for key in wanted["Keys"]]
         if not 1 <= len(keys) <= BATCH_KEYS:
             raise invalid("BatchGetItem", "Too many items requested for the BatchGetItem call")
         if len({str(key) for key in keys}) < len(keys):
@@ -138,29 +114,29 @@ class FakeDynamoDB:
     def query(self, **request: Any) -> dict[str, Any]:
         """Read a page of one partition, of the table or of an index."""
         table = self._table("Query", request)
-        index = request.get("IndexName")
-        if index is not None and index not in table.indexes:
-            raise invalid("Query", f"The table does not have the specified index: {index}")
-        if index is not None and request.get("ConsistentRead"):
-            raise invalid("Query", "Consistent reads are not supported on global secondary indexes")
-        condition = _parsed("Query", request, "KeyConditionExpression")
-        projection = _parsed("Query", request, "ProjectionExpression")
-        _check_placeholders("Query", request, condition, projection)
-        place = table.index(index) if index else table
-        hash_key, low, high = _key_span(place.schema, condition, request)
+        condition, projection = expressions_of("Query", request, "KeyConditionExpression", "ProjectionExpression")
+        place = place_of("Query", table, request)
+        hash_key, low, high = key_span(place.schema, condition, request)
         partition = place.partitions.get(hash_key, Partition())
         positions = range(*partition.span(low, high))
         if not request.get("ScanIndexForward", True):
             positions = positions[::-1]
         if "ExclusiveStartKey" in request:
-            positions = _behind(partition, positions, _start(table, index, request["ExclusiveStartKey"]))
-        page, is_cut = _page(partition, positions, request.get("Limit"))
-        items = [_projected(each.item, projection, request) for each in page]
-        answer = _answer(Items=items, Count=len(page), ScannedCount=len(page))
-        if is_cut:
-            names = dict.fromkeys([*table.schema.names, *place.schema.names])
-            answer["LastEvaluatedKey"] = {name: dict(page[-1].item[name]) for name in names}
-        return answer
+            positions = behind(partition, positions, place.key(request["ExclusiveStartKey"]))
+        found = (partition.items[at] for at in positions)
+        return _page(table, place, found, projection, request)
+
+    def scan(self, **request: Any) -> dict[str, Any]:
+        """Read a page of a table or an index, partition by partition as they were made."""
+        table = self._table("Scan", request)
+        [projection] = expressions_of("Scan", request, "ProjectionExpression")
+        place = place_of("Scan", table, request)
+        found = place.rows()
+        if "ExclusiveStartKey" in request:
+            start = request["ExclusiveStartKey"]
+            found = dropwhile(lambda stored: any(stored.item[name] != start[name] for name in start), found)
+            next(found)
+        return _page(table, place, found, projection, request)
 
     def describe_table(self, **request: Any) -> dict[str, Any]:
         """Tell that a table is active."""
@@ -168,7 +144,7 @@ class FakeDynamoDB:
         return _answer(Table={"TableName": table.name, "TableStatus": "ACTIVE"})
 
     def _table(self, operation: str, request: Mapping[str, Any]) -> FakeTable:
-        _check_parameters(operation, request)
+        check_parameters(operation, request)
         return self._named(operation, request["TableName"])
 
     def _named(self, operation: str, name: str) -> FakeTable:
@@ -177,125 +153,21 @@ class FakeDynamoDB:
         return self.tables[name]
 
 
-def _check_parameters(operation: str, request: Mapping[str, Any]) -> None:
-    if unknown := request.keys() - _PARAMETERS[operation]:
-        raise UnsupportedRequestError(f"{operation} with {sorted(unknown)}")
-
-
 def _answer(**fields: Any) -> dict[str, Any]:
     return {**fields, "ResponseMetadata": {"HTTPStatusCode": 200, "RetryAttempts": 0}}
 
 
-def _key(operation: str, schema: KeySchema, key: Item) -> Item:
-    if key.keys() != set(schema.names):
-        raise invalid(operation, "The provided key element does not match the schema")
-    try:
-        stored, _ = stored_item(key)
-        schema.check(stored)
-    except InvalidAttributeError as error:
-        raise invalid(operation, str(error)) from None
-    return stored
-
-
-def _parsed(operation: str, request: Mapping[str, Any], name: str) -> Expression | None:
-    if name not in request:
-        return None
-    try:
-        return (parse_projection if name == "ProjectionExpression" else parse_condition)(request[name])
-    except InvalidExpressionError as error:
-        raise invalid(operation, f"Invalid {name}: {error}") from None
-
-
-def _check_placeholders(operation: str, request: Mapping[str, Any], *expressions: Expression | None) -> None:
-    try:
-        check_placeholders(request, *expressions)
-    except InvalidExpressionError as error:
-        raise invalid(operation, str(error)) from None
-
-
-def _projected(item: Item, projection: Expression | None, request: Mapping[str, Any]) -> Item:
-    if projection is None:
-        return copied(item)
-    wanted = {name_of(each, request) for each in projection.root}
-    return copied({name: value for name, value in item.items() if name in wanted})
-
-
-Bound = tuple[Any, bool]
-
-
-def _key_span(
-    schema: KeySchema, condition: Expression | None, request: Mapping[str, Any]
-) -> tuple[Any, Bound | None, Bound | None]:
-    """Give the hash key, and the bounds of the range key."""
-    if condition is None:
-        raise invalid(
-            "Query", "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
-        )
-    root = condition.root
-    parts = root.operands if root.operator == "AND" else (root,)
-    by_name: dict[str, Node] = {}
-    for part in parts:
-        if not isinstance(part, Node) or not part.operands or not isinstance(part.operands[0], Name):
-            raise UnsupportedRequestError(f"key condition {request['KeyConditionExpression']!r}")
-        by_name[name_of(part.operands[0], request)] = part
-    own = by_name.pop(schema.hash, None)
-    bounds = by_name.pop(schema.range, None) if schema.range else None
-    if own is None or own.operator != "=" or by_name or len(parts) > 2:
-        raise invalid("Query", f"Query condition missed key schema element: {schema.hash}")
-    low, high = _bounds(bounds, request)
-    return sort_value(_operand(own.operands[1], request)), low, high
-
-
-def _bounds(node: Node | None, request: Mapping[str, Any]) -> tuple[Bound | None, Bound | None]:
-    if node is None:
-        return None, None
-    values = [sort_value(_operand(each, request)) for each in node.operands[1:]]
-    match node.operator:
-        case "=":
-            return (values[0], True), (values[0], True)
-        case "<" | "<=":
-            return None, (values[0], node.operator == "<=")
-        case ">" | ">=":
-            return (values[0], node.operator == ">="), None
-        case "BETWEEN":
-            return (values[0], True), (values[1], True)
-    raise invalid("Query", f"Invalid operator used in KeyConditionExpression: {node.operator}")
-
-
-def _operand(operand: Any, request: Mapping[str, Any]) -> Item:
-    if not isinstance(operand, Value):
-        raise UnsupportedRequestError(f"key condition {request['KeyConditionExpression']!r}")
-    return request["ExpressionAttributeValues"][operand.text]
-
-
-def _start(table: FakeTable, index: str | None, key: Item) -> tuple[Any, str]:
-    if index is None:
-        return table.schema.sort_key(key), ""
-    return table.indexes[index].key(key)
-
-
-def _behind(partition: Partition, positions: range, start: tuple[Any, str]) -> range:
-    """Give the positions that a page beginning behind the start key may hold; the item of that key may be gone."""
-    keys = partition.keys
-    skipped = 0
-    for at in positions:
-        if (keys[at] <= start) if positions.step > 0 else (keys[at] >= start):
-            skipped += 1
-        else:
-            break
-    return positions[skipped:]
-
-
-def _page(partition: Partition, positions: range, limit: int | None) -> tuple[list[Stored], bool]:
-    """Give a page, and whether it was cut: at the limit, also where nothing is left behind it, or at 1 MB."""
-    page: list[Stored] = []
-    size = 0
-    for at in positions:
-        stored = partition.items[at]
-        size += stored.size
-        if page and size > PAGE_BYTES:
-            return page, True
-        page.append(stored)
-        if len(page) == limit:
-            return page, True
-    return page, False
+def _page(
+    table: FakeTable,
+    place: FakeTable | Index,
+    found: Iterable[Stored],
+    projection: Expression | None,
+    request: Mapping[str, Any],
+) -> dict[str, Any]:
+    page, is_cut = page_of(found, request.get("Limit"))
+    items = [projected(each.item, projection, request) for each in page]
+    answer = _answer(Items=items, Count=len(page), ScannedCount=len(page))
+    if is_cut:
+        names = dict.fromkeys([*table.schema.names, *place.schema.names])
+        answer["LastEvaluatedKey"] = {name: dict(page[-1].item[name]) for name in names}
+    return answer

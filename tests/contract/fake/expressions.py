@@ -185,17 +185,17 @@ def parse_projection(text: str) -> Expression:
 
 def check_placeholders(request: Mapping[str, Any], *expressions: Expression | None) -> None:
     """Raise unless each placeholder that is used is given, and each given is used."""
-    for kind, given in (("Names", "ExpressionAttributeNames"), ("Values", "ExpressionAttributeValues")):
-        defined = request.get(given, {}).keys()
-        used = {
-            each for parsed in expressions if parsed for each in (parsed.names if kind == "Names" else parsed.values)
-        }
+    parsed = [each for each in expressions if each is not None]
+    names, values = (frozenset[str]().union(*(each[at] for each in parsed)) for at in (1, 2))
+    for kind, used in (("Names", names), ("Values", values)):
+        defined = request.get(f"ExpressionAttribute{kind}", {}).keys()
+        if used == defined:
+            continue
         if missing := used - defined:
-            raise InvalidExpressionError(
-                f"An expression attribute {kind[:-1].lower()} is not defined: {sorted(missing)}"
-            )
-        if unused := defined - used:
-            raise InvalidExpressionError(f"Value provided in {given} unused in expressions: keys: {sorted(unused)}")
+            raise InvalidExpressionError(f"An expression attribute is not defined: {sorted(missing)}")
+        raise InvalidExpressionError(
+            f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {sorted(defined - used)}"
+        )
 
 
 def name_of(operand: Name, request: Mapping[str, Any]) -> str:

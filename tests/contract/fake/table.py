@@ -138,6 +138,11 @@ class Index:
     def key(self, item: Item) -> tuple[Any, str]:
         return self.schema.sort_key(item), str(self._table.of(item))
 
+    def rows(self) -> Iterator[Stored]:
+        """Give all entries."""
+        for partition in self.partitions.values():
+            yield from partition.items
+
     def apply(self, old: Item | None, new: Item | None) -> None:
         if old is not None and self.covers(old):
             self.partitions[sort_value(old[self.schema.hash])].remove(self.key(old))
@@ -175,26 +180,30 @@ class FakeTable:
         partition = self.partitions.get(sort_value(key[self.schema.hash]))
         if partition is None:
             return None
-        at = partition.find((self.schema.sort_key(key), ""))
+        at = partition.find(self.key(key))
         return None if at is None else partition.items[at]
 
     def put(self, stored: Stored) -> None:
         old = self.get(stored.item)
         partition = self.partitions.setdefault(sort_value(stored.item[self.schema.hash]), Partition())
-        partition.put((self.schema.sort_key(stored.item), ""), stored)
+        partition.put(self.key(stored.item), stored)
         self._note(old.item if old else None, stored.item)
 
     def remove(self, key: Item, *, by_time_to_live: bool = False) -> None:
         old = self.get(key)
         if old is not None:
             hash_key = sort_value(key[self.schema.hash])
-            self.partitions[hash_key].remove((self.schema.sort_key(key), ""))
+            self.partitions[hash_key].remove(self.key(key))
             self._note(old.item, None, by_time_to_live=by_time_to_live)
 
-    def rows(self) -> Iterator[Item]:
+    def key(self, item: Item) -> tuple[Any, str]:
+        """Give an item's place in its partition."""
+        return self.schema.sort_key(item), ""
+
+    def rows(self) -> Iterator[Stored]:
         """Give all items, by partition in the order these were made, and by range key."""
         for partition in self.partitions.values():
-            yield from (stored.item for stored in partition.items)
+            yield from partition.items
 
     def index(self, name: str) -> Index:
         """Give an index as far as it has followed the table by now."""

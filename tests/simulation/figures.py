@@ -1,0 +1,46 @@
+"""What simulations have to show for themselves, added up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+
+@dataclass
+class Figures:
+    """`wrong` are runs, `lost` events; the other counts speak for themselves."""
+
+    simulations: int = 0
+    runs: int = 0
+    events: int = 0
+    commits: int = 0
+    deliveries: int = 0
+    writes: int = 0
+    parked: int = 0
+    deleted: int = 0
+    wrong: int = 0
+    lost: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def __iadd__(self, other: Figures) -> Self:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, figures: dict[str, Any]) -> Self:
+        return cls(**{**figures, "faults": Counter(figures["faults"])})
+
+    def lines(self) -> list[str]:
+        """Give the figures as text."""
+        faults = ", ".join(f"{count:,} {name}" for name, count in sorted(self.faults.items()))
+        return [
+            f"{self.simulations:,} simulations of {self.runs:,} runs, {self.events:,} events in {self.commits:,} commits",
+            f"{self.deliveries:,} deliveries, {self.writes:,} states written, {self.parked:,} parked, {self.deleted:,} deleted",
+            f"faults: {faults or 'none'}",
+            f"{self.wrong:,} wrong runs, {self.lost:,} lost events",
+        ]

@@ -1,0 +1,159 @@
+"""Lambda: the stream mapping and its invocations, those that overlap because one is believed dead, and the failure queue."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from behest_core.reconciler import LostBatch
+from behest_core.testing import EventSourceMapping, Failed, FunctionSettings, LambdaContext, Returned, Throttled
+from behest_core.testing.invocation import invoke
+from tests.simulation.surroundings import Finding
+
+if TYPE_CHECKING:
+    from behest_core.testing import Delivery, MappingSettings
+    from behest_core.testing.invocation import FailureRecord
+    from behest_core.testing.stream_reader import LaneBy
+    from tests.simulation.feed import Feed
+    from tests.simulation.processes import Pool, Process
+    from tests.simulation.scheduler import Task
+    from tests.simulation.surroundings import Surroundings
+
+TIMEOUT_SECONDS = 15.0
+_QUEUE_SECONDS = 20.0
+_REMEMBERED = 100
+
+
+class LambdaService:
+    """Polls the stream, starts invocations, and hears how they went, or doesn't."""
+
+    def __init__(
+        self, around: Surroundings, feed: Feed, settings: MappingSettings, lane_by: LaneBy, pool: Pool
+    ) -> None:
+        self._scheduler, self._random, self._faults = around.scheduler, around.random, around.faults
+        self._around = around
+        self._report = around.report
+        self._stream = feed.stream
+        self._pool = pool
+        self._function = FunctionSettings(timeout_seconds=TIMEOUT_SECONDS)
+        self._queue: list[FailureRecord] = []
+        self._invisible = 0
+        self.discarded: set[tuple[str, str]] = set()
+        """Run id and position of what was in batches that Lambda gave up."""
+
+        self._past: deque[Delivery] = deque(maxlen=_REMEMBERED)
+        self.is_idle = False
+        self.mapping = EventSourceMapping(
+            feed.stream,
+            self._never,
+            settings,
+            function=self._function,
+            clock=around.scheduler.clock,
+            random=around.random,
+            on_failure=self._discard,
+            lane_by=lane_by,
+            retry_delay=lambda retry: min(10.0, 0.2 * 2**retry),
+        )
+
+    @staticmethod
+    def _never(_event: Any, _context: Any) -> object:
+        raise AssertionError("invocations are made here, not by the mapping")
+
+    def tick(self, seconds: float) -> None:
+        """Look at the stream and the queue, as Lambda does every so often; `seconds` since the last time."""
+        polled = self.mapping.poll()
+        self.is_idle = not (polled or self._queue or self._invisible or self.mapping.next_due() is not None)
+        while (delivery := self.mapping.begin()) is not None:
+            if self._faults.strikes("invocation_throttled"):
+                self.mapping.finish(delivery, Throttled())
+                continue
+            self._past.append(delivery)
+            self._invoke(delivery)
+        if self._past and self._faults.within("stale_delivery", seconds):
+            self._invoke(self._random.choice(self._past), is_stale=True)
+        messages, self._queue[:] = self._queue[:], []
+        for message in messages:
+            self._recover(message)
+
+    def _invoke(self, delivery: Delivery, *, is_stale: bool = False) -> None:
+        """Run the function on a delivery. Of a stale one, nobody waits for the answer."""
+        process = self._pool.take()
+        self._around.note(f"{'stale ' if is_stale else ''}delivery of {_shown(delivery)} to process {process.number}")
+        in_flight = [] if is_stale else [delivery]
+
+        def body() -> None:
+            context = LambdaContext.of(self._function, delivery.request_id, self._scheduler.clock)
+            result = invoke(lambda event, context: self._handle(process, event, context), delivery.event(), context)
+            if isinstance(result, Returned):
+                self._pool.give_back(process)
+                if in_flight and self._faults.strikes("duplicate_delivery"):
+                    result = Failed("the answer was lost")
+            if in_flight:
+                self.mapping.finish(in_flight.pop(), result)
+
+        task = self._scheduler.start(f"projector-{self.mapping.counts.deliveries}", body, process.version)
+        self._scheduler.after(TIMEOUT_SECONDS, lambda: self._time_out(task, in_flight))
+
+    def _time_out(self, task: Task, in_flight: list[Delivery]) -> None:
+        if task.is_over:
+            return
+        self._faults.counts["timeout"] += 1
+        if in_flight:
+            self.mapping.finish(in_flight.pop(), Failed("Task timed out"))
+        if not self._faults.strikes("zombie"):
+            self._scheduler.kill(task)
+
+    def _handle(self, process: Process, event: Any, context: LambdaContext) -> object:
+        try:
+            return process.handle(event, context)
+        except Exception as error:
+            self._report(Finding("?", f"the projector raised {error!r}"))
+            raise
+
+    def _discard(self, message: FailureRecord) -> None:
+        self._queue.append(message)
+        batch = message["DDBStreamBatchInfo"]
+        before = str(int(batch["startSequenceNumber"]) - 1)
+        for record in self._stream.read(batch["shardId"], before, batch["batchSize"]).records:
+            keys = record["dynamodb"]["Keys"]
+            self.discarded.add((str(keys["run_id"]["S"]), str(keys["sequence"]["N"])))
+
+    def _recover(self, message: FailureRecord) -> None:
+        """Let the reconciler see to a lost batch. A message that isn't done with comes back."""
+        process = self._pool.take()
+        deadline = self._scheduler.now + 4 * TIMEOUT_SECONDS
+        self._faults.counts["lost_batch"] += 1
+
+        def come_back() -> None:
+            self._invisible += 1
+            self._scheduler.after(_QUEUE_SECONDS, be_visible)
+
+        def be_visible() -> None:
+            self._invisible -= 1
+            self._queue.append(message)
+
+        def body() -> None:
+            batch = LostBatch.from_message(json.dumps(message))
+            try:
+                report = process.reconciler.recover(
+                    batch,
+                    process.streams,
+                    remaining=lambda: deadline - self._scheduler.now,  # type: ignore[arg-type]
+                )
+            except (ClientError, BotoCoreError):
+                come_back()
+                return
+            self._pool.give_back(process)
+            if not report.is_complete:
+                come_back()
+
+        task = self._scheduler.start("recover", body, process.version, if_killed=come_back)
+        self._scheduler.after(4 * TIMEOUT_SECONDS, lambda: task.is_over or self._scheduler.kill(task))
+
+
+def _shown(delivery: Delivery) -> str:
+    keys = [record["dynamodb"]["Keys"] for record in delivery.event()["Records"]]
+    return ", ".join(f"{key['run_id']['S']} {key['sequence']['N']}" for key in keys)

@@ -1,0 +1,119 @@
+"""What people and schedules do: deploy, sweep, resume, fold again, delete; and what DynamoDB does with its shards."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from behest_core.errors import BehestError, LogTruncatedError, RunNotFoundError
+from behest_core.projector import Fold
+from tests.simulation.surroundings import Finding
+from tests.simulation.versions import NEW_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from behest_core.reconciler import SweepReport
+    from tests.simulation.feed import Feed
+    from tests.simulation.processes import Pool
+    from tests.simulation.surroundings import Surroundings
+
+SWEEP_SECONDS = 60.0
+_LOOKBACK = timedelta(hours=2)
+_EVER = timedelta(days=2)
+_MOST_SHARDS = 12
+
+
+class Operators:
+    """Strike like faults do, at random."""
+
+    def __init__(self, around: Surroundings, feed: Feed, pool: Pool, runs: list[str]) -> None:
+        self._scheduler, self._random, self._faults = around.scheduler, around.random, around.faults
+        self._report = around.report
+        self._feed = feed
+        self._pool = pool
+        self._runs = runs
+        self.deleted: set[str] = set()
+
+    def tick(self, seconds: float) -> None:
+        """Do what is due; `seconds` since the last time."""
+        if self._faults.within("shard_split", seconds):
+            self._split()
+        if self._faults.within("sweep", seconds):
+            self.sweep(_LOOKBACK, SWEEP_SECONDS)
+        for name, fold in (("resume", Fold.RESUME), ("rebuild", Fold.AGAIN)):
+            if self._runs and self._faults.within(name, seconds):
+                self.catch_up(self._random.choice(self._runs), fold)
+        if self._runs and self._faults.within("delete", seconds):
+            self._delete(self._random.choice(self._runs))
+
+    def deploy(self) -> None:
+        self._pool.version = NEW_VERSION
+        self._faults.counts["deploy"] += 1
+
+    def sweep(
+        self,
+        lookback: timedelta = _EVER,
+        seconds: float | None = None,
+        then: Callable[[SweepReport], None] | None = None,
+    ) -> None:
+        process = self._pool.take()
+        deadline = self._scheduler.now + seconds if seconds is not None else float("inf")
+
+        def body() -> None:
+            try:
+                report = process.reconciler.sweep(
+                    lookback=lookback,
+                    stuck_after=timedelta(minutes=5),
+                    remaining=lambda: deadline - self._scheduler.now,
+                )
+            except (ClientError, BotoCoreError):
+                return
+            self._pool.give_back(process)
+            if then is not None:
+                then(report)
+
+        task = self._scheduler.start("sweep", body, process.version)
+        if seconds is not None:
+            self._scheduler.after(seconds, lambda: task.is_over or self._scheduler.kill(task))
+
+    def _split(self) -> None:
+        shards = self._feed.stream.shards()
+        parents = {shard.parent_id for shard in shards}
+        open_shards = [shard.shard_id for shard in shards if shard.shard_id not in parents]
+        if len(shards) < _MOST_SHARDS:
+            self._feed.stream.split(self._random.choice(open_shards))
+
+    def catch_up(self, run_id: str, fold: Fold) -> None:
+        process = self._pool.take()
+
+        def body() -> None:
+            try:
+                process.projector.catch_up(run_id, fold)
+            except LogTruncatedError:
+                if run_id not in self.deleted:
+                    self._report(Finding(run_id, "its log was taken for truncated"))
+            except BehestError as error:
+                self._report(Finding(run_id, f"{fold} raised {error!r}"))
+            self._pool.give_back(process)
+
+        self._scheduler.start(fold.value, body, process.version)
+
+    def _delete(self, run_id: str) -> None:
+        self.deleted.add(run_id)
+        process = self._pool.take()
+
+        def body() -> None:
+            while True:
+                try:
+                    process.store.delete_run(run_id)
+                except RunNotFoundError:
+                    return  # nothing of it was written so far
+                except (ClientError, BotoCoreError):
+                    self._scheduler.sleep(5.0)
+                else:
+                    return
+
+        self._scheduler.start("delete", body, process.version, if_killed=lambda: self._delete(run_id))

@@ -1,0 +1,176 @@
+"""What each run's state has to be: the plain fold of its log, written down a second time, and as simply as can be.
+
+It shares no code with what it judges. Which events can't be folded it does not find out, it is told: whoever put one into a log
+says so. It judges every write to the state table, and the whole at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.versions import NEW_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.contract.fake.table import FakeTable
+
+    Item = dict[str, Any]
+
+ALWAYS = 0
+"""Instead of a version: an event that no version can fold."""
+
+_KNOWN_FINISHES = {"stop", "tool_calls", "length", "content_filter", "error"}
+
+
+@dataclass(slots=True)
+class Fold:
+    """The fold of a log up to `sequence`."""
+
+    version: int
+    sequence: int = 0
+    session: str | None = None
+    status: str = "Pending"
+    provider: str | None = None
+    model: str | None = None
+    metadata: Any = None
+    iteration: int = 0
+    tokens: tuple[int, int] = (0, 0)
+    finish: str | None = None
+    error: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    pending: deque[dict[str, Any]] = field(default_factory=deque)
+    """Events of the last item read that lie behind `sequence`."""
+
+    def begin(self, record: dict[str, Any]) -> None:
+        self.session, self.provider, self.model = record["session_id"], record["provider"], record["model"]
+        self.metadata = record["metadata"]
+        self.created_at, self.updated_at = _canonical(record["created_at"]), record["created_at"]
+
+    def apply(self, event: dict[str, Any]) -> None:
+        self.sequence += 1
+        self.created_at = self.created_at or _canonical(event["timestamp"])
+        self.updated_at = event["timestamp"]
+        match event["type"]:
+            case "RunStarted":
+                self.status = "SessionLoaded"
+                self.session = self.session or event["session_id"]
+                self.provider, self.model = event["provider"], event["model"]
+            case "ModelStarted":
+                self.status = "CallingModel"
+                self.iteration = event["iteration"] * (2 if self.version == NEW_VERSION else 1)
+            case "UsageRecorded":
+                usage = event["usage"]
+                self.tokens = self.tokens[0] + usage["input_tokens"], self.tokens[1] + usage["output_tokens"]
+            case "RunCompleted":
+                self.status, self.finish = "Completed", event["finish_reason"]
+            case "RunFailed":
+                self.status, self.error = "Failed", event["error"]
+            case "RunCancelled":
+                self.status = "Cancelled"
+
+    def differences(self, item: Item) -> list[str]:
+        """Name the attributes in which a state item isn't this."""
+        return [
+            f"{name} is {item.get(name)}, expected {expected}"
+            for name, expected in self._attributes()
+            if item.get(name) != expected
+        ]
+
+    def _attributes(self) -> Iterator[tuple[str, Any]]:
+        texts = ("session", "status", "provider", "model", "error", "created_at", "updated_at")
+        names = {"session": "session_id", "error": "last_error"}
+        for name in texts:
+            value = getattr(self, name)
+            yield names.get(name, name), None if value is None else {"S": value}
+        known = self.finish is None or self.finish in _KNOWN_FINISHES
+        finish: Any = None if self.finish is None else {"S": self.finish}
+        yield "last_finish", finish if known else {"M": {"unknown": finish}}
+        yield "metadata", None if self.metadata is None else {"M": {"of": {"S": self.metadata["of"]}}}
+        yield "iteration", {"N": str(self.iteration)}
+        yield "event_count", {"N": str(self.sequence)}
+        counts = ("input_tokens", self.tokens[0]), ("output_tokens", self.tokens[1]), ("total_tokens", sum(self.tokens))
+        yield "total_usage", {"M": {name: {"N": str(count)} for name, count in counts}}
+
+
+class Oracle:
+    """Knows the logs of all runs, as they lie in the event table, and what can't be folded in them."""
+
+    def __init__(self, log: FakeTable) -> None:
+        self._log = log
+        self._folds: dict[tuple[str, int, bool], Fold] = {}
+        self._poison: dict[str, dict[int, int]] = {}
+        self.deadly: set[str] = set()
+        self.healed_by_version: set[str] = set()
+
+    def poisoned(self, run_id: str, sequence: int, version: int = ALWAYS) -> None:
+        """Take note of an event that a version, or none, can fold."""
+        self._poison.setdefault(run_id, {})[sequence] = version
+        if version != ALWAYS:
+            self.healed_by_version.add(run_id)
+
+    def stops_at(self, run_id: str, version: int) -> int | None:
+        """Give the first position at which a version has to park a run, None where it can fold all."""
+        positions = (each for each, of in self._poison.get(run_id, {}).items() if of in {ALWAYS, version})
+        return min(positions, default=None)
+
+    def has_record(self, run_id: str) -> bool:
+        return self._item(run_id, 0) is not None
+
+    def head(self, run_id: str) -> int:
+        """Give the last position of a run's log."""
+        partition = self._log.partitions.get(run_id)
+        if partition is None or not partition.items:
+            return 0
+        last = partition.items[-1].item
+        return int(last["sequence"]["N"]) + int(last.get("count", {"N": "1"})["N"]) - 1
+
+    def judge(self, item: Item) -> list[str]:
+        """Say what is wrong with a state item, as the fold of its run's log up to the position it says."""
+        run_id, sequence, version = item["run_id"]["S"], int(item["sequence"]["N"]), int(item["reducer"]["N"])
+        if sequence > self.head(run_id):
+            return [f"sequence is {sequence}, the log has {self.head(run_id)}"]
+        stop = self.stops_at(run_id, version)
+        if stop is not None and sequence >= stop:
+            return [f"sequence is {sequence}, but version {version} can't fold {stop}"]
+        return self._fold(run_id, version, sequence, with_record="metadata" in item).differences(item)
+
+    def _fold(self, run_id: str, version: int, sequence: int, *, with_record: bool) -> Fold:
+        """Give the fold up to a position. It goes on from the last one asked for, which rarely lies behind."""
+        key = run_id, version, with_record
+        fold = self._folds.get(key)
+        if fold is None or fold.sequence > sequence:
+            fold = self._folds[key] = Fold(version)
+            if with_record and (record := self._item(run_id, 0)) is not None:
+                fold.begin(json.loads(record["record"]["S"]))
+        while fold.sequence < sequence:
+            if not fold.pending:
+                item = self._item(run_id, fold.sequence + 1)
+                if item is None:
+                    raise AssertionError(f"the log of {run_id} has nothing at {fold.sequence + 1}")
+                fold.pending.extend(_events(item))
+            fold.apply(fold.pending.popleft())
+        return fold
+
+    def _item(self, run_id: str, position: int) -> Item | None:
+        found = self._log.get({"run_id": {"S": run_id}, "sequence": {"N": str(position)}})
+        return found.item if found else None
+
+
+def _events(item: Item) -> list[dict[str, Any]]:
+    events = item["events"]
+    try:
+        found: list[dict[str, Any]] = json.loads(zlib.decompress(events["B"]) if "B" in events else events["S"])
+    except (ValueError, zlib.error):
+        return []
+    return found
+
+
+def _canonical(moment: str) -> str:
+    """Agents write microseconds; what sorts has nine digits."""
+    return moment.removesuffix("Z") + "000Z"

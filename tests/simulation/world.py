@@ -1,0 +1,292 @@
+"""The whole of it in one process: agents, both tables, the stream, Lambda, operators, and what befalls them.
+
+Everything that is behest's is the real code. DynamoDB is the fake that passes the contract suite, the stream mapping is the model
+of behest_core.testing. One random source and one clock decide all; so a seed is a history, and gives it again.
+
+A history has three parts. First agents write and faults strike. Then no fault strikes any more, and what is under way comes to
+its end: now each run has to be right of which the stream lost no record. Last the reconciler sweeps: now every run has to be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import Random
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+from behest_core.projector import Fold
+from behest_core.reducer import REDUCER_VERSION
+from behest_core.testing import MappingSettings, MemoryStream, Template
+from tests.contract.fake import FakeDynamoDB
+from tests.simulation.agents import Agent, Plan
+from tests.simulation.checks import Judge, StateWatch
+from tests.simulation.faults import Faults, Rates
+from tests.simulation.feed import Feed
+from tests.simulation.figures import Figures
+from tests.simulation.lambda_service import LambdaService
+from tests.simulation.network import Client, Network, StreamsClient
+from tests.simulation.operators import Operators
+from tests.simulation.oracle import Oracle
+from tests.simulation.poison import Poisoner
+from tests.simulation.processes import Pool, Process
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.surroundings import Finding, Surroundings
+from tests.simulation.versions import NEW_VERSION, Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from behest_core.reconciler import SweepReport
+
+START: Final = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
+_TABLES: Final = Template().tables()
+_EVENTS, _STATES = _TABLES["EventTable"], _TABLES["StateTable"]
+_QUIET_TICKS: Final = 3
+_GRACE_SECONDS: Final = 90.0
+_MOST_SWEEPS: Final = 20
+_MOST_QUIET_SECONDS: Final = 4 * 3600.0
+
+
+class SimulationError(AssertionError):
+    """A simulation found something that must not be. The message says how to see it again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much happens. `poison` counts events that can't be folded; `agents` write at a time, every `think` seconds."""
+
+    events: int = 1_000
+    runs: int = 25
+    poison: int = 1
+    agents: int = 8
+    think: float = 1.5
+
+
+class World:
+    """One history. Rates of faults and the mapping's settings are drawn where they aren't given."""
+
+    def __init__(
+        self,
+        seed: int,
+        size: Size | None = None,
+        *,
+        rates: Rates | None = None,
+        settings: MappingSettings | None = None,
+        tracing: bool = False,
+    ) -> None:
+        self.seed = seed
+        self.size = size or Size()
+        self.findings: list[Finding] = []
+        self.trace: list[str] = []
+        self.digest = 0
+        self._tracing = tracing
+        self._versions = Versions()
+        random = Random(seed)
+        self.faults = Faults(random, Rates.drawn(random) if rates is None else rates)
+        self.scheduler = scheduler = Scheduler(START, self._versions.activate)
+        self._around = around = Surroundings(scheduler, random, self.faults, self.findings.append, self._note)
+        stream = MemoryStream(_EVENTS.name, shards=random.randint(1, 3), clock=scheduler.clock)
+        self.feed = Feed(stream, around)
+        self.watch = StateWatch(self.findings.append)
+        self._database = FakeDynamoDB(
+            [_EVENTS.create, _STATES.create],
+            {_EVENTS.name: self.feed, _STATES.name: self.watch},
+            clock=scheduler.clock,
+            lag=lambda: around.soon(0.5),
+            served=lambda keys: random.randrange(keys) if self.faults.strikes("unprocessed_keys") else keys,
+        )
+        self.oracle = self.watch.oracle = Oracle(self._database.tables[_EVENTS.name])
+        self._judge = Judge(self.oracle, self._database.tables[_EVENTS.name], self._database.tables[_STATES.name])
+        self._network = Network(around)
+        self._poisoner = Poisoner(around, self._database, _EVENTS.name, self.oracle)
+        self._pool = Pool(around, self._process, REDUCER_VERSION)
+        self.plans = self._planned()
+        self._waiting = self.plans[::-1]
+        self._begun: list[str] = []
+        self._writing = 0
+        self._quiet_ticks = 0
+        lane_by = random.choice(["partition_key", "item"])
+        self.function = LambdaService(around, self.feed, settings or _drawn(random), lane_by, self._pool)
+        self.operators = Operators(around, self.feed, self._pool, self._begun)
+        self._deploy_at = random.randrange(self.size.runs) if random.random() < 0.5 else None
+        self._tick_seconds = random.choice([0.1, 0.25, 1.0, 3.0])
+
+    # ------------------------------------------------------------ the history
+
+    def run(self) -> Figures:
+        """Let it happen, and judge. Raises SimulationError."""
+        with self._versions:
+            try:
+                self._write()
+                self._settle()
+                self._judge_what_the_stream_told()
+                self._sweep()
+                return self._judge_all()
+            finally:
+                self.scheduler.close()
+
+    def _write(self) -> None:
+        for _ in range(self.size.agents):
+            self._writing += 1
+            self._start_agent(None)
+        self._tick()
+        self._go_on(lambda: not self._writing)
+
+    def _settle(self) -> None:
+        """Let what is under way come to its end. No fault strikes any more."""
+        if self._deploy_at is not None and self._pool.version != NEW_VERSION:
+            self.operators.deploy()
+        self.faults.stop()
+        latest = self.scheduler.now + _MOST_QUIET_SECONDS
+        self._quiet_ticks = 0
+        self._go_on(lambda: self._quiet_ticks >= _QUIET_TICKS or self.scheduler.now > latest)
+        if self._quiet_ticks < _QUIET_TICKS:
+            self.findings.append(
+                Finding("?", f"after {_MOST_QUIET_SECONDS} s without faults there is still something to do")
+            )
+            self._stop_at_findings()
+
+    def _judge_what_the_stream_told(self) -> None:
+        unheard = {run_id for run_id, _ in self.feed.lost | self.function.discarded}
+        for run_id in self._begun:
+            if run_id not in unheard | self.oracle.deadly | self.oracle.healed_by_version:
+                self.findings += (Finding(run_id, f"before the sweep: {what}") for what in self._judge.findings(run_id))
+        self._stop_at_findings()
+
+    def _sweep(self) -> None:
+        """Sweep until a sweep comes to its end. One that meets a deadly run dies."""
+        self.scheduler.after(_GRACE_SECONDS, lambda: None)
+        until = self.scheduler.now + _GRACE_SECONDS
+        self._go_on(lambda: self.scheduler.now >= until)
+        done: list[SweepReport] = []
+        for _ in range(_MOST_SWEEPS + 5 * len(self.oracle.deadly)):
+            self.operators.sweep(then=done.append)
+            self._go_on(lambda: not self.scheduler.tasks)
+            if done and done[-1].is_complete and done[-1].caught_up == done[-1].lagging:
+                break
+        self._fold_in_unheard_records()
+        self._settle()
+
+    def _fold_in_unheard_records(self) -> None:
+        """Rebuild the runs whose record came after their events and was lost on the way: sweeps look at positions only."""
+        for run_id, position in sorted(self.feed.lost | self.function.discarded):
+            if position == "0" and self._judge.lacks_record(run_id):
+                self.operators.catch_up(run_id, Fold.AGAIN)
+
+    def _judge_all(self) -> Figures:
+        figures = Figures(
+            simulations=1,
+            runs=len(self._begun),
+            events=sum(self.oracle.head(run_id) for run_id in self._begun),
+            commits=self.feed.records,
+            deliveries=self.function.mapping.counts.deliveries,
+            writes=self.watch.writes,
+            faults=self.faults.counts,
+        )
+        for plan in self.plans:
+            self.findings += (Finding(plan.run_id, what) for what in self._judge.misplaced(plan))
+        for run_id in self._begun:
+            wrong = self._judge.findings(run_id, self._pool.version)
+            self.findings += (Finding(run_id, what) for what in wrong)
+            figures.wrong += bool(wrong)
+            figures.lost += self._judge.lost(run_id)
+            figures.parked += self._judge.is_parked(run_id)
+            figures.deleted += self._judge.is_deleted(run_id)
+        self._stop_at_findings()
+        return figures
+
+    def _go_on(self, is_done: Callable[[], bool]) -> None:
+        self.scheduler.run(lambda: bool(self.findings) or is_done())
+        self._stop_at_findings()
+
+    def _stop_at_findings(self) -> None:
+        if self.findings:
+            found = "\n".join(f"  {finding.run_id}: {finding.what}" for finding in self.findings[:10])
+            raise SimulationError(f"seed {self.seed} at {self.scheduler.now - START:.3f} s:\n{found}\n{self.command()}")
+
+    def command(self) -> str:
+        """Give the command that shows this history."""
+        size = self.size
+        return f"python -m tests.simulation --seed {self.seed} --events {size.events} --runs {size.runs} --poison {size.poison}"
+
+    def _tick(self) -> None:
+        self.function.tick(self._tick_seconds)
+        self.operators.tick(self._tick_seconds)
+        is_quiet = self.function.is_idle and not self.scheduler.tasks and not self.feed.held
+        self._quiet_ticks = self._quiet_ticks + 1 if is_quiet else 0
+        self.scheduler.after(self._tick_seconds, self._tick)
+
+    def _note(self, what: str) -> None:
+        scheduler = self.scheduler
+        line = f"{scheduler.now - START:10.3f} {scheduler.current.name if scheduler.current else '-'}: {what}"
+        self.digest = crc32(line.encode(), self.digest)
+        if self._tracing:
+            self.trace.append(line)
+
+    # ------------------------------------------------------------ who is in it
+
+    def _process(self, version: int, number: int) -> Process:
+        client, streams = Client(self._network, self._database), StreamsClient(self._network, self.feed.stream)
+        return Process(self._around, client, streams, (_EVENTS.name, _STATES.name), version=version, number=number)
+
+    def _start_agent(self, plan: Plan | None) -> None:
+        """Start an agent's process, with the run that another one left when it died."""
+        agent = Agent(self._around, Client(self._network, self._database), _EVENTS.name, self._poisoner)
+        in_hand = [plan]
+
+        def body() -> None:
+            while in_hand[0] is not None or self._waiting:
+                if in_hand[0] is None:
+                    in_hand[0] = self._next_plan()
+                agent.write(in_hand[0], self.size.think)
+                in_hand[0] = None
+            self._writing -= 1
+
+        name = f"agent-{self._writing}"
+        delay = self._around.soon(self.size.think)
+        self.scheduler.start(
+            name, body, self._pool.version, delay=delay, if_killed=lambda: self._start_agent(in_hand[0])
+        )
+
+    def _next_plan(self) -> Plan:
+        plan = self._waiting.pop()
+        if not self._begun or self._begun[-1] != plan.run_id:
+            self._begun.append(plan.run_id)
+        if self._deploy_at == len(self._begun):
+            self.operators.deploy()
+        return plan
+
+    def _planned(self) -> list[Plan]:
+        """Say which runs are to be written. Two agents share a run where its plan is there twice."""
+        random, size = self._around.random, self.size
+        marks = sorted(random.randrange(size.events) for _ in range(size.runs - 1))
+        counts = [max(2, end - start) for start, end in zip([0, *marks], [*marks, size.events], strict=True)]
+        plans = [
+            Plan(
+                run_id=f"run-{number}",
+                events=count,
+                record=random.choices(["first", "late", "never"], [20, 1, 1])[0],
+                created_at=self._around.moment(),
+                is_bulky=random.random() < 0.002,
+            )
+            for number, count in enumerate(counts)
+        ]
+        for _ in range(size.poison):
+            plan = random.choice(plans)
+            plan.poison.append((random.randrange(1, plan.events + 1), self._poisoner.drawn()))
+            plan.poison.sort()
+        return [plan for plan in plans for _ in range(2 if random.random() < 0.1 else 1)]
+
+
+def _drawn(random: Random) -> MappingSettings:
+    """Draw settings of the mapping as a user may choose them."""
+    return MappingSettings(
+        batch_size=random.choice([1, 3, 10, 100]),
+        batching_window_seconds=random.choice([0, 1]),
+        maximum_retry_attempts=random.choice([1, 5, 50]),
+        maximum_record_age_seconds=21_600,
+        bisect_batch_on_function_error=random.random() < 0.8,
+        report_batch_item_failures=True,
+        parallelization_factor=random.choice([1, 2, 4]),
+    )
