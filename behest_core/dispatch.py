@@ -49,7 +49,8 @@ class HalfRead(Struct, gc=False):
 class Dispatch:
     """The compiled table.
 
-    `handlers` are the core's by class, `listeners` the extensions': by class, the place of the extension and its handler.
+    `readers` are the classes that events are read into, by their own. `handlers` are the core's by class, `listeners` the
+    extensions': by class, the place of the extension and its handler.
     Raises PluginError where two claim one name or one type.
     """
 
@@ -67,13 +68,13 @@ class Dispatch:
         for listened in self.listeners:
             if self.event_types.get(type_name(listened)) is not listened:
                 raise PluginError(f"{listened.__name__} is listened to but no event type of an installed plugin")
-        readers = {each: self._reader(each) for each in self.event_types.values()}
+        self.readers = {each: self._reader(each) for each in self.event_types.values()}
         self._core = EventDecoder(narrowed(each, _reads(each)) for each in CORE_EVENTS)
         self._decoder = EventDecoder(
-            readers[each] for name, each in self.event_types.items() if name not in self.upcasters
+            self.readers[each] for name, each in self.event_types.items() if name not in self.upcasters
         )
         self.handlers: dict[type, Handler] = {
-            reader: change.handler for each, change in REDUCER.items() for reader in (each, readers[each])
+            reader: change.handler for each, change in REDUCER.items() for reader in (each, self.readers[each])
         }
 
     def _reader(self, each: type[Event]) -> type[Event]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
-from behest_core import fold
+from behest_core.dispatch import CORE
 from behest_core.events import ModelStarted, RunFailed
 from behest_core.reducer import REDUCER, REDUCER_VERSION
 from behest_core.testing import FunctionKilled
@@ -28,7 +28,7 @@ class Versions:
 
     def __enter__(self) -> Self:
         self._modules = [module for module in list(sys.modules.values()) if _has_version(module)]
-        self._real = dict(fold._HANDLERS)
+        self._real = dict(CORE.handlers)
         self._handlers = {REDUCER_VERSION: self._made(REDUCER_VERSION), NEW_VERSION: self._made(NEW_VERSION)}
         self._active = 0
         self.activate(REDUCER_VERSION)
@@ -45,15 +45,15 @@ class Versions:
     def _set(self, version: int, handlers: dict[type, Any]) -> None:
         for module in self._modules:
             module.REDUCER_VERSION = version  # type: ignore[attr-defined]
-        fold._HANDLERS = handlers  # type: ignore[misc]
+        CORE.handlers = handlers
 
     def _made(self, version: int) -> dict[type, Any]:
         """Give the handlers of a version."""
         handlers = dict(self._real)
-        for reader in (RunFailed, fold._narrow[RunFailed]):
+        for reader in (RunFailed, CORE.readers[RunFailed]):
             handlers[reader] = _failed(handlers[reader], version)
         if version == NEW_VERSION:
-            for reader in (ModelStarted, fold._narrow[ModelStarted]):
+            for reader in (ModelStarted, CORE.readers[ModelStarted]):
                 handlers[reader] = _counted_twice
         return handlers
 
