@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
+from behest_core import codec
 from behest_core import events as e
 from behest_core.commit import Commit, encode_record
 from behest_core.events import encode_event
@@ -86,6 +88,17 @@ def raw_commit(sequence: int, count: int, payload: bytes, run_id: str = RUN) -> 
         commit_id=f"commit-{sequence}",
         committed_at=at(0),
     )
+
+
+def record_of(commit: Commit) -> dict[str, Any]:
+    """Give the stream record of a commit, each with another sequence number."""
+    item = codec.commit_to_item(commit)
+    keys = {name: item[name] for name in ("run_id", "sequence")}
+    number = str(next(_sequence_numbers))
+    return {"eventName": "INSERT", "dynamodb": {"Keys": keys, "NewImage": item, "SequenceNumber": number}}
+
+
+_sequence_numbers = count(100)
 
 
 def poison(sequence: int, run_id: str = RUN) -> Commit:

@@ -119,7 +119,7 @@ def _rows(state: RunState) -> Iterator[tuple[str, str | Text]]:
     if state.metadata is not None:
         yield "metadata", json_text(state.metadata)
     for name, extension in state.extensions.items():
-        yield clean(name), json_text(extension)
+        yield clean(name), json_text(extension.state)
 
 
 def _status(state: RunState) -> Text:

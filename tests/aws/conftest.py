@@ -4,16 +4,32 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from behest_core import codec
 from behest_core.testing import LocalStack
+from tests.builders import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from behest_core.commit import Commit
 
 
 @pytest.fixture
 def stack() -> Iterator[LocalStack]:
     with LocalStack() as local:
         yield local
+
+
+@pytest.fixture
+def put(stack: LocalStack) -> Callable[..., list[dict[str, Any]]]:
+    """Put commits into the event table as they are, and give their stream records."""
+
+    def put(*commits: Commit) -> list[dict[str, Any]]:
+        for each in commits:
+            stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(each))
+        return [record_of(each) for each in commits]
+
+    return put
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from behest_core import codec, fold
 from behest_core.errors import LogTruncatedError, RunDeletedError, RunNotFoundError
 from behest_core.projector import Fold, Projector
 from behest_core.state import RunStatus
-from tests.aws.test_projector import LOG, raiser, record_of, throttled
+from tests.aws.test_projector import LOG, raiser, throttled
 from tests.builders import RUN, at, commit, poison, record_commit, run_completed, text_delta, usage_recorded
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -18,16 +18,6 @@ NOW = datetime(2026, 2, 1, tzinfo=UTC)
 @pytest.fixture
 def projector(stack):
     return Projector(stack.store.log, stack.store.states, now=lambda: NOW)
-
-
-@pytest.fixture
-def put(stack):
-    def put(*commits):
-        for each in commits:
-            stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(each))
-        return [record_of(each) for each in commits]
-
-    return put
 
 
 def mend(stack, sequence):

@@ -142,7 +142,9 @@ def of_two_days(stack):
 
 @pytest.mark.usefixtures("of_two_days")
 def test_runs_since_a_time_are_those_created_or_first_written_since():
-    assert done("verify", "--since", "30h") == "checked 2 runs: 2 right\n"
+    for since in ("1h", "30h", "31d", "800d"):
+        assert done("verify", "--since", since) == "checked 2 runs: 2 right\n"
+    assert done("verify", "--since", "0001-01-01") == "checked 3 runs: 3 right\n"
     assert done("verify") == "checked 3 runs: 3 right\n"
 
 

@@ -6,19 +6,8 @@ from behest_core import codec
 from behest_core.dispatch import CORE
 from behest_core.projector import Fold, Projector
 from tests.aws.test_projector import LOG as CORE_LOG
-from tests.aws.test_projector import record_of
 from tests.builders import RUN, commit, custom, poison, text_delta
 from tests.unit.test_extension import LOG, approvals, dispatch, words
-
-
-@pytest.fixture
-def put(stack):
-    def put(*commits):
-        for each in commits:
-            stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(each))
-        return [record_of(each) for each in commits]
-
-    return put
 
 
 @pytest.fixture
@@ -84,7 +73,9 @@ def test_folding_everything_again_folds_the_extensions_again_too(stack, put, pro
 def test_a_parked_slice_is_reported_once_listed_and_resumed(stack, put, projector):
     broken = projector(dispatch(approvals(), words(fails_at="two")))
     report = broken.project(put(*LOG))
-    assert [(each.kind, each.sequence, each.error) for each in report.troubles] == [("extension_parked", 4, "RuntimeError")]
+    assert [(each.kind, each.sequence, each.error) for each in report.troubles] == [
+        ("extension_parked", 4, "RuntimeError")
+    ]
     assert broken.project(put(commit(9, text_delta(), custom()))).troubles == []
     [listed] = stack.store.parked_runs()
     assert (listed.parked, list(listed.parks)) == (None, ["words"])

@@ -1,11 +1,9 @@
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from msgspec.structs import replace
 
-from behest_core import codec
 from behest_core.fold import fold
 from behest_core.projector import Projector
 from behest_core.state import RunStatus
@@ -15,6 +13,7 @@ from tests.builders import (
     model_started,
     poison,
     record_commit,
+    record_of,
     run_completed,
     run_record,
     run_started,
@@ -26,30 +25,6 @@ from tests.builders import (
 @pytest.fixture
 def projector(stack):
     return Projector(stack.store.log, stack.store.states)
-
-
-@pytest.fixture
-def put(stack):
-    """Put commits into the event table as they are."""
-
-    def put(*commits):
-        for each in commits:
-            stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(each))
-        return [record_of(each) for each in commits]
-
-    return put
-
-
-numbers = count(100)
-
-
-def record_of(each, name="INSERT", **more):
-    item = codec.commit_to_item(each)
-    keys = {name: item[name] for name in ("run_id", "sequence")}
-    return {
-        "eventName": name,
-        "dynamodb": {"Keys": keys, "NewImage": item, "SequenceNumber": str(next(numbers))},
-    } | more
 
 
 def names(requests):

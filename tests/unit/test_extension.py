@@ -275,7 +275,9 @@ def test_what_a_handler_does_to_the_runs_metadata_stays_with_it():
 
 
 def test_an_old_shape_of_an_event_is_brought_into_the_new_one():
-    using = Dispatch([approvals()], [Requested], {"approvals.Requested": lambda old: {"call_id": old.get("id", "?"), **old}})
+    using = Dispatch(
+        [approvals()], [Requested], {"approvals.Requested": lambda old: {"call_id": old.get("id", "?"), **old}}
+    )
     old = raw_commit(1, 1, b'[{"type":"approvals.Requested","timestamp":"2026-01-31T12:00:09Z","id":"old"}]')
     assert state_of(record_commit(), old, using=using).extensions["approvals"].state["calls"] == ["old"]
 
@@ -294,7 +296,7 @@ def test_an_upcaster_that_raises_parks_the_extensions_that_listen():
 
 
 class Unstorable(ExtensionState):
-    thing: object = object()  # noqa: RUF009
+    thing: object = object()
 
 
 class WithoutDefault(ExtensionState):

@@ -28,7 +28,11 @@ class Bus:
     def put_events(self, Entries):  # noqa: N803 (boto3's name)
         self.calls += 1
         self.taken += Entries
-        return {"Entries": [{"ErrorCode": "x"} if place in self.refused else {"EventId": "1"} for place in range(len(Entries))]}
+        return {
+            "Entries": [
+                {"ErrorCode": "x"} if place in self.refused else {"EventId": "1"} for place in range(len(Entries))
+            ]
+        }
 
 
 def test_another_status_is_a_change():
@@ -80,6 +84,8 @@ def test_a_reaction_that_raises_stops_nobody():
     seen = []
     reactions = [("broken", lambda _: 1 / 0), ("good", seen.append)]
     report = Notifier(Bus(), "default", reactions).notify([record(), record()])
-    assert [(each.plugin, each.error, each.change.run_id) for each in report.failed] == [("broken", "ZeroDivisionError", RUN)] * 2
+    assert [(each.plugin, each.error, each.change.run_id) for each in report.failed] == [
+        ("broken", "ZeroDivisionError", RUN)
+    ] * 2
     assert len(seen) == 2
     assert report.first_unfinished is None

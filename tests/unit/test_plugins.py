@@ -47,7 +47,7 @@ def test_plugins_are_compiled_into_one_table():
     ("implementation", "reason"),
     [
         (hooks(behest_extension=lambda _: []), "behest_extension"),
-        (hooks(behest_extensions=lambda _, stranger: []), "stranger"),
+        (hooks(behest_extensions=lambda _, stranger: [stranger]), "stranger"),
         (hooks(behest_extensions=lambda _: "words"), "behest_extensions has to return a list of extensions"),
         (hooks(behest_extensions=lambda _: [words]), "behest_extensions has to return a list of extensions"),
         (hooks(behest_event_types=lambda _: [int]), "behest_event_types has to return a list of event classes"),
