@@ -8,7 +8,10 @@ import re
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import pytest
+from botocore.client import BaseClient
+from typer.testing import CliRunner
 
+from behest_core.cli.app import app
 from behest_core.events import RunCancelled
 from behest_core.state import RunStatus
 from behest_core.testing.cloudformation import CloudFormationTemplate
@@ -31,6 +34,7 @@ METRICS = {
     for function in ("projector", "reconciler")
     for row in rows(PAGE, "Metric", "Unit", "Meaning", below=f"### Of the {function}")
 }
+MALFORMED = {"run_id": {"S": "r"}, "sequence": {"N": "1"}, "count": {"N": "1"}, "events": {"S": "[{}]"}}
 CANCELLED = RunCancelled(timestamp="2026-01-31T12:00:00Z")
 
 
@@ -75,7 +79,9 @@ def test_every_variable_of_the_environment_is_documented():
 
 
 def test_every_metric_is_documented():
-    files = [*(ROOT / "functions").glob("*/app.py"), *(ROOT / "behest_core").glob("wiring.py")]
+    functions = [each for each in TEMPLATE["Resources"].values() if each["Type"] == "AWS::Serverless::Function"]
+    files = [ROOT / each["Properties"]["CodeUri"] / "app.py" for each in functions]
+    files.append(ROOT / "behest_core" / "wiring.py")
     texts = {node.value for file in files for node in ast.walk(ast.parse(file.read_text())) if is_text(node)}
     named = {text for text in texts if re.fullmatch(r"(?:[A-Z][a-z]+)+", text)}
     assert named - {"Count"} == METRICS.keys()
@@ -86,8 +92,7 @@ def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
 
 
 def test_metrics_have_the_namespace_the_dimension_and_the_units_that_are_said(stack: LocalStack):
-    malformed = {"run_id": {"S": "r"}, "sequence": {"N": "1"}, "count": {"N": "1"}, "events": {"S": "[{}]"}}
-    stack.dynamodb.put_item(TableName=stack.event_table, Item=malformed)
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=MALFORMED)
     stack.deliver()
     [written] = [line for line in map(json.loads, stack.output.lines) if "_aws" in line]
     [directive] = written["_aws"]["CloudWatchMetrics"]
@@ -135,6 +140,33 @@ def test_the_permissions_that_are_named_are_those_that_are_used(
     used = set()
     stack.dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: used.add(f"dynamodb:{model.name}"))
     does(stack.store)
+    assert used == allowed(who)
+
+
+@pytest.mark.parametrize(
+    ("who", "types"),
+    [
+        ("whoever resumes parked runs", ["resume r", "resume --all"]),
+        ("whoever verifies runs", ["verify", "verify --since 2h", "verify r"]),
+        ("whoever rebuilds runs", ["rebuild --yes", "rebuild --since 2h --yes", "rebuild r --yes"]),
+        ("whoever deletes runs", ["delete r --yes"]),
+    ],
+)
+def test_the_permissions_that_are_named_are_those_that_a_command_uses(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, who: str, types: list[str]
+):
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=MALFORMED)
+    stack.deliver()
+    used = set()
+    call = BaseClient._make_api_call
+
+    def note(self: Any, operation: str, params: dict[str, Any]) -> Any:
+        used.add(f"dynamodb:{operation}")
+        return call(self, operation, params)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", note)
+    for each in types:
+        CliRunner().invoke(app, each.split())
     assert used == allowed(who)
 
 
