@@ -194,9 +194,16 @@ class EventLog:
             return None if commit is None else decode_record(commit)
         return None
 
-    def run_ids(self) -> Iterator[str]:
-        """Give every run there is, in no order, each once or twice, from the index of first items; eventually consistent."""
+    def run_ids(self, since: datetime | None = None) -> Iterator[str]:
+        """Give every run there is, in no order, each once or twice, from the index of first items; eventually consistent.
+
+        With `since` those whose first item was committed since: all of the index is read for them, which pays where that is
+        long ago.
+        """
         request: dict[str, Any] = {"TableName": self.table, "IndexName": codec.BY_HOUR}
+        if since is not None:
+            request["FilterExpression"] = f"{codec.COMMITTED_AT} >= :since"
+            request["ExpressionAttributeValues"] = {":since": {"S": from_datetime(since)}}
         for item in codec.pages(self._client.scan, request):
             yield item[codec.RUN_ID]["S"]
 

@@ -27,7 +27,8 @@ Found = TypeVar("Found")
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Give how many runs are done in a second."""
-        return Text(f"{task.speed:,.0f} runs/s" if task.speed else "", style="dim")
+        is_known = task.total is not None and task.speed is not None
+        return Text(f"{task.speed:,.0f} runs/s" if is_known else "", style="dim")
 
 
 class RunsBar:
