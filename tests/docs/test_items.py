@@ -15,7 +15,7 @@ from behest_core.commit import Commit, decode_record, encode_record
 from behest_core.event_log import RUN_NAMESPACE, run_id_for
 from behest_core.events import core_decoder, encode_event
 from behest_core.fold import fold
-from behest_core.state import Parked, RunRecord, RunState, RunStatus, TokenUsage, UnknownFinishReason
+from behest_core.state import ExtensionSlice, Parked, RunRecord, RunState, RunStatus, TokenUsage, UnknownFinishReason
 from tests.docs.pages import blocks, names, part, rows
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ def commit_of(item: dict[str, Any]) -> Commit:
     return commit
 
 
+PARKED = Parked(sequence=1, error="e", message="m", version=1).after(None, "t")
+
+
 def full_state(finish: Any = "stop") -> RunState:
     """Give a state that has everything a state can have."""
     return RunState(
@@ -49,8 +52,8 @@ def full_state(finish: Any = "stop") -> RunState:
         last_error="e",
         created_at="t",
         updated_at="t",
-        parked=Parked(sequence=1, error="e", message="m", version=1).after(None, "t"),
-        extensions={"cost": {"cents": 1}},
+        parked=PARKED,
+        extensions={"cost": ExtensionSlice(state={"cents": 1}, sequence=1, version=1, parked=PARKED)},
         unfinished_folds=1,
     )
 
@@ -160,6 +163,12 @@ def test_the_keys_of_parked_are_just_those_that_are_written_with_their_types():
     [earlier] = written["earlier"]["L"]
     [meaning] = [row["Meaning"] for row in rows(PAGE, "Key", "Type", "Meaning") if row["Key"] == "`earlier`"]
     assert names(meaning) == [*earlier["M"]]
+
+
+def test_the_keys_of_a_slice_are_just_those_that_are_written():
+    written = codec.state_to_item(full_state())["extensions"]["M"]["cost"]["M"]
+    said = {row["Of a slice"].strip("`"): row["Type"] for row in rows(PAGE, "Of a slice", "Type", "Meaning")}
+    assert said == {name: kind for name, attribute in written.items() for kind in attribute}
 
 
 def test_the_indexes_are_those_of_the_template(stack: LocalStack):
