@@ -8,6 +8,8 @@ What they share:
 - `lines`: JSON lines in, progress out.
 - `options` and `given`: what stands on the command line.
 - `history`: a run's state as it was.
+- `every_run`, `side_by_side` and `runs_bar`: which runs, many at once, and how far that has come.
+- `folded_run` and `verdicts`: what became of a run that was folded or checked.
 """
 
 from __future__ import annotations
