@@ -146,9 +146,10 @@ define environment
 	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $(filter %.txt,$^)
 endef
 
-$(dev): requirements/dev.txt pyproject.toml hatch_build.py
+$(dev): requirements/dev.txt pyproject.toml hatch_build.py $(wildcard plugins/*/pyproject.toml)
 	$(environment)
-	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable . \
+		$(patsubst %/pyproject.toml,--editable %,$(wildcard plugins/*/pyproject.toml))
 	@touch $@
 
 $(deploy): requirements/deploy.txt
