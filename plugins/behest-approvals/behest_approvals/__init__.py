@@ -1,0 +1,160 @@
+"""Human approvals in agent runs: who waits for a person, since when, for what, and what the answers were.
+
+- An agent, or whatever asks people on its behalf, appends `approvals.Requested`, and later one of `approvals.Granted`,
+  `approvals.Denied` and `approvals.Expired` with the same `call_id`.
+- A request is pending until its first answer. `waiting` is how many are.
+- A request for a call that is pending already, and an answer to one that is not, are counted (`repeated`, `unmatched`) and
+  change nothing else. So nothing is ever negative, and a redelivered answer counts once as an answer.
+- A call that was answered may be asked for again.
+- The end of the run answers nothing: what was pending then stays so. A query that looks for people to ask filters by status too.
+- 32 pending requests are kept by call id. One beyond them, or with a call id that is empty or longer than 128 characters, counts
+  in `waiting` and in `unnamed`. While there are unnamed ones, an answer to an unknown call is taken as an answer to one of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from msgspec import Meta, Struct, field
+
+from behest_core.events import Event
+from behest_core.extension import Extension, ExtensionState
+from behest_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from behest_core.extension import RunView
+
+PENDING: Final = 32
+"""How many pending requests of a run are kept by call id."""
+
+CALL_ID: Final = 128
+"""The longest call id that is kept, in characters."""
+
+_TOOL: Final = 64
+_REASON: Final = 200  # characters
+_TIME: Final = 64
+
+Answerer = Annotated[str, Meta(max_length=255)]
+
+
+class Requested(Event, tag="approvals.Requested"):
+    """An agent asks for a person's approval of a call. `reason` is for the person; 200 characters of it are kept."""
+
+    call_id: str
+    tool_name: str | None = None
+    reason: str | None = None
+
+
+class Granted(Event, tag="approvals.Granted"):
+    """A person approved the call."""
+
+    call_id: str
+    by: Answerer | None = None
+
+
+class Denied(Event, tag="approvals.Denied"):
+    """A person refused the call."""
+
+    call_id: str
+    by: Answerer | None = None
+    reason: str | None = None
+
+
+class Expired(Event, tag="approvals.Expired"):
+    """Nobody answered in time."""
+
+    call_id: str
+
+
+class Pending(Struct, omit_defaults=True):
+    """A request without an answer. `since` is the request's time as written."""
+
+    since: str = ""
+    tool: str | None = None
+    reason: str | None = None
+
+
+class ApprovalsState(ExtensionState):
+    """The slice. `last_answer_by` is who granted or denied last, where the event says."""
+
+    waiting: int = 0
+    pending: dict[str, Pending] = field(default_factory=dict)
+    unnamed: int = 0
+    requested: int = 0
+    granted: int = 0
+    denied: int = 0
+    expired: int = 0
+    repeated: int = 0
+    unmatched: int = 0
+    last_answer_by: str | None = None
+
+
+approvals: Final = Extension("approvals", ApprovalsState, version=1)
+
+
+@approvals.on(Requested)
+def request(state: ApprovalsState, event: Requested, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
+    """Let the call wait for a person, unless it does."""
+    if event.call_id in state.pending:
+        state.repeated += 1
+        return
+    state.requested += 1
+    if 1 <= len(event.call_id) <= CALL_ID and len(state.pending) < PENDING:
+        state.pending[event.call_id] = Pending(
+            since=event.timestamp[:_TIME], tool=_cut(event.tool_name, _TOOL), reason=_cut(event.reason, _REASON)
+        )
+    else:
+        state.unnamed += 1
+    state.waiting = len(state.pending) + state.unnamed
+
+
+def _cut(text: str | None, longest: int) -> str | None:
+    return text if text is None else text[:longest]
+
+
+@approvals.on(Granted)
+def grant(state: ApprovalsState, event: Granted, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
+    """Count the approval."""
+    if _answers(state, event.call_id):
+        state.granted += 1
+        state.last_answer_by = event.by
+
+
+@approvals.on(Denied)
+def deny(state: ApprovalsState, event: Denied, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
+    """Count the refusal."""
+    if _answers(state, event.call_id):
+        state.denied += 1
+        state.last_answer_by = event.by
+
+
+@approvals.on(Expired)
+def expire(state: ApprovalsState, event: Expired, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
+    """Count the request that nobody answered."""
+    if _answers(state, event.call_id):
+        state.expired += 1
+
+
+def _answers(state: ApprovalsState, call_id: str) -> bool:
+    """Say whether this is the first answer to a request, which then waits no more."""
+    if state.pending.pop(call_id, None) is None:
+        if not state.unnamed:
+            state.unmatched += 1
+            return False
+        state.unnamed -= 1
+    state.waiting = len(state.pending) + state.unnamed
+    return True
+
+
+@hookimpl
+def behest_event_types() -> Sequence[type[Event]]:
+    """Give the four event types."""
+    return [Requested, Granted, Denied, Expired]
+
+
+@hookimpl
+def behest_extensions() -> Sequence[Extension]:
+    """Give the extension `approvals`."""
+    return [approvals]

@@ -1,0 +1,123 @@
+import behest_approvals
+import pytest
+from behest_approvals import CALL_ID, PENDING, Denied, Expired, Granted, Requested
+from msgspec.json import encode
+
+from behest_core.extension import EXTENSION_BYTES
+from tests.builders import at, raw_commit, run_completed, run_started
+from tests.plugins.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
+
+TABLE = table_of(behest_approvals)
+OUTCOMES = ("granted", "denied", "expired")
+
+
+def requested(call_id="c1", second=2, **optional):
+    return Requested(call_id=call_id, timestamp=at(second), **optional)
+
+
+def granted(call_id="c1", by=None):
+    return Granted(call_id=call_id, by=by, timestamp=at(3))
+
+
+def denied(call_id="c1", by=None):
+    return Denied(call_id=call_id, by=by, timestamp=at(3))
+
+
+def expired(call_id="c1"):
+    return Expired(call_id=call_id, timestamp=at(3))
+
+
+def counts(state):
+    return {name: state[name] for name in ("waiting", "requested", *OUTCOMES, "repeated", "unmatched") if state[name]}
+
+
+def test_a_request_is_pending_with_what_a_person_needs_to_know():
+    state = slice_of(TABLE, run_started(), requested(tool_name="send_money", reason="over 100 EUR"))
+    assert state["pending"] == {"c1": {"since": at(2), "tool": "send_money", "reason": "over 100 EUR"}}
+    assert counts(state) == {"waiting": 1, "requested": 1}
+
+
+def test_what_a_request_does_not_say_is_absent():
+    assert slice_of(TABLE, requested())["pending"] == {"c1": {"since": at(2)}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"), [(granted(by="ada"), "granted"), (denied(by="ada"), "denied"), (expired(), "expired")]
+)
+def test_an_answer_ends_the_wait_and_is_counted(answer, outcome):
+    state = slice_of(TABLE, requested(), requested("c2"), answer)
+    assert list(state["pending"]) == ["c2"]
+    assert counts(state) == {"waiting": 1, "requested": 2, outcome: 1}
+    assert state["last_answer_by"] == (None if outcome == "expired" else "ada")
+
+
+def test_only_the_first_answer_counts():
+    state = slice_of(TABLE, requested(), granted(), granted(), denied(), expired())
+    assert counts(state) == {"requested": 1, "granted": 1, "unmatched": 3}
+
+
+def test_an_answer_to_nothing_is_counted_and_nothing_is_negative():
+    state = slice_of(TABLE, denied("never asked"), requested())
+    assert counts(state) == {"waiting": 1, "requested": 1, "unmatched": 1}
+
+
+def test_a_request_that_is_repeated_waits_since_the_first():
+    state = slice_of(TABLE, requested(second=2), requested(second=9))
+    assert state["pending"]["c1"]["since"] == at(2)
+    assert counts(state) == {"waiting": 1, "requested": 1, "repeated": 1}
+
+
+def test_a_call_can_be_asked_for_again():
+    assert counts(slice_of(TABLE, requested(), denied(), requested())) == {"waiting": 1, "requested": 2, "denied": 1}
+
+
+def test_the_end_of_the_run_answers_nothing():
+    assert counts(slice_of(TABLE, requested(), run_completed())) == {"waiting": 1, "requested": 1}
+
+
+def test_any_cut_into_batches_gives_the_same():
+    log = [
+        run_started(),
+        requested(),
+        requested("c2"),
+        requested(),
+        granted(),
+        granted(),
+        denied("c2"),
+        requested("c3"),
+    ]
+    assert_any_cut_gives_the_same(TABLE, *log)
+
+
+def test_requests_beyond_the_cap_wait_without_a_name():
+    names = [f"c{n}" for n in range(PENDING + 2)]
+    log = [requested(name) for name in names]
+    state = slice_of(TABLE, *log)
+    assert (len(state["pending"]), state["unnamed"], state["waiting"]) == (PENDING, 2, PENDING + 2)
+    answered = slice_of(TABLE, *log, *map(granted, names), granted("c0"))
+    assert counts(answered) == {"requested": PENDING + 2, "granted": PENDING + 2, "unmatched": 1}
+    assert answered["unnamed"] == 0
+
+
+@pytest.mark.parametrize("call_id", ["", "x" * (CALL_ID + 1)])
+def test_a_call_id_that_cannot_be_a_key_waits_without_a_name(call_id):
+    state = slice_of(TABLE, requested(call_id), granted(call_id))
+    assert (state["pending"], counts(state)) == ({}, {"requested": 1, "granted": 1})
+
+
+def test_the_largest_slice_is_far_below_the_cap():
+    names = [f"{n:02}" + "\U0001f916" * (CALL_ID - 2) for n in range(PENDING)]
+    state = slice_of(TABLE, *(requested(name, tool_name="é" * 999, reason="é" * 999) for name in names))
+    assert len(encode(state)) < EXTENSION_BYTES * 2 / 3
+
+
+def test_an_event_that_cannot_be_read_parks_the_slice_and_not_the_run():
+    odd = raw_commit(2, 1, b'[{"type":"approvals.Granted","timestamp":"2026-01-31T12:00:01Z"}]')
+    state = folded([*commits_of(requested()), odd], TABLE)
+    piece = state.extensions["approvals"]
+    assert (state.sequence, piece.sequence, piece.parked.sequence) == (2, 1, 2)
+
+
+def test_unknown_fields_are_ignored():
+    odd = {"type": "approvals.Requested", "timestamp": at(2), "call_id": "c1", "urgency": {"high": True}}
+    assert counts(slice_of(TABLE, odd)) == {"waiting": 1, "requested": 1}
