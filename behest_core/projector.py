@@ -287,7 +287,7 @@ class Projector:
         parks = before.parks if before is not None else {}
         is_owed = before is not None and (before.unfinished_folds > 0 or (work.fold is Fold.RESUME and bool(parks)))
         if before is not None:
-            work.state = _made_ready(before, work.fold, work.extension)
+            work.state = self._made_ready(before, work.fold, work.extension)
         decision = self._decide(work)
         if not decision.goes_on:
             if CORE_FOLD not in parks:
@@ -312,6 +312,23 @@ class Projector:
         work.duplicates += folded.duplicates
         work.troubles += _troubles(work.run_id, folded, parks)
         return True
+
+    def _made_ready(self, state: RunState, to: Fold, extension: str | None) -> RunState:
+        """Give the state from which folding does what is asked for: of one extension, or of all that are installed here."""
+        if to is Fold.NEW:
+            return state
+        installed = {each.name for each in self._dispatch.extensions}
+        if to is Fold.RESUME:
+            resumed = {
+                name: replace(piece, parked=None) if name in installed else piece
+                for name, piece in state.extensions.items()
+            }
+            return replace(state, parked=None, total_usage=replace(state.total_usage), extensions=resumed)
+        wanted = installed if extension is None else installed & {extension}
+        others = {name: piece for name, piece in state.extensions.items() if name not in wanted}
+        if extension is not None:
+            return replace(state, total_usage=replace(state.total_usage), extensions=others)
+        return replace(state, parked=None, reducer=0, extensions=others)
 
     def _decide(self, work: Work) -> Decision:
         if work.commits:
@@ -338,19 +355,6 @@ class Projector:
 
     def _moment(self) -> str:
         return from_datetime(self._now())
-
-
-def _made_ready(state: RunState, to: Fold, extension: str | None) -> RunState:
-    """Give the state from which folding does what is asked for: of one extension, or of all there is."""
-    if to is Fold.NEW:
-        return state
-    if to is Fold.RESUME:
-        resumed = {name: replace(piece, parked=None) for name, piece in state.extensions.items()}
-        return replace(state, parked=None, total_usage=replace(state.total_usage), extensions=resumed)
-    others = {name: piece for name, piece in state.extensions.items() if extension not in {None, name}}
-    if extension is not None:
-        return replace(state, total_usage=replace(state.total_usage), extensions=others)
-    return replace(state, parked=None, reducer=0, extensions=others)
 
 
 def _compared(work: Work, folded: Folded, before: RunState | None) -> Folded:

@@ -107,6 +107,26 @@ def test_uninstalled_a_slice_stays_and_installed_again_it_catches_up(stack, put,
     assert (slices(stack)["words"].state["count"], slices(stack)["words"].sequence) == (4, 9)
 
 
+def test_uninstalled_a_slice_stays_when_all_is_folded_again(stack, put, projector):
+    projector(dispatch()).project(put(*LOG))
+    before = slices(stack)
+    damaged = stack.store.get_state(RUN)
+    damaged.iteration = 99
+    stack.store.states.save(damaged)
+    assert projector(CORE).catch_up(RUN, Fold.AGAIN).saves == 1
+    assert slices(stack) == before
+    assert projector(CORE).catch_up(RUN, Fold.AGAIN, extension="words").saves == 0
+    assert slices(stack) == before
+
+
+def test_uninstalled_a_parked_slice_stays_parked_when_its_run_is_resumed(stack, put, projector):
+    projector(dispatch(approvals(), words(fails_at="two"))).project(put(*LOG))
+    before = slices(stack)
+    projector(CORE).catch_up(RUN, Fold.RESUME)
+    assert slices(stack) == before
+    assert [state.run_id for state in stack.store.parked_runs()] == [RUN]
+
+
 def test_a_run_parked_by_the_core_is_resumed_with_its_extensions(stack, put, projector):
     projector(dispatch()).project(put(*CORE_LOG, poison(6)))
     assert slices(stack)["words"].sequence == 6
