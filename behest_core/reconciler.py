@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from behest_core.state_table import StateTable
 
 _AT_ONCE: Final = 100
+_RECORDS_AT_ONCE: Final = 1_000  # the most that GetRecords gives
 _RESERVE_SECONDS: Final = 5.0
 _GRACE: Final = timedelta(minutes=1)
 """How old a commit has to be before a state without it lags: younger ones are on their way."""
@@ -47,19 +48,23 @@ _GONE: Final = frozenset({"TrimmedDataAccessException", "ResourceNotFoundExcepti
 
 
 class LostBatch(NamedTuple):
-    """Where in a stream a batch lay that Lambda gave up: from `first` to `last`, both included."""
+    """Where in a stream a batch lay that Lambda gave up: `size` records from `first` to `last`, both included."""
 
     stream: str
     shard: str
     first: str
     last: str
+    size: int = 1_000
 
     @classmethod
     def from_message(cls, body: str) -> LostBatch:
         """Read the message that Lambda sends to the failure queue. Raises MalformedError."""
         try:
             info = json.loads(body)["DDBStreamBatchInfo"]
-            return cls(info["streamArn"], info["shardId"], info["startSequenceNumber"], info["endSequenceNumber"])
+            first, last = info["startSequenceNumber"], info["endSequenceNumber"]
+            return cls(
+                info["streamArn"], info["shardId"], first, last, int(info.get("batchSize", cls._field_defaults["size"]))
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise MalformedError(f"not a message of a stream mapping's failure queue: {error!r}") from error
 
@@ -68,7 +73,7 @@ class SweepReport(Struct):
     """What a sweep found. Counts are runs.
 
     `checked` were compared with their logs, `lagging` were behind, `caught_up` aren't any more, `stuck` are active, whole, and
-    haven't moved for long, `parked` are parked. `is_complete` is False where time ran out; the next sweep starts elsewhere.
+    haven't moved for long, `parked` are parked, or an extension of them. `is_complete` is False where time ran out.
     """
 
     checked: int = 0
@@ -127,10 +132,19 @@ class Reconciler:
         return report
 
     def _candidates(self, since: datetime, now: datetime) -> Iterator[tuple[str, RunState | None]]:
-        yield from ((state.run_id, state) for state in self._states.parked())
-        for status in FOLDED_STATUSES:
-            if not status.is_terminal:
-                yield from ((state.run_id, state) for state in self._states.runs(status=status))
+        """Give the runs to look at: of each kind one in turn, so that many of one kind keep no other waiting."""
+        known = [self._states.parked(repair=True)]
+        known += [self._states.runs(status=each, repair=True) for each in FOLDED_STATUSES if not each.is_terminal]
+        kinds = [self._begun(since, now), *(((state.run_id, state) for state in states) for states in known)]
+        while kinds:
+            for kind in list(kinds):
+                found = next(kind, None)
+                if found is None:
+                    kinds.remove(kind)
+                else:
+                    yield found
+
+    def _begun(self, since: datetime, now: datetime) -> Iterator[tuple[str, RunState | None]]:
         started = self._log.started(since, now)
         while run_ids := list(islice(started, _AT_ONCE)):
             states = self._states.get_many(run_ids, repair=True)
@@ -146,8 +160,8 @@ class Reconciler:
         remaining: Callable[[], float],
     ) -> None:
         report.checked += 1
+        report.parked += bool(state is not None and state.parks)
         if state is not None and state.parked is not None:
-            report.parked += 1
             if state.parked.version == REDUCER_VERSION:
                 return
         elif not self._lags(run_id, state, now):
@@ -202,7 +216,7 @@ def _runs_in(batch: LostBatch, streams: DynamoDBStreamsClient) -> Iterable[str]:
         SequenceNumber=batch.first,
     )["ShardIterator"]
     while iterator is not None:
-        page = streams.get_records(ShardIterator=iterator)
+        page = streams.get_records(ShardIterator=iterator, Limit=min(max(batch.size, 1), _RECORDS_AT_ONCE))
         for record in page["Records"]:
             if int(codec.sequence_number_of(record)) > int(batch.last):
                 return

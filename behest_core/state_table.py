@@ -124,7 +124,7 @@ class StateTable:
 
     # ------------------------------------------------------------ queries
 
-    def runs(
+    def runs(  # noqa: PLR0913 (the ways to narrow it down)
         self,
         *,
         session_id: str | None = None,
@@ -132,17 +132,19 @@ class StateTable:
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         limit: int | None = None,
+        repair: bool = False,
     ) -> Iterator[RunState]:
         """Find runs of a session, of a status, both, or all; newest first, page by page.
 
         `since` and `until` bound the time a run was created, both included; text is RFC 3339, a `datetime` has a time zone.
+        Raises MalformedStateError; with `repair`, gives a state that is folded again from its log instead.
         """
         span = (as_text(since) if since else _MINIMUM_TIME, as_text(until) if until else _MAXIMUM_TIME)
         if span[0] > span[1]:
             return iter(())
         found = self._find(session_id, status, span, limit)
-        matching = (state for state in self._read(found, limit) if status is None or state.status == status)
-        return islice(matching, limit)
+        read = self._read(found, limit, repair=repair)
+        return islice((state for state in read if status in {None, state.status} or (repair and state.is_blank)), limit)
 
     def _find(
         self, session_id: str | None, status: RunStatus | None, span: tuple[str, str], limit: int | None
@@ -174,7 +176,7 @@ class StateTable:
         request: dict[str, Any] = {"TableName": self.table, "ProjectionExpression": codec.RUN_ID}
         return (item[codec.RUN_ID]["S"] for item in pages(self._client.scan, request))
 
-    def parked(self, *, limit: int | None = None) -> Iterator[RunState]:
+    def parked(self, *, limit: int | None = None, repair: bool = False) -> Iterator[RunState]:
         """Find the runs that are parked, or an extension of them, the latest first, page by page."""
         everything = (_MINIMUM_TIME, _MAXIMUM_TIME)
         entries = heapq.merge(
@@ -184,8 +186,8 @@ class StateTable:
             ),
             reverse=True,
         )
-        found = (state for state in self._read((run_id for _, run_id in entries), limit) if state.parks)
-        return islice(found, limit)
+        read = self._read((run_id for _, run_id in entries), limit, repair=repair)
+        return islice((state for state in read if state.parks or (repair and state.is_blank)), limit)
 
     def _index(  # noqa: PLR0913 (one request, spelled out)
         self,
@@ -210,9 +212,9 @@ class StateTable:
         for item in pages(self._client.query, request):
             yield item[moment]["S"], item[codec.RUN_ID]["S"]
 
-    def _read(self, run_ids: Iterator[str], limit: int | None) -> Iterator[RunState]:
+    def _read(self, run_ids: Iterator[str], limit: int | None, *, repair: bool) -> Iterator[RunState]:
         """Read the states of the runs, up to 100 in one request, in the order given."""
         at_once = min(limit or _BATCH_GET_ITEMS, _BATCH_GET_ITEMS)
         while batch := list(islice(run_ids, at_once)):
-            states = self.get_many(batch)
+            states = self.get_many(batch, repair=repair)
             yield from (states[run_id] for run_id in batch if run_id in states and states[run_id].deleted_at is None)

@@ -186,7 +186,7 @@ class RunStore:
                 raise RunDeletedError(run_id, state.deleted_at)
             reached = state.sequence if state is not None else 0
             if state is not None and state.parked is not None:
-                raise RunParkedError(run_id, sequence, reached, state.parked.error)
+                raise RunParkedError(run_id, sequence, state.parked.sequence, state.parked.error)
             left = deadline - clock()
             if left <= 0:
                 raise WaitTimeoutError(run_id, sequence, reached, timeout)

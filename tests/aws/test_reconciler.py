@@ -111,6 +111,27 @@ def test_a_deleted_run_is_left_alone(outage, stack):
     assert outage.sweep().lagging == 0
 
 
+def test_a_state_item_that_something_else_broke_stops_no_sweep_and_is_folded_again(outage, stack):
+    outage.write(RUN)
+    outage.write("other")
+    outage.projector.catch_up(RUN)
+    broken = codec.state_to_item(stack.store.get_state(RUN)) | {"event_count": {"S": "many"}}
+    stack.dynamodb.put_item(TableName=stack.state_table, Item=broken)
+    assert outage.sweep().caught_up == 2
+    assert stack.store.get_state(RUN).event_count == 1
+
+
+def test_many_active_runs_keep_a_lost_one_waiting_no_longer_than_their_number(outage, stack):
+    for n in range(10):
+        outage.write(f"run-{n}")
+    outage.sweep()
+    outage.write("lost")
+    left = iter([60] * 100 + [1])
+    outage.now = NOW - 100 * HOUR
+    assert outage.sweep(lookback=4 * HOUR, remaining=lambda: next(left)).caught_up == 1
+    assert stack.store.get_state("lost").event_count == 1
+
+
 def test_a_sweep_that_runs_out_of_time_says_so(outage):
     for n in range(5):
         outage.write(f"run-{n}")

@@ -88,7 +88,7 @@ def test_waiting_for_a_parked_run_does_not_wait(stack, store):
     item = {"run_id": {"S": "r"}, "sequence": {"N": "1"}, "count": {"N": "1"}, "events": {"S": "nonsense"}}
     stack.dynamodb.put_item(TableName=stack.event_table, Item=item)
     stack.deliver()
-    with pytest.raises(RunParkedError, match="sequence 0"):
+    with pytest.raises(RunParkedError, match="sequence 1"):
         store.wait("r", 1)
 
 
