@@ -68,17 +68,20 @@ class Dispatch:
         for listened in self.listeners:
             if self.event_types.get(type_name(listened)) is not listened:
                 raise PluginError(f"{listened.__name__} is listened to but no event type of an installed plugin")
-        self.readers = {each: self._reader(each) for each in self.event_types.values()}
-        self._core = EventDecoder(narrowed(each, _reads(each)) for each in CORE_EVENTS)
+        core = {each: narrowed(each, _reads(each)) for each in CORE_EVENTS}
+        self.readers = {each: self._reader(each, core) for each in self.event_types.values()}
+        self._core = EventDecoder(core.values())
         self._decoder = EventDecoder(
             self.readers[each] for name, each in self.event_types.items() if name not in self.upcasters
         )
         self.handlers: dict[type, Handler] = {
-            reader: change.handler for each, change in REDUCER.items() for reader in (each, self.readers[each])
+            reader: change.handler
+            for each, change in REDUCER.items()
+            for reader in (each, self.readers[each], core[each])
         }
 
-    def _reader(self, each: type[Event]) -> type[Event]:
-        return each if each in self.listeners else narrowed(each, _reads(each))
+    def _reader(self, each: type[Event], core: Mapping[type[Event], type[Event]]) -> type[Event]:
+        return each if each in self.listeners else core.get(each) or narrowed(each, ())
 
     def decode(self, events: bytes) -> tuple[list[AnyEvent | HalfRead], Exception | None]:
         """Decode a commit's events, up to the first that the core can't read; give what is wrong with that one."""

@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 
 from behest_core import codec
+from behest_core.dispatch import Dispatch
+from behest_core.errors import InvalidValueError
 from behest_core.event_log import EventLog
+from behest_core.events import encode_event
+from behest_core.fold import fold
 from behest_core.projector import Projector
 from behest_core.state_table import StateTable
+from behest_core.storable import check_storable
 from behest_core.testing import Template
-from tests.builders import RUN, commit, record_commit, run_completed, run_started
+from tests.builders import RUN, commit, raw_commit, record_commit, run_completed, run_started, usage_recorded
 from tests.contract.fake import FakeDynamoDB, throttled
 
 TABLES = Template().tables()
@@ -57,3 +62,27 @@ def test_a_run_whose_log_cannot_be_read_for_long_is_not_taken_for_one_that_kills
     assert projector.catch_up(RUN, guarded=True).is_finished
     state = states.get(RUN)
     assert (state.parked, state.sequence, state.unfinished_folds) == (None, 2, 0)
+
+
+def test_what_comes_before_a_malformed_event_in_its_commit_is_folded():
+    malformed = b'{"type":"UsageRecorded","timestamp":"2026-01-31T12:00:08Z","usage":"bad"}'
+    broken = raw_commit(2, 2, b"[" + encode_event(usage_recorded(input_tokens=10)) + b"," + malformed + b"]")
+    state = fold(None, [record_commit(), commit(1, run_started()), broken]).state
+    assert (state.sequence, state.total_usage.input_tokens, state.parked.sequence) == (2, 10, 3)
+
+
+def test_with_an_upcaster_installed_the_core_folds_as_without():
+    dispatch = Dispatch(upcasters={"approvals.Requested": lambda event: event})
+    log = [record_commit(), commit(1, run_started(), usage_recorded(input_tokens=10), run_completed())]
+    assert fold(None, log, dispatch).state == fold(None, log).state
+
+
+def test_a_commit_that_holds_more_than_its_count_parks_at_its_beginning_whatever_the_rest_is():
+    overfull = raw_commit(2, 1, b"[" + encode_event(usage_recorded()) + b",null]")
+    state = fold(None, [record_commit(), commit(1, run_started()), overfull, commit(3, run_completed())]).state
+    assert (state.sequence, state.parked.sequence) == (1, 2)
+
+
+def test_a_number_too_long_to_be_written_is_refused_by_name():
+    with pytest.raises(InvalidValueError, match=r"metadata\.a"):
+        check_storable({"a": 10**5000 + 1}, "metadata")
