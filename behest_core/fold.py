@@ -239,8 +239,9 @@ def _apply(state: RunState, commit: Commit, known: int, dispatch: Dispatch, slic
     """Apply the commit's events behind the first `known`, up to one that can't be folded, and park there."""
     events, error = dispatch.decode(commit.payload)
     problem = commit.problem
-    if problem is None and len(events) != commit.count and (error is None or len(events) > commit.count):
-        problem = f"`count` says {commit.count} events, `events` has {len(events)}"
+    found = len(events) + (error is not None)  # at least so many: the first that can't be read is one, too
+    if problem is None and (found > commit.count or (error is None and found < commit.count)):
+        problem = f"`count` says {commit.count} events, `events` has {found}"
     if problem is not None:
         state.parked = _park(commit.sequence, MalformedEventError(commit.run_id, commit.sequence, problem))
         return

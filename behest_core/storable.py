@@ -73,7 +73,7 @@ def _check_scalar(item: JSON, where: str) -> None:
     elif isinstance(item, float) and not math.isfinite(item):
         raise InvalidValueError(where, f"{item} is not a number that JSON or DynamoDB can hold")
     elif isinstance(item, int | float):
-        _check_number(Decimal(repr(item)), where)
+        _check_number(Decimal(item if isinstance(item, int) else repr(item)), where)
     else:
         raise InvalidValueError(where, f"{type(item).__name__} is not JSON; use lists, dicts and text")
 
