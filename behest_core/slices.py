@@ -199,12 +199,25 @@ def _open(run: RunState, extension: Extension) -> _Live | None:
         return None
     checkpoint = _checkpoint(extension, piece)
     state = extension.state()
+    stored, wrong = msgspec.json.encode(state), None
     if piece is not None and checkpoint:
-        state = msgspec.convert(piece.state, extension.state)
-    live = _Live(extension, state, msgspec.json.encode(state), checkpoint, reached=checkpoint)
-    if run.sequence > checkpoint:
-        error = LogTruncatedError(run.run_id, run.sequence)
+        stored = msgspec.json.encode(piece.state)
+        try:
+            state = extension.decode(stored)
+            stored = msgspec.json.encode(state)
+        except Exception as error:  # noqa: BLE001 (the extension's class may refuse it with anything)
+            wrong = error
+    live = _Live(extension, state, stored, checkpoint, reached=checkpoint)
+    if wrong is not None:
         live.parked = Parked(
-            sequence=checkpoint + 1, error=type(error).__name__, message=str(error), version=extension.version
+            sequence=checkpoint + 1,
+            error=type(wrong).__name__,
+            message=f"{extension.state.__name__} can't read the stored slice; raise the version of {extension.name}",
+            version=extension.version,
+        )
+    elif run.sequence > checkpoint:
+        gone = LogTruncatedError(run.run_id, run.sequence)
+        live.parked = Parked(
+            sequence=checkpoint + 1, error=type(gone).__name__, message=str(gone), version=extension.version
         )
     return live

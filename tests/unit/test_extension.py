@@ -292,6 +292,33 @@ def test_an_upcaster_that_raises_parks_the_extensions_that_listen():
     assert state.extensions["words"].state["count"] == 3
 
 
+def test_a_stored_slice_that_the_class_cannot_read_is_parked_as_it_is_until_its_version_is_raised():
+    state = state_of(*LOG[:3])
+    state.extensions["approvals"].state = {"pending": "many"}
+    state = fold(state, LOG[3:], BOTH).state
+    slice_ = state.extensions["approvals"]
+    assert (slice_.parked.error, slice_.sequence, slice_.state) == ("ValidationError", 6, {"pending": "many"})
+    assert "raise the version of approvals" in slice_.parked.message
+    assert state.extensions["words"].state["count"] == 3
+    state = fold(state, LOG, dispatch(approvals(version=2), words())).state
+    assert (state.extensions["approvals"].state["pending"], state.extensions["approvals"].parked) == (4, None)
+
+
+class Numbered(ExtensionState):
+    by_number: dict[int, int] = {}
+
+
+def test_keys_that_are_numbers_come_back_as_numbers():
+    numbered = Extension("numbered", Numbered)
+
+    @numbered.on(TextDelta)
+    def note(state, event, run):
+        state.by_number[1] = state.by_number.get(1, 0) + 1
+
+    state = state_of(*LOG[:2], using=dispatch(numbered))
+    assert fold(state, LOG[2:], dispatch(numbered)).state.extensions["numbered"].state == {"by_number": {"1": 3}}
+
+
 # ---------------------------------------------------------------- refused
 
 
