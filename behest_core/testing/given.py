@@ -1,0 +1,106 @@
+"""Plain tests of a plugin: given these events, when those follow, then the slice is this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from behest_core import codec
+from behest_core.commit import Commit, encode_record
+from behest_core.events import encode_event
+from behest_core.fold import fold
+from behest_core.plugins import ALL, Plugin, compiled, plugin_from
+from behest_core.state import RunRecord, RunState
+from behest_core.storable import as_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from behest_core.dispatch import Dispatch
+    from behest_core.events import NewEvent
+    from behest_core.extension import ExtensionState
+    from behest_core.state import ExtensionSlice
+    from behest_core.storable import JSON
+
+RUN: RunRecord = RunRecord(
+    run_id="run-under-test",
+    session_id="session-under-test",
+    provider="provider",
+    model="model",
+    created_at="2026-01-31T00:00:00Z",
+)
+"""The record of the run that is folded, unless a test gives its own."""
+
+
+def used(plugin: object) -> Plugin:
+    """Give the plugin of a module or object with hook implementations. Raises AssertionError where behest refuses it."""
+    found = plugin if isinstance(plugin, Plugin) else plugin_from(plugin, getattr(plugin, "__name__", "plugin"))
+    for refused in compiled([found]).refused:
+        raise AssertionError(f"it loads: behest refuses plugin {refused.name}: {refused.refused}")
+    return found
+
+
+def commit_of(sequence: int, events: Sequence[bytes], run_id: str = RUN.run_id) -> Commit:
+    """Give a commit of events that are JSON objects."""
+    return Commit(run_id=run_id, sequence=sequence, count=len(events), payload=b"[" + b",".join(events) + b"]")
+
+
+def stored(state: RunState) -> RunState:
+    """Give a state as it comes back from the state table."""
+    return codec.state_from_item(codec.state_to_item(state))
+
+
+def given(plugin: object, *events: NewEvent, record: RunRecord = RUN) -> Given:
+    """Begin a test: a run whose log has these events, folded and stored.
+
+    `plugin` is a module or object with hook implementations. Events are instances of event classes or JSON objects. Raises
+    AssertionError where the plugin is refused, InvalidValueError where an event could not be appended.
+    """
+    dispatch = compiled([used(plugin)]).dispatch
+    begun = Commit(run_id=record.run_id, sequence=0, payload=encode_record(record))
+    return Given(dispatch, fold(None, [begun], dispatch).state or RunState(run_id=record.run_id)).when(*events)
+
+
+class Given:
+    """A run, folded with one plugin as far as the test has come. Nothing changes it: `when` gives another one."""
+
+    def __init__(self, dispatch: Dispatch, state: RunState) -> None:
+        self._dispatch = dispatch
+        self.state = state
+        """The run's whole state."""
+
+    def when(self, *events: NewEvent) -> Given:
+        """Append a commit with these events, and fold it into the state as it was stored."""
+        if not events:
+            return self
+        commit = commit_of(self.state.sequence + 1, [encode_event(event) for event in events], self.state.run_id)
+        state = fold(stored(self.state), [commit], self._dispatch).state
+        return Given(self._dispatch, stored(state or self.state))
+
+    def then(self, expected: ExtensionState | None = None, /, *, extension: str = ALL, **fields: JSON) -> Given:
+        """Assert what the slice holds: the whole of it, or some fields.
+
+        `extension` is its name, needed where the plugin has several. Raises AssertionError, also where the slice is parked.
+        """
+        name, piece = self._slice(extension)
+        assert piece.parked is None, f"extension {name} is parked: {piece.parked}"  # noqa: S101 (asserting is what it is for)
+        state = piece.state
+        assert isinstance(state, dict)  # noqa: S101
+        wanted = msgspec.to_builtins(expected, str_keys=True) if expected is not None else msgspec.to_builtins(fields)
+        found = state if expected is not None else {field: state.get(field, "no such field") for field in wanted}
+        assert found == as_stored(wanted), f"extension {name} has {found}, not {wanted}"  # noqa: S101
+        return self
+
+    def then_parked(self, error: str, *, extension: str = ALL) -> Given:
+        """Assert that the slice is parked, by an error of this class, and the run itself is not."""
+        name, piece = self._slice(extension)
+        found = piece.parked.error if piece.parked is not None else "nothing"
+        assert found == error, f"extension {name} is parked by {found}, not by {error}"  # noqa: S101
+        assert self.state.parked is None, f"the run is parked: {self.state.parked}"  # noqa: S101
+        return self
+
+    def _slice(self, extension: str) -> tuple[str, ExtensionSlice]:
+        names = [each.name for each in self._dispatch.extensions if extension in {ALL, each.name}]
+        assert len(names) == 1, f"which extension? pass extension=, one of {names}"  # noqa: S101
+        return names[0], self.state.extensions[names[0]]
