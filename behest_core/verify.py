@@ -9,15 +9,17 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from behest_core.commit import until
+from behest_core.dispatch import CORE
 from behest_core.errors import MalformedStateError, RunDeletedError
 from behest_core.fold import fold
 from behest_core.reducer import REDUCER_VERSION
-from behest_core.state import RunState
+from behest_core.state import CORE_FOLD, RunState
 from behest_core.storable import JSON, as_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from behest_core.dispatch import Dispatch
     from behest_core.event_log import EventLog
     from behest_core.state_table import StateTable
 
@@ -41,7 +43,7 @@ class Kind(StrEnum):
 
 
 class Difference(Struct, frozen=True):
-    """A field in which the stored state isn't what its log folds to."""
+    """A field in which the stored state isn't what its log folds to; ``extensions.NAME`` for the slice of an extension."""
 
     name: str
     stored: JSON
@@ -71,15 +73,18 @@ class Verdict(Struct, kw_only=True):
         return self.kind is Kind.RIGHT
 
 
-def verify(log: EventLog, states: StateTable, run_id: str) -> Verdict:
-    """Check one run. A deleted run is right if nothing of its log is left."""
+def verify(log: EventLog, states: StateTable, run_id: str, dispatch: Dispatch = CORE) -> Verdict:
+    """Check one run: what the core folded, and the slices of the extensions that `dispatch` has, where they keep step.
+
+    A deleted run is right if nothing of its log is left.
+    """
     try:
         stored = states.get(run_id)
         if stored is None or stored.is_blank:
             return _verify_unstored(log, run_id)
         if stored.deleted_at is not None:
             return _verify_deleted(log, run_id)
-        verdict = _verify_stored(log, stored)
+        verdict = _verify_stored(log, stored, dispatch)
         return verdict if verdict.kind is not Kind.UNFOLDABLE or _is_there(states, run_id) else Verdict(run_id=run_id)
     except MalformedStateError as error:
         return Verdict(run_id=run_id, kind=Kind.WRONG, problem=error.reason)
@@ -108,11 +113,13 @@ def _verify_deleted(log: EventLog, run_id: str) -> Verdict:
     return Verdict(run_id=run_id, kind=Kind.WRONG, problem=problem)
 
 
-def _verify_stored(log: EventLog, stored: RunState) -> Verdict:
+def _verify_stored(log: EventLog, stored: RunState, dispatch: Dispatch) -> Verdict:
     verdict = Verdict(run_id=stored.run_id, sequence=stored.sequence, reducer=stored.reducer)
     # as `Fold.AGAIN` does, so that what is found here is what a rebuild would do
-    before = replace(stored, parked=None, reducer=0, total_usage=replace(stored.total_usage))
-    folded = fold(before, until(log.commits(stored.run_id), stored.sequence))
+    installed = {each.name for each in dispatch.extensions}
+    others = {name: piece for name, piece in stored.extensions.items() if name not in installed}
+    before = replace(stored, parked=None, reducer=0, total_usage=replace(stored.total_usage), extensions=others)
+    folded = fold(before, until(log.commits(stored.run_id), stored.sequence), dispatch)
     state = folded.state or before
     if stored.created_at is None:  # parked before anything was folded
         state = RunState(run_id=stored.run_id, reducer=REDUCER_VERSION)
@@ -120,14 +127,13 @@ def _verify_stored(log: EventLog, stored: RunState) -> Verdict:
     if verdict.problem is not None:
         verdict.kind = Kind.UNFOLDABLE
         return verdict
-    verdict.differences = list(_differences(stored, state))
-    if stored.parked is not None:
-        verdict.problem = f"parked at sequence {stored.parked.sequence}: {stored.parked.error}"
-    else:
+    verdict.differences = [*_differences(stored, state), *_slice_differences(stored, state, dispatch)]
+    verdict.problem = _why_parked(stored)
+    if stored.parked is None:
         verdict.behind = max(log.tail(stored.run_id).last - stored.sequence, 0)
     if verdict.differences:
         verdict.kind = Kind.WRONG
-    elif stored.parked is not None:
+    elif verdict.problem is not None:
         verdict.kind = Kind.PARKED
     return verdict
 
@@ -143,9 +149,28 @@ def _why_unfoldable(stored: RunState, state: RunState, gap: int | None) -> str |
     return None
 
 
+def _why_parked(stored: RunState) -> str | None:
+    whose = {name: "" if name == CORE_FOLD else f"extension {name} " for name in stored.parks}
+    parks = [f"{whose[name]}parked at sequence {each.sequence}: {each.error}" for name, each in stored.parks.items()]
+    return "; ".join(parks) or None
+
+
 def _differences(stored: RunState, folded: RunState) -> Iterator[Difference]:
     folded.metadata = as_stored(folded.metadata)
     for name in _FOLDED:
         one, other = getattr(stored, name), getattr(folded, name)
         if one != other:
             yield Difference(name, one, other)
+
+
+def _slice_differences(stored: RunState, folded: RunState, dispatch: Dispatch) -> Iterator[Difference]:
+    """Compare the slices that have come as far as the core; the others catch up, or are parked."""
+    for extension in dispatch.extensions:
+        one, other = stored.extensions.get(extension.name), folded.extensions.get(extension.name)
+        if one is None or other is None or (one.version, one.sequence) != (extension.version, stored.sequence):
+            continue
+        name = f"extensions.{extension.name}"
+        if other.parked is not None:
+            yield Difference(f"{name}.parked", None, other.parked.error)
+        elif one.state != as_stored(other.state):
+            yield Difference(name, one.state, as_stored(other.state))

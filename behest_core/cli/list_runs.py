@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 
 import typer
 from rich.table import Table
@@ -24,50 +24,62 @@ from behest_core.cli.terminal import (
     write_line,
     write_result,
 )
-from behest_core.state import Parked, RunState, RunStatus
+from behest_core.state import CORE_FOLD, Parked, RunState, RunStatus
 from behest_core.store import RunStore
 
 _ID: Final = 40
 """A run id of no more characters, a UUID for one, stays on one line, whatever else has to give way."""
 
 
-class _Column(NamedTuple):
-    """A column of the table, shown from a width of the terminal on."""
+_Row = TypeVar("_Row")
+
+
+class _Column(NamedTuple, Generic[_Row]):
+    """A column of a table, shown from a width of the terminal on."""
 
     title: str
     from_width: int
     is_number: bool
-    text: Callable[[RunState], str | Text]
+    text: Callable[[_Row], str | Text]
 
 
 def _status(state: RunState) -> Text:
     text = status_text(state.status)
-    return Text.assemble(text, (" parked", "bold red")) if state.parked is not None else text
+    return Text.assemble(text, (" parked", "bold red")) if state.parks else text
 
 
 _COLUMNS: Final = (
-    _Column("RUN", 0, False, lambda state: clean(state.run_id)),
-    _Column("STATUS", 0, False, _status),
-    _Column("MODEL", 80, False, lambda state: clean(state.model or "-")),
-    _Column("TOKENS", 66, True, lambda state: count_text(state.total_usage.total_tokens)),
-    _Column("EVENTS", 120, True, lambda state: count_text(state.event_count)),
-    _Column("CREATED (UTC)", 102, False, lambda state: second_text(state.created_at)),
-    _Column("UPDATED (UTC)", 140, False, lambda state: second_text(state.updated_at)),
-    _Column("SESSION", 180, False, lambda state: clean(state.session_id or "-")),
+    _Column[RunState]("RUN", 0, False, lambda state: clean(state.run_id)),
+    _Column[RunState]("STATUS", 0, False, _status),
+    _Column[RunState]("MODEL", 80, False, lambda state: clean(state.model or "-")),
+    _Column[RunState]("TOKENS", 66, True, lambda state: count_text(state.total_usage.total_tokens)),
+    _Column[RunState]("EVENTS", 120, True, lambda state: count_text(state.event_count)),
+    _Column[RunState]("CREATED (UTC)", 102, False, lambda state: second_text(state.created_at)),
+    _Column[RunState]("UPDATED (UTC)", 140, False, lambda state: second_text(state.updated_at)),
+    _Column[RunState]("SESSION", 180, False, lambda state: clean(state.session_id or "-")),
 )
 
 
-def _of_parked(text: Callable[[Parked], str]) -> Callable[[RunState], str]:
-    return lambda state: text(state.parked) if state.parked is not None else "-"
+class _Park(NamedTuple):
+    """A row of the table of parked runs: the core's fold, or an extension's."""
+
+    run_id: str
+    name: str
+    parked: Parked
+
+
+def _reason(park: _Park) -> str:
+    whose = "" if park.name == CORE_FOLD else f" ({park.name})"
+    return clean(f"{park.parked.error} at {park.parked.sequence}{whose}")
 
 
 _PARKED_COLUMNS: Final = (
-    _COLUMNS[0],
-    _Column("REASON", 0, False, _of_parked(lambda parked: clean(f"{parked.error} at {parked.sequence}"))),
-    _Column("AGE", 0, True, _of_parked(lambda parked: age_text(parked.parked_at, datetime.now(UTC)))),
-    _Column("ATTEMPTS", 0, True, _of_parked(lambda parked: count_text(parked.attempts))),
-    _Column("PARKED (UTC)", 102, False, _of_parked(lambda parked: second_text(parked.parked_at))),
-    _Column("MESSAGE", 140, False, _of_parked(lambda parked: clean(parked.message))),
+    _Column[_Park]("RUN", 0, False, lambda park: clean(park.run_id)),
+    _Column[_Park]("REASON", 0, False, _reason),
+    _Column[_Park]("AGE", 0, True, lambda park: age_text(park.parked.parked_at, datetime.now(UTC))),
+    _Column[_Park]("ATTEMPTS", 0, True, lambda park: count_text(park.parked.attempts)),
+    _Column[_Park]("PARKED (UTC)", 102, False, lambda park: second_text(park.parked.parked_at)),
+    _Column[_Park]("MESSAGE", 140, False, lambda park: clean(park.parked.message)),
 )
 
 
@@ -103,8 +115,12 @@ def list_runs(
     if as_json:
         for state in wanted:
             write_line(state_line(state))
+    elif parked:
+        parks = [_Park(state.run_id, *park) for state in wanted for park in state.parks.items()]
+        _write_table(_PARKED_COLUMNS, parks, [park.run_id for park in parks])
     else:
-        _write_table(list(wanted), _PARKED_COLUMNS if parked else _COLUMNS)
+        states = list(wanted)
+        _write_table(_COLUMNS, states, [state.run_id for state in states])
     if limit and next(found, None) is not None:
         say(f"there are more; --limit 0 shows all, --limit N more than {limit}")
 
@@ -118,8 +134,8 @@ def _parked_runs(
             yield state
 
 
-def _write_table(states: list[RunState], columns: tuple[_Column, ...]) -> None:
-    if not states:
+def _write_table(columns: tuple[_Column[_Row], ...], rows: list[_Row], run_ids: list[str]) -> None:
+    if not rows:
         say("no such runs")
         return
     console = results()
@@ -129,9 +145,9 @@ def _write_table(states: list[RunState], columns: tuple[_Column, ...]) -> None:
         table.add_column(
             column.title,
             justify="right" if column.is_number else "left",
-            no_wrap=column.title != "RUN" or all(len(state.run_id) <= _ID for state in states),
+            no_wrap=column.title != "RUN" or all(len(run_id) <= _ID for run_id in run_ids),
             overflow="fold" if column.title == "RUN" else "ellipsis",
         )
-    for state in states:
-        table.add_row(*(column.text(state) for column in shown))
+    for row in rows:
+        table.add_row(*(column.text(row) for column in shown))
     write_result(console, table)

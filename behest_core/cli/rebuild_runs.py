@@ -15,11 +15,13 @@ import typer
 from behest_core.cli.connection import connect
 from behest_core.cli.consent import Yes, ask, can_ask
 from behest_core.cli.every_run import Runs, Since, named_runs, wanted_runs
+from behest_core.cli.folded_run import Folding, dispatch_of_plugins
 from behest_core.cli.options import Stack
 from behest_core.cli.rebuilding import Rebuild
 from behest_core.cli.runs_bar import runs_bar
 from behest_core.cli.terminal import count_text, write_text
 from behest_core.cli.verdicts import Tally, check_runs, is_on_its_way, write_verdict
+from behest_core.dispatch import Dispatch
 from behest_core.reducer import REDUCER_VERSION
 from behest_core.store import RunStore
 from behest_core.verify import Kind
@@ -45,29 +47,29 @@ def rebuild_runs(
     the state was folded from, the state stays. The exit code is 1 if any run could not be folded to the end of its log.
     """
     named = named_runs(runs, since=since, after=after)
-    store = connect(stack)
+    store, dispatch = connect(stack), dispatch_of_plugins()
     with runs_bar() as bar:
         wanted = [run_id for run_id in wanted_runs(store, named, since, bar) if after is None or run_id > after]
     if dry_run:
-        _show(store, wanted)
+        _show(store, dispatch, wanted)
         return
     if wanted and not named and not yes and can_ask():
         ask(f"Fold {count_text(len(wanted))} runs again?")
     options = {"--stack": stack, "--since": since, "--after": after}
     rebuild = Rebuild(wanted, {name: value for name, value in options.items() if value}, are_named=bool(named))
     with runs_bar() as bar:
-        rebuild.run(store, bar)
+        rebuild.run(Folding(store, dispatch), bar)
     write_text(str(rebuild))
     if not rebuild.is_whole:
         raise typer.Exit(1)
 
 
-def _show(store: RunStore, run_ids: list[str]) -> None:
+def _show(store: RunStore, dispatch: Dispatch, run_ids: list[str]) -> None:
     """Show what a rebuild of the runs would replace. The exit code is 1 if it would leave any as it is."""
     tally, are_older, are_hopeless = Tally(), 0, 0
     with runs_bar() as bar:
         bar.begin("checking", len(run_ids))
-        for verdict in check_runs(store, run_ids, tally, bar):
+        for verdict in check_runs(store, dispatch, run_ids, tally, bar):
             are_older += verdict.is_right and verdict.reducer not in {0, REDUCER_VERSION}
             are_hopeless += verdict.kind in {Kind.UNFOLDABLE, Kind.UNKNOWN}
             if not is_on_its_way(verdict):

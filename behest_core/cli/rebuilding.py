@@ -7,16 +7,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from behest_core.cli.failures import CommandError
-from behest_core.cli.folded_run import End, FoldedRun, fold_run
+from behest_core.cli.folded_run import End
 from behest_core.cli.side_by_side import FAILURES_IN_A_ROW, InARow, SideBySide
 from behest_core.cli.terminal import count_text, say
-from behest_core.projector import Fold, Projector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from behest_core.cli.folded_run import FoldedRun, Folding
     from behest_core.cli.runs_bar import RunsBar
-    from behest_core.store import RunStore
 
 _CHANGED, _RIGHT = "changed", "right already"
 _WORDS: Final = {
@@ -54,14 +53,14 @@ class Rebuild:
         counts = ", ".join(f"{count_text(self._counts[word])} {word}" for word in words)
         return f"folded {count_text(self._counts.total())} runs again" + (f": {counts}" if counts else "")
 
-    def run(self, store: RunStore, bar: RunsBar) -> None:
+    def run(self, folding: Folding, bar: RunsBar) -> None:
         """Fold the runs. Where it is cut short, by whatever, say what to type to go on.
 
         Raises CommandError where one run after the other can't be folded.
         """
         bar.begin("folding again", len(self._run_ids))
         try:
-            self._fold(store, bar)
+            self._fold(folding, bar)
         except BaseException:
             done, total = count_text(self._position), count_text(len(self._run_ids))
             say(f"cut short with {done} of {total} runs done; to go on: {self._go_on()}", bar.messages)
@@ -71,11 +70,11 @@ class Rebuild:
                 count, again = count_text(len(self._unreached)), self._command({}, self._unreached)
                 say(f"{count} runs could not be folded now; to try them again: {again}", bar.messages)
 
-    def _fold(self, store: RunStore, bar: RunsBar) -> None:
-        projector, in_a_row = Projector(store.log, store.states), InARow()
+    def _fold(self, folding: Folding, bar: RunsBar) -> None:
+        in_a_row = InARow()
         with SideBySide() as side:
-            folding = side.map(lambda run_id: fold_run(projector, run_id, Fold.AGAIN, side.remaining), self._run_ids)
-            for run_id, result in folding:
+            begun = side.map(lambda run_id: folding.fold_again(run_id, side.remaining), self._run_ids)
+            for run_id, result in begun:
                 run = result()
                 self._add(run, bar)
                 bar.done(run_id)

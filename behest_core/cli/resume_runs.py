@@ -7,13 +7,11 @@ import typer
 from behest_core.cli.connection import connect
 from behest_core.cli.every_run import named_runs
 from behest_core.cli.failures import CommandError
-from behest_core.cli.folded_run import End, FoldedRun, fold_run
+from behest_core.cli.folded_run import End, FoldedRun, Folding, dispatch_of_plugins
 from behest_core.cli.options import Stack
 from behest_core.cli.runs_bar import RunsBar, runs_bar
 from behest_core.cli.side_by_side import FAILURES_IN_A_ROW, InARow, SideBySide
 from behest_core.cli.terminal import clean, say, write_text
-from behest_core.projector import Fold, Projector
-from behest_core.store import RunStore
 
 
 def resume_runs(
@@ -30,10 +28,11 @@ def resume_runs(
         raise typer.BadParameter("name runs, or pass --all")
     named = named_runs(runs)
     store = connect(stack)
+    folding = Folding(store, dispatch_of_plugins())
     with runs_bar() as bar:
         wanted = [state.run_id for state in bar.look(store.parked_runs())] if all_parked else named
         store.states.get_many(named, repair=True)  # tells what is wrong with the tables once, not run by run
-        go_on = _resume(store, wanted, bar)
+        go_on = _resume(folding, wanted, bar)
     if not wanted:
         say("no run is parked")
     elif len(wanted) > 1:
@@ -42,14 +41,12 @@ def resume_runs(
         raise typer.Exit(1)
 
 
-def _resume(store: RunStore, run_ids: list[str], bar: RunsBar) -> int:
+def _resume(folding: Folding, run_ids: list[str], bar: RunsBar) -> int:
     """Resume the runs, and count those that go on."""
-    projector, unfinished, go_on = Projector(store.log, store.states), InARow(), 0
+    unfinished, go_on = InARow(), 0
     bar.begin("resuming", len(run_ids))
     with SideBySide() as side:
-        for run_id, result in side.map(
-            lambda run_id: fold_run(projector, run_id, Fold.RESUME, side.remaining), run_ids
-        ):
+        for run_id, result in side.map(lambda run_id: folding.resume(run_id, side.remaining), run_ids):
             run = result()
             _tell(run, bar)
             bar.done(run_id)

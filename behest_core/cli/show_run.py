@@ -29,7 +29,7 @@ from behest_core.cli.terminal import (
     write_result,
 )
 from behest_core.errors import RunNotFoundError
-from behest_core.state import Attempt, Parked, RunState, TokenUsage, UnknownFinishReason, check_run_id
+from behest_core.state import CORE_FOLD, Attempt, Parked, RunState, TokenUsage, UnknownFinishReason, check_run_id
 from behest_core.store import RunStore
 
 
@@ -96,7 +96,7 @@ def write_state(state: RunState) -> None:
     if not console.is_terminal:
         write_result(console, grid)
         return
-    style = "red" if state.parked is not None else STYLE_OF.get(state.status, UNDER_WAY)
+    style = "red" if state.parks else STYLE_OF.get(state.status, UNDER_WAY)
     title = Text(f"run {clean(state.run_id)}")
     console.print(Panel(grid, title=title, title_align="left", border_style=style, padding=(0, 1)))
 
@@ -106,9 +106,9 @@ def _rows(state: RunState) -> Iterator[tuple[str, str | Text]]:
     yield "status", _status(state)
     if state.last_error is not None:
         yield "error", Text(clean(state.last_error), style="red")
-    if state.parked is not None:
-        yield "parked", _parked(state.parked)
-        yield from _attempts(state.parked)
+    for name, parked in state.parks.items():
+        yield "parked" if name == CORE_FOLD else f"parked {clean(name)}", _parked(parked)
+        yield from _attempts(parked)
     yield "model", clean(f"{state.provider or '-'} {state.model or '-'}")
     yield "iterations", count_text(state.iteration)
     yield "tokens", _tokens(state.total_usage)
@@ -140,7 +140,7 @@ def _attempts(parked: Parked) -> Iterator[tuple[str, Text]]:
     """Give the attempts that are kept, if there was more than one; the latest is what `parked` says."""
     kept: list[Attempt | Parked] = [*parked.earlier, parked] if parked.attempts > 1 else []
     for number, attempt in enumerate(kept, start=parked.attempts + 1 - len(kept)):
-        when, by = f"{second_text(attempt.at)}  ", f" (reducer {attempt.version})"
+        when, by = f"{second_text(attempt.at)}  ", f" (version {attempt.version})"
         what = f"at sequence {attempt.sequence}, by {attempt.error}: {clean(attempt.message)}"
         yield f"attempt {number}", Text.assemble((when, "dim"), what, (by, "dim"))
 

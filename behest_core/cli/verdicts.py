@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from behest_core.cli.runs_bar import RunsBar
+    from behest_core.dispatch import Dispatch
     from behest_core.store import RunStore
 
 _WORDS: Final = {
@@ -64,14 +65,16 @@ class Tally:
         return f"checked {count_text(self._counts.total())} runs" + (f": {found}" if found else "")
 
 
-def check_runs(store: RunStore, run_ids: Iterable[str], tally: Tally, bar: RunsBar) -> Iterator[Verdict]:
+def check_runs(
+    store: RunStore, dispatch: Dispatch, run_ids: Iterable[str], tally: Tally, bar: RunsBar
+) -> Iterator[Verdict]:
     """Check runs, count them, and give the verdicts, in order.
 
     One that can't be checked now is told and counted; raises botocore's error where that happens time after time.
     """
     unreached = InARow()
     with SideBySide() as side:
-        for run_id, result in side.map(lambda run_id: verify(store.log, store.states, run_id), run_ids):
+        for run_id, result in side.map(lambda run_id: verify(store.log, store.states, run_id, dispatch), run_ids):
             try:
                 verdict = result()
             except (ClientError, BotoCoreError) as error:

@@ -7,6 +7,7 @@ import typer
 
 from behest_core.cli.connection import connect
 from behest_core.cli.every_run import Runs, Since, named_runs, wanted_runs
+from behest_core.cli.folded_run import dispatch_of_plugins
 from behest_core.cli.options import AsJson, Stack
 from behest_core.cli.runs_bar import runs_bar
 from behest_core.cli.terminal import say, write_text
@@ -27,7 +28,7 @@ def verify_runs(
     as far as its state goes, so events that are on their way do no harm. The exit code is 1 if any run is not right.
     """
     named = named_runs(runs, since=since)
-    store = connect(stack)
+    store, dispatch = connect(stack), dispatch_of_plugins()
     tally = Tally()
     with runs_bar() as bar:
         wanted = wanted_runs(store, named, since, bar)
@@ -35,13 +36,15 @@ def verify_runs(
             wanted = sorted(random.sample(wanted, sample))
         bar.begin("checking", len(wanted))
         try:
-            for verdict in check_runs(store, wanted, tally, bar):
+            for verdict in check_runs(store, dispatch, wanted, tally, bar):
                 if is_on_its_way(verdict):
                     continue
                 if as_json:
                     bar.write_line(verdict_line(verdict))
                 else:
                     write_verdict(verdict, bar.results)
+        except BrokenPipeError:
+            raise
         except BaseException:
             say(f"{tally}; of {len(wanted):,}, before this", bar.messages)
             raise

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from behest_core import fold
-from behest_core.cli import rebuild_runs, rebuilding, side_by_side
+from behest_core.cli import rebuild_runs, side_by_side
+from behest_core.cli.folded_run import Folding
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, commit, record_commit, run_started, text_delta, usage_recorded
 from tests.cli import behest, done, refused
@@ -243,7 +244,7 @@ def test_ctrl_c_leaves_a_rebuild_that_can_go_on(stack, requests_of_rebuild):
 @pytest.mark.usefixtures("requests_of_rebuild")
 def test_a_rebuild_that_is_interrupted_at_once_begins_again_with_the_same_options(monkeypatch, given, repeated):
     monkeypatch.setattr(rebuild_runs, "wanted_runs", lambda *_: ["run-00", "run-01"])
-    monkeypatch.setattr(rebuilding, "fold_run", lambda *_: raiser(KeyboardInterrupt())())
+    monkeypatch.setattr(Folding, "fold_again", lambda *_: raiser(KeyboardInterrupt())())
     assert go_on(behest("rebuild", *given)) == (0, ["rebuild", *repeated])
 
 

@@ -236,7 +236,7 @@ def test_on_a_narrow_terminal_reason_age_and_attempts_stay():
 
 def attempts(shown: str) -> list[str]:
     return re.findall(
-        r"^attempt (\d+) +\S+ \S+ +at sequence 2, by MalformedEventError: .+ \(reducer 1\)$", shown, re.MULTILINE
+        r"^attempt (\d+) +\S+ \S+ +at sequence 2, by MalformedEventError: .+ \(version 1\)$", shown, re.MULTILINE
     )
 
 
