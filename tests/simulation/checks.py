@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.simulation.surroundings import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from tests.contract.fake.table import FakeTable
     from tests.simulation.agents import Plan
@@ -53,8 +53,9 @@ class StateWatch:
 class Judge:
     """Says of each run, when nothing moves any more, what is wrong with it."""
 
-    def __init__(self, oracle: Oracle, log: FakeTable, states: FakeTable) -> None:
+    def __init__(self, oracle: Oracle, with_tally: Collection[int], log: FakeTable, states: FakeTable) -> None:
         self._oracle = oracle
+        self._with_tally = with_tally
         self._log = log
         self._states = states
 
@@ -69,7 +70,7 @@ class Judge:
         wrong = self._oracle.judge(item)
         if self.lacks_record(run_id):
             wrong.append("it was folded without its record")
-        return wrong + list(self._position(run_id, item, head, version))
+        return [*wrong, *self._position(run_id, item, head, version), *self._slice(run_id, item, version)]
 
     def _position(self, run_id: str, item: Item, head: int, version: int | None) -> Iterable[str]:
         parked = item.get("parked", {}).get("M")
@@ -85,6 +86,21 @@ class Judge:
                 yield f"its state is at {sequence}, its log at {head}"
         elif parked is None or _number(parked, "sequence") != stop or _number(parked, "version") != version:
             yield f"version {version} can't fold {stop}, but it is parked at {parked}"
+
+    def _slice(self, run_id: str, item: Item, version: int | None) -> Iterable[str]:
+        """Say what is wrong with the extension's progress: where the core was folded by a version that has it, it keeps step."""
+        folded_by = _number(item, "reducer")
+        if "parked" in item or folded_by not in self._with_tally or (version is not None and folded_by != version):
+            return
+        piece = item.get("extensions", {}).get("M", {}).get("tally", {}).get("M")
+        if piece is None or _number(piece, "version") != folded_by:
+            yield f"version {folded_by} folded it, but tally is {piece}"
+            return
+        is_parked, stop = "M" in piece.get("parked", {}), self._oracle.tally_stops_at(run_id, folded_by)
+        if is_parked != (stop is not None):
+            yield f"tally should stop at {stop}, but is {piece}"
+        if not is_parked and piece["sequence"] != item["sequence"]:
+            yield f"tally is at {piece['sequence']}, the core at {item['sequence']}"
 
     def _has_tombstone(self, run_id: str) -> bool:
         items = self._log.partitions[run_id].items

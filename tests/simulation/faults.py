@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 if TYPE_CHECKING:
     from random import Random
@@ -41,6 +41,12 @@ class Rates:
     @classmethod
     def none(cls) -> Self:
         return cls()
+
+    @classmethod
+    def of(cls, name: Literal["drawn", "typical", "none"], random: Random) -> Self:
+        if name == "drawn":
+            return cls.drawn(random)
+        return cls(**vars(TYPICAL)) if name == "typical" else cls.none()
 
     @classmethod
     def drawn(cls, random: Random) -> Self:

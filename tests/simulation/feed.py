@@ -6,6 +6,7 @@ for earlier ones of its item. That a record is lost stands for an outage of more
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from behest_core.testing.stream_records import key_text
@@ -23,9 +24,14 @@ class Feed:
     def __init__(self, stream: MemoryStream, around: Surroundings) -> None:
         self.stream = stream
         self.lost: set[tuple[str, str]] = set()
-        self.records = 0
+        self.events = 0
+        self.records_of: Counter[str] = Counter()
         self._around = around
         self._held: dict[str, float] = {}
+
+    @property
+    def records(self) -> int:
+        return self.records_of.total()
 
     @property
     def held(self) -> int:
@@ -33,7 +39,8 @@ class Feed:
         return len(self._held)
 
     def append(self, keys: dict[str, Any], new_image: dict[str, Any] | None = None, **more: Any) -> None:
-        self.records += 1
+        self.records_of[keys["run_id"]["S"]] += 1
+        self.events += int((new_image or {}).get("count", {"N": "0"})["N"])
         scheduler, faults = self._around.scheduler, self._around.faults
         if faults.strikes("lost_record"):
             self.lost.add((keys["run_id"]["S"], keys["sequence"]["N"]))

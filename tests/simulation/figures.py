@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 
@@ -29,7 +29,7 @@ class Figures:
         return self
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**vars(self), "faults": dict(self.faults)}
 
     @classmethod
     def from_json(cls, figures: dict[str, Any]) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -41,6 +41,9 @@ class LambdaService:
         self._function = FunctionSettings(timeout_seconds=TIMEOUT_SECONDS)
         self._queue: list[FailureRecord] = []
         self._invisible = 0
+        self.delivered: Counter[str] = Counter()
+        """How many records of each run were delivered, each as often as it was."""
+
         self.discarded: set[tuple[str, str]] = set()
         """Run id and position of what was in batches that Lambda gave up."""
 
@@ -81,12 +84,16 @@ class LambdaService:
     def _invoke(self, delivery: Delivery, *, is_stale: bool = False) -> None:
         """Run the function on a delivery. Of a stale one, nobody waits for the answer."""
         process = self._pool.take()
-        self._around.note(f"{'stale ' if is_stale else ''}delivery of {_shown(delivery)} to process {process.number}")
+        event = delivery.event()
+        keys = [record["dynamodb"]["Keys"] for record in event["Records"]]
+        self.delivered.update(str(key["run_id"]["S"]) for key in keys)
+        shown = " ".join(f"{key['run_id']['S']},{key['sequence']['N']}" for key in keys)
+        self._around.note(f"{'stale ' if is_stale else ''}delivery of {shown} to process {process.number}")
         in_flight = [] if is_stale else [delivery]
 
         def body() -> None:
             context = LambdaContext.of(self._function, delivery.request_id, self._scheduler.clock)
-            result = invoke(lambda event, context: self._handle(process, event, context), delivery.event(), context)
+            result = invoke(lambda event, context: self._handle(process, event, context), event, context)
             if isinstance(result, Returned):
                 self._pool.give_back(process)
                 if in_flight and self._faults.strikes("duplicate_delivery"):
@@ -152,8 +159,3 @@ class LambdaService:
 
         task = self._scheduler.start("recover", body, process.version, if_killed=come_back)
         self._scheduler.after(4 * TIMEOUT_SECONDS, lambda: task.is_over or self._scheduler.kill(task))
-
-
-def _shown(delivery: Delivery) -> str:
-    keys = [record["dynamodb"]["Keys"] for record in delivery.event()["Records"]]
-    return ", ".join(f"{key['run_id']['S']} {key['sequence']['N']}" for key in keys)

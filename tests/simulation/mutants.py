@@ -42,7 +42,12 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "folds duplicates": (
         Edit(fold, "_decide", " or progress.checkpoint >= commits[-1].last", ""),
         Edit(fold, "_fold_on", "if known < commit.count:", "if True:"),
-        Edit(fold, "_fold_on", "_apply(state, commit, known, dispatch, slices)", "_apply(state, commit, 0, dispatch, slices)"),
+        Edit(
+            fold,
+            "_fold_on",
+            "_apply(state, commit, known, dispatch, slices)",
+            "_apply(state, commit, 0, dispatch, slices)",
+        ),
     ),
     "takes the commits of a batch as they come": (
         Edit(projector, "_by_run", "work.commits.sort(key=lambda commit: commit.sequence)", "pass"),

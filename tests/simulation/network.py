@@ -106,9 +106,9 @@ class StreamsClient:
             raise client_error("GetShardIterator", "ResourceNotFoundException", "Requested resource not found: Stream")
         return {"ShardIterator": f"{request['ShardId']} {int(request['SequenceNumber']) - 1}"}
 
-    def _records(self, *, ShardIterator: str) -> dict[str, Any]:  # noqa: N803 (the API's name)
-        shard, after = ShardIterator.split()
-        page = self._stream.read(shard, after, 1000)
+    def _records(self, **request: Any) -> dict[str, Any]:
+        shard, after = request["ShardIterator"].split()
+        page = self._stream.read(shard, after, request.get("Limit", 1000))
         answer: dict[str, Any] = {"Records": list(page.records)}
         if not page.closed:
             last = page.records[-1]["dynamodb"]["SequenceNumber"] if page.records else after

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from behest_core.errors import BehestError, LogTruncatedError, RunNotFoundError
 from behest_core.projector import Fold
 from tests.simulation.surroundings import Finding
-from tests.simulation.versions import NEW_VERSION
+from tests.simulation.versions import NEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Operators:
             self._delete(self._random.choice(self._runs))
 
     def deploy(self) -> None:
-        self._pool.version = NEW_VERSION
+        self._pool.version = NEW
         self._faults.counts["deploy"] += 1
 
     def sweep(

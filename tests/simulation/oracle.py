@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.versions import NEW_VERSION
+from tests.simulation.versions import OLD, factor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,10 @@ class Fold:
     error: str | None = None
     created_at: str | None = None
     updated_at: str | None = None
+    tallied: int = 0
+    tallied_at: int = 0
+    """What the extension has added up, and the run's iteration when it last did."""
+
     pending: deque[dict[str, Any]] = field(default_factory=deque)
     """Events of the last item read that lie behind `sequence`."""
 
@@ -63,10 +67,12 @@ class Fold:
                 self.provider, self.model = event["provider"], event["model"]
             case "ModelStarted":
                 self.status = "CallingModel"
-                self.iteration = event["iteration"] * (2 if self.version == NEW_VERSION else 1)
+                self.iteration = event["iteration"] * factor(self.version)
             case "UsageRecorded":
                 usage = event["usage"]
                 self.tokens = self.tokens[0] + usage["input_tokens"], self.tokens[1] + usage["output_tokens"]
+                self.tallied += usage["input_tokens"] * factor(self.version)
+                self.tallied_at = self.iteration
             case "RunCompleted":
                 self.status, self.finish = "Completed", event["finish_reason"]
             case "RunFailed":
@@ -103,8 +109,9 @@ class Oracle:
 
     def __init__(self, log: FakeTable) -> None:
         self._log = log
-        self._folds: dict[tuple[str, int, bool], Fold] = {}
+        self._folds: dict[tuple[str, int, bool | None], Fold] = {}
         self._poison: dict[str, dict[int, int]] = {}
+        self._breaks: dict[str, list[tuple[int, int]]] = {}
         self.deadly: set[str] = set()
         self.healed_by_version: set[str] = set()
 
@@ -113,6 +120,19 @@ class Oracle:
         self._poison.setdefault(run_id, {})[sequence] = version
         if version != ALWAYS:
             self.healed_by_version.add(run_id)
+
+    def breaks_tally(self, run_id: str, begin: int, sequence: int) -> None:
+        """Take note of an event at which the old extension breaks, and where its commit begins."""
+        self._breaks.setdefault(run_id, []).append((sequence, begin))
+        self.healed_by_version.add(run_id)
+
+    def tally_stops_at(self, run_id: str, version: int) -> tuple[int, int] | None:
+        """Give the first position at which a version of the extension has to be parked, and where its commit begins."""
+        return min(self._breaks.get(run_id, []), default=None) if version == OLD else None
+
+    @property
+    def poisoned_runs(self) -> set[str]:
+        return set(self._poison)
 
     def stops_at(self, run_id: str, version: int) -> int | None:
         """Give the first position at which a version has to park a run, None where it can fold all."""
@@ -138,9 +158,29 @@ class Oracle:
         stop = self.stops_at(run_id, version)
         if stop is not None and sequence >= stop:
             return [f"sequence is {sequence}, but version {version} can't fold {stop}"]
-        return self._fold(run_id, version, sequence, with_record="metadata" in item).differences(item)
+        wrong = self._fold(run_id, version, sequence, with_record="metadata" in item).differences(item)
+        return wrong + self._judge_tally(run_id, sequence, item.get("extensions", {}).get("M", {}).get("tally"))
 
-    def _fold(self, run_id: str, version: int, sequence: int, *, with_record: bool) -> Fold:
+    def _judge_tally(self, run_id: str, core: int, piece: Item | None) -> list[str]:
+        """Say what is wrong with the extension's slice, as the fold of the log up to the position that it says."""
+        if piece is None:
+            return []
+        fields = piece["M"]
+        sequence, version = int(fields["sequence"]["N"]), int(fields["version"]["N"])
+        parked = fields.get("parked", {}).get("M")
+        stop = self.tally_stops_at(run_id, version)
+        if sequence > core:
+            return [f"tally is at {sequence}, the core at {core}"]
+        if parked is not None:
+            if stop is None or (int(parked["sequence"]["N"]), sequence) != (stop[0], stop[1] - 1):
+                return [f"tally is parked at {parked['sequence']['N']} and folded to {sequence}, expected {stop}"]
+        elif stop is not None and sequence >= stop[1]:
+            return [f"tally is at {sequence}, but can't fold {stop[0]}"]
+        fold = self._fold(run_id, version, sequence, with_record=None)
+        expected = {"M": {"tokens": {"N": str(fold.tallied)}, "iteration": {"N": str(fold.tallied_at)}}}
+        return [] if fields["state"] == expected else [f"tally at {sequence} is {fields['state']}, expected {expected}"]
+
+    def _fold(self, run_id: str, version: int, sequence: int, *, with_record: bool | None) -> Fold:
         """Give the fold up to a position. It goes on from the last one asked for, which rarely lies behind."""
         key = run_id, version, with_record
         fold = self._folds.get(key)

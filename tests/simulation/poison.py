@@ -6,17 +6,19 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from behest_core.reducer import REDUCER_VERSION
 from tests.simulation.oracle import ALWAYS
-from tests.simulation.versions import DEADLY, ONLY_NEW
+from tests.simulation.versions import BREAKS_TALLY, DEADLY, OLD, ONLY_NEW
 
 if TYPE_CHECKING:
     from tests.contract.fake import FakeDynamoDB
     from tests.simulation.oracle import Oracle
     from tests.simulation.surroundings import Surroundings
 
-KINDS = ("malformed event", "no JSON", "wrong count", "no zlib", "no events", "only new", "deadly")
-_WEIGHTS = (6, 1, 1, 1, 1, 2, 2)
+KINDS = ("malformed event", "no JSON", "wrong count", "no zlib", "no events", "only new", "breaks tally", "deadly")
+_WEIGHTS = (6, 1, 1, 1, 1, 2, 2, 2)
+
+
+_ERRORS = {"only new": ONLY_NEW, "deadly": DEADLY, "breaks tally": BREAKS_TALLY}
 
 
 class Poisoner:
@@ -43,23 +45,23 @@ class Poisoner:
             "count": {"N": str(count)},
             **attributes,
         }
+        if kind == "breaks tally":
+            self._oracle.breaks_tally(run_id, sequence, sequence + bad)
+        else:
+            self._oracle.poisoned(run_id, sequence + bad, OLD if kind == "only new" else ALWAYS)
         if kind == "deadly":
             self._oracle.deadly.add(run_id)
-            self._oracle.poisoned(run_id, sequence + bad)
-        else:
-            self._oracle.poisoned(run_id, sequence + bad, REDUCER_VERSION if kind == "only new" else ALWAYS)
         self._database.put_item(TableName=self._table, Item=item)
 
     def _commit(self, kind: str) -> tuple[int, int, dict[str, Any]]:
         """Give the count that the commit says, the place of the bad event in it, and its attributes."""
-        good = {"type": "TextDelta", "timestamp": self._now(), "delta": "good"}
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        good = {"type": "UsageRecorded", "timestamp": self._now(), "usage": usage}
         match kind:
             case "malformed event":
                 bad: dict[str, Any] = {"type": "UsageRecorded", "timestamp": self._now(), "usage": "bad"}
-            case "only new":
-                bad = {"type": "RunFailed", "timestamp": self._now(), "error": ONLY_NEW}
-            case "deadly":
-                bad = {"type": "RunFailed", "timestamp": self._now(), "error": DEADLY}
+            case "only new" | "deadly" | "breaks tally":
+                bad = {"type": "RunFailed", "timestamp": self._now(), "error": _ERRORS[kind]}
             case "no JSON":
                 return 2, 0, {"events": {"S": "[{"}}
             case "wrong count":

@@ -13,6 +13,7 @@ from behest_core.store import RunStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from behest_core.dispatch import Dispatch
     from behest_core.testing import LambdaContext
     from tests.simulation.network import Client, StreamsClient
     from tests.simulation.surroundings import Surroundings
@@ -27,6 +28,7 @@ class Process:
         client: Client,
         streams: StreamsClient,
         tables: tuple[str, str],
+        dispatch: Dispatch,
         *,
         version: int,
         number: int,
@@ -37,7 +39,7 @@ class Process:
         self.streams = streams
         self.log = EventLog(client, tables[0], now=now)  # type: ignore[arg-type]
         self.states = StateTable(client, tables[1], sleep=around.scheduler.sleep)  # type: ignore[arg-type]
-        self.projector = Projector(self.log, self.states, now=now)
+        self.projector = Projector(self.log, self.states, dispatch, now=now)
         self.reconciler = Reconciler(self.log, self.states, self.projector, now=now)
         self.store = RunStore(*tables, client=client)  # type: ignore[arg-type]
         self.store.log, self.store.states = self.log, self.states

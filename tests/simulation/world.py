@@ -12,11 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from zlib import crc32
 
 from behest_core.projector import Fold
-from behest_core.reducer import REDUCER_VERSION
 from behest_core.testing import MappingSettings, MemoryStream, Template
 from tests.contract.fake import FakeDynamoDB
 from tests.simulation.agents import Agent, Plan
@@ -32,7 +31,7 @@ from tests.simulation.poison import Poisoner
 from tests.simulation.processes import Pool, Process
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.surroundings import Finding, Surroundings
-from tests.simulation.versions import NEW_VERSION, Versions
+from tests.simulation.versions import NEW, OLD, Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +70,7 @@ class World:
         seed: int,
         size: Size | None = None,
         *,
-        rates: Rates | None = None,
+        rates: Rates | Literal["drawn", "typical", "none"] = "drawn",
         settings: MappingSettings | None = None,
         tracing: bool = False,
     ) -> None:
@@ -81,9 +80,10 @@ class World:
         self.trace: list[str] = []
         self.digest = 0
         self._tracing = tracing
-        self._versions = Versions()
         random = Random(seed)
-        self.faults = Faults(random, Rates.drawn(random) if rates is None else rates)
+        self._versions = Versions(with_tally=random.choice([(OLD, NEW), (NEW,), ()]))
+        self._rates_are = rates if isinstance(rates, str) else "given"
+        self.faults = Faults(random, Rates.of(rates, random) if isinstance(rates, str) else rates)
         self.scheduler = scheduler = Scheduler(START, self._versions.activate)
         self._around = around = Surroundings(scheduler, random, self.faults, self.findings.append, self._note)
         stream = MemoryStream(_EVENTS.name, shards=random.randint(1, 3), clock=scheduler.clock)
@@ -97,10 +97,15 @@ class World:
             served=lambda keys: random.randrange(keys) if self.faults.strikes("unprocessed_keys") else keys,
         )
         self.oracle = self.watch.oracle = Oracle(self._database.tables[_EVENTS.name])
-        self._judge = Judge(self.oracle, self._database.tables[_EVENTS.name], self._database.tables[_STATES.name])
+        self._judge = Judge(
+            self.oracle,
+            self._versions.with_tally,
+            self._database.tables[_EVENTS.name],
+            self._database.tables[_STATES.name],
+        )
         self._network = Network(around)
         self._poisoner = Poisoner(around, self._database, _EVENTS.name, self.oracle)
-        self._pool = Pool(around, self._process, REDUCER_VERSION)
+        self._pool = Pool(around, self._process, OLD)
         self.plans = self._planned()
         self._waiting = self.plans[::-1]
         self._begun: list[str] = []
@@ -110,7 +115,7 @@ class World:
         self.function = LambdaService(around, self.feed, settings or _drawn(random), lane_by, self._pool)
         self.operators = Operators(around, self.feed, self._pool, self._begun)
         self._deploy_at = random.randrange(self.size.runs) if random.random() < 0.5 else None
-        self._tick_seconds = random.choice([0.1, 0.25, 1.0, 3.0])
+        self._tick_seconds = random.choice([0.25, 0.5, 1.0, 3.0])
 
     # ------------------------------------------------------------ the history
 
@@ -135,7 +140,7 @@ class World:
 
     def _settle(self) -> None:
         """Let what is under way come to its end. No fault strikes any more."""
-        if self._deploy_at is not None and self._pool.version != NEW_VERSION:
+        if self._deploy_at is not None and self._pool.version != NEW:
             self.operators.deploy()
         self.faults.stop()
         latest = self.scheduler.now + _MOST_QUIET_SECONDS
@@ -178,7 +183,7 @@ class World:
         figures = Figures(
             simulations=1,
             runs=len(self._begun),
-            events=sum(self.oracle.head(run_id) for run_id in self._begun),
+            events=self.feed.events,
             commits=self.feed.records,
             deliveries=self.function.mapping.counts.deliveries,
             writes=self.watch.writes,
@@ -208,7 +213,8 @@ class World:
     def command(self) -> str:
         """Give the command that shows this history."""
         size = self.size
-        return f"python -m tests.simulation --seed {self.seed} --events {size.events} --runs {size.runs} --poison {size.poison}"
+        command = f"python -m tests.simulation --seed {self.seed} --events {size.events} --runs {size.runs}"
+        return f"{command} --poison {size.poison} --agents {size.agents} --faults {self._rates_are} --trace"
 
     def _tick(self) -> None:
         self.function.tick(self._tick_seconds)
@@ -228,7 +234,15 @@ class World:
 
     def _process(self, version: int, number: int) -> Process:
         client, streams = Client(self._network, self._database), StreamsClient(self._network, self.feed.stream)
-        return Process(self._around, client, streams, (_EVENTS.name, _STATES.name), version=version, number=number)
+        return Process(
+            self._around,
+            client,
+            streams,
+            (_EVENTS.name, _STATES.name),
+            self._versions.dispatch(version),
+            version=version,
+            number=number,
+        )
 
     def _start_agent(self, plan: Plan | None) -> None:
         """Start an agent's process, with the run that another one left when it died."""

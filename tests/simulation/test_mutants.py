@@ -1,0 +1,22 @@
+"""The simulation is only worth something if it fails where a rule is missing: so each is taken out of the real code in turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS, mutate
+from tests.simulation.world import SimulationError, World
+
+SEEDS_ALLOWED = 25
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_simulation_notices_code_that(mutant, monkeypatch):
+    mutate(monkeypatch, *MUTANTS[mutant])
+    for seed in range(SEEDS_ALLOWED):
+        try:
+            World(seed).run()
+        except SimulationError as noticed:
+            assert f"--seed {seed} " in str(noticed)  # noqa: PT017 (the message is for who has to find out why)
+            return
+    pytest.fail(f"{SEEDS_ALLOWED} simulations of code that {mutant} found nothing")
