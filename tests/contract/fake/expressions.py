@@ -15,7 +15,8 @@ from __future__ import annotations
 import operator
 import re
 from functools import cache, lru_cache
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.contract.fake.attributes import sort_value
@@ -66,7 +67,11 @@ class Expression(NamedTuple):
 @cache
 def reserved_words() -> frozenset[str]:
     """Give the words that can't stand for themselves in an expression (developer guide, "Reserved words"), as moto lists them."""
-    return frozenset((files("moto.dynamodb.parsing") / "reserved_keywords.txt").read_text(encoding="utf-8").split())
+    moto = find_spec("moto")  # not imported: that takes longer than many a test
+    assert moto is not None
+    assert moto.origin is not None
+    words = Path(moto.origin).with_name("dynamodb") / "parsing" / "reserved_keywords.txt"
+    return frozenset(words.read_text(encoding="utf-8").split())
 
 
 class _Parser:
