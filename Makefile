@@ -79,6 +79,8 @@ deploy: build ## build, then deploy to the account your AWS settings name; DEPLO
 # import time. Bytecode is added for each version whose Python is on this machine.
 LAYER_PYTHONS ?= 3.11 3.12 3.13 3.14
 LAYER_PLATFORMS ?= aarch64 x86_64
+# The plugins in the layer, see docs/deploying.md.
+PLUGIN_REQUIREMENTS ?= requirements/plugins.txt
 layer_python := $(firstword $(wildcard .venvs/deploy/bin/python) $(PYTHON))
 
 .PHONY: build-BehestLayer
@@ -86,13 +88,20 @@ build-BehestLayer:
 	@set -euo pipefail; \
 	modules="$(ARTIFACTS_DIR)/python"; mkdir -p "$$modules"; \
 	one="$$(mktemp -d)"; trap 'rm -rf "$$one"' EXIT; \
+	$(layer_python) requirements/layer_plugins.py "$(PLUGIN_REQUIREMENTS)" "$$one"; \
 	for python in $(LAYER_PYTHONS); do for platform in $(LAYER_PLATFORMS); do \
-		$(layer_python) -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --no-compile \
+		install=($(layer_python) -m pip install -qq --disable-pip-version-check --no-compile \
 			--only-binary :all: --implementation cp --python-version $$python \
-			--platform manylinux_2_28_$$platform --platform manylinux2014_$$platform \
-			--target "$$one/$$python-$$platform" --requirement requirements/layer.txt; \
+			--platform manylinux_2_28_$$platform --platform manylinux2014_$$platform); \
+		if test -e "$$one/plugins"; then \
+			"$${install[@]}" --target "$$one/$$python-$$platform-plugins" --find-links "$$one/plugins" \
+				--constraint "$$one/plugins/constraints.txt" --requirement "$(PLUGIN_REQUIREMENTS)"; \
+			cp -R "$$one/$$python-$$platform-plugins/." "$$modules"; \
+		fi; \
+		"$${install[@]}" --target "$$one/$$python-$$platform" --require-hashes --no-deps --requirement requirements/layer.txt; \
 		cp -R "$$one/$$python-$$platform/." "$$modules"; \
 	done; done; \
+	rm -rf "$$modules"/behest-*.dist-info; \
 	rm -rf "$$modules/bin"; \
 	tar --create --exclude __pycache__ --exclude behest_core/cli --exclude behest_core/testing behest_core \
 		| tar --extract --directory "$$modules"; \
@@ -109,6 +118,10 @@ build-ProjectorFunction:
 .PHONY: build-ReconcilerFunction
 build-ReconcilerFunction:
 	cp functions/reconciler/*.py '$(ARTIFACTS_DIR)'
+
+.PHONY: build-NotifierFunction
+build-NotifierFunction:
+	cp functions/notifier/*.py '$(ARTIFACTS_DIR)'
 
 # ---------------------------------------------------------------- release it
 

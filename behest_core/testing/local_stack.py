@@ -1,9 +1,9 @@
-"""The deployed stack, on a laptop: template.yaml's tables on moto, its projector behind the model of the stream mapping.
+"""The deployed stack, on a laptop: template.yaml's tables on moto, its functions behind the model of the stream mapping.
 
 Nothing leaves the process and nothing of the user's AWS configuration is read: every ``AWS_`` variable is put aside, and
-put back at the end. What happens and when is in the caller's hands: `deliver` lets the stream's records reach the
-projector, `running` does so in the background, `sweep` and `recover` call the reconciler as its schedule and the failure
-queue do, `serving` opens the tables to other processes.
+put back at the end. What happens and when is in the caller's hands: `deliver` lets the streams' records reach the
+projector and the notifier, `running` does so in the background, `sweep` and `recover` call the reconciler as its schedule
+and the failure queue do, `serving` opens the tables to other processes.
 
 moto needs some care, which is taken here: see moto_calls.py (threads) and moto_stream.py (streams). Its account-based
 endpoint for streams answers 404, so AWS_ACCOUNT_ID_ENDPOINT_MODE is set to disabled. Its own event source mapping
@@ -26,17 +26,20 @@ from behest_core.store import RunStore
 from behest_core.testing.cloudformation import REGION, TemplateError
 from behest_core.testing.event_source_mapping import EventSourceMapping
 from behest_core.testing.local_function import FunctionOutput, LocalFunction, function_settings, lambda_environment
+from behest_core.testing.local_notifier import LocalNotifier
 from behest_core.testing.local_reconciler import LocalReconciler
 from behest_core.testing.moto_calls import serialised_moto, serve_moto
 from behest_core.testing.moto_stream import MotoStream
 from behest_core.testing.template import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from random import Random
     from types import TracebackType
+    from typing import Any
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
     from behest_core.testing.invocation import FailureRecord, Handler
     from behest_core.testing.lane import MappingSettings
@@ -44,7 +47,8 @@ if TYPE_CHECKING:
     from behest_core.testing.stream_records import Image
     from behest_core.testing.template import FunctionDefinition, StreamMapping, TableDefinition
 
-PROJECTOR, RECONCILER, EVENT_TABLE, STATE_TABLE = "ProjectorFunction", "ReconcilerFunction", "EventTable", "StateTable"
+PROJECTOR, RECONCILER, NOTIFIER = "ProjectorFunction", "ReconcilerFunction", "NotifierFunction"
+EVENT_TABLE, STATE_TABLE = "EventTable", "StateTable"
 """Logical ids of the template."""
 
 _POLL_SECONDS = 0.05  # Lambda polls 4 times a second; whoever watches a demo shouldn't wait so long
@@ -77,6 +81,7 @@ class LocalStack:
 
     Args:
         template: the template; without it the one that belongs to this behest.
+        plugins: names of installed plugins that the functions use, the template's parameter Plugins; ``["*"]`` for all.
         handler: stands in for the projector's own handler, which is loaded from the template's CodeUri otherwise.
         settings: stand in for the template's settings of the stream mapping.
         clock: the mapping's time, in seconds since 1970.
@@ -99,6 +104,7 @@ class LocalStack:
         self,
         *,
         template: Template | None = None,
+        plugins: Sequence[str] = (),
         handler: Handler | None = None,
         settings: MappingSettings | None = None,
         clock: Callable[[], float] = time.time,
@@ -111,6 +117,8 @@ class LocalStack:
         """What the failure queue got, oldest first. It stays here when the reconciler is done with it."""
 
         self._template = template or Template()
+        if plugins:
+            self._template = self._template.having({"Plugins": ",".join(plugins)})
         self._handler = handler
         self._settings = settings
         self._clock = clock
@@ -135,7 +143,9 @@ class LocalStack:
             self.store = RunStore(self.event_table, self.state_table, client=self.dynamodb)
             mapping = _mapping_of(function, EVENT_TABLE)
             self._reconciler = LocalReconciler(self._template, RECONCILER, self.output, self._clock)
-            self._source = MotoStream(session.client("dynamodbstreams"), streams[mapping.table])
+            reader = session.client("dynamodbstreams")
+            self._source = MotoStream(reader, streams[mapping.table])
+            self._notifier = self._connect_notifier(reader, streams)
             self._time_to_live = tables[EVENT_TABLE].time_to_live
             self.mapping = EventSourceMapping(
                 self._source,
@@ -146,7 +156,7 @@ class LocalStack:
                 random=self._random,
                 on_failure=self._fail if mapping.failure_destination else None,
                 lane_by=self._lane_by,
-                retry_delay=lambda retry: min(1.0, _POLL_SECONDS * 2**retry),
+                retry_delay=_retry_delay,
             )
             self._exits = exits.pop_all()
         return self
@@ -156,8 +166,29 @@ class LocalStack:
     ) -> None:
         self._exits.close()
 
+    def _connect_notifier(self, reader: DynamoDBStreamsClient, streams: dict[str, str]) -> LocalNotifier | None:
+        """Connect the template's notifier to the state table's stream, if it has one that is to be called."""
+        if not self._template.has_function(NOTIFIER):
+            return None
+        function = self._template.function(NOTIFIER)
+        mapping = _mapping_of(function, STATE_TABLE)
+        if not mapping.is_enabled:
+            return None
+        source = MotoStream(reader, streams[STATE_TABLE])
+        return LocalNotifier(function, mapping, source, output=self.output, clock=self._clock, retry_delay=_retry_delay)
+
+    @property
+    def notifications(self) -> list[dict[str, Any]]:
+        """The events that the notifier put on the event bus, oldest first, as PutEvents takes them."""
+        return self._notifier.events if self._notifier is not None else []
+
+    @property
+    def failed_reactions(self) -> list[dict[str, Any]]:
+        """What the reactions queue got, oldest first."""
+        return self._notifier.reactions if self._notifier is not None else []
+
     def deliver(self, *, deliveries: int = 10_000) -> int:
-        """Deliver everything that waits in the event table's stream, and return in how many invocations.
+        """Deliver everything that waits in the streams, and return in how many invocations of the projector.
 
         Batching windows and delays between retries are taken as over.
 
@@ -165,7 +196,10 @@ class LocalStack:
             MappingNotIdleError: after so many invocations records still waited.
         """
         with self._delivering:
-            return self.mapping.drain(deliveries=deliveries)
+            made = self.mapping.drain(deliveries=deliveries)
+            if self._notifier is not None:
+                self._notifier.mapping.drain(deliveries=deliveries)
+            return made
 
     def sweep(self, *, lookback_hours: float | None = None) -> dict[str, int]:
         """Let the reconciler look for runs that lag, as its schedule does; return what it counted, by metric.
@@ -205,7 +239,8 @@ class LocalStack:
                 while not stop.is_set():
                     with self._delivering:
                         delivery = self.mapping.step()
-                    if delivery is None:
+                        told = self._notifier and self._notifier.mapping.step()
+                    if delivery is None and told is None:
                         stop.wait(_POLL_SECONDS)
             except BaseException as error:  # noqa: BLE001 - raised again, in the thread that waits for it
                 errors.append(error)
@@ -271,6 +306,10 @@ def _mapping_of(function: FunctionDefinition, table: str) -> StreamMapping:
         if mapping.table == table:
             return mapping
     raise TemplateError(f"{function.logical_id} reads no stream of {table}")
+
+
+def _retry_delay(retry: int) -> float:
+    return min(1.0, _POLL_SECONDS * 2.0**retry)
 
 
 def _is_of_aws(name: str) -> bool:

@@ -80,6 +80,8 @@ class StreamMapping:
     failure_destination: str | None
     """The logical id of the queue that hears of batches given up."""
 
+    is_enabled: bool = True
+
 
 @dataclass(frozen=True, slots=True)
 class QueueMapping:
@@ -135,6 +137,18 @@ class Template:
     ) -> None:
         self.path = path or template_path()
         self._body = CloudFormationTemplate.load(self.path, stack_name, parameters or {})
+
+    def having(self, parameters: Mapping[str, ParameterValue]) -> Template:
+        """The same template with some parameters' values replaced.
+
+        Raises:
+            TemplateError: it has no parameter of a name given.
+        """
+        return Template(self.path, stack_name=self._body.stack_name, parameters={**self._body.parameters, **parameters})
+
+    def has_function(self, logical_id: str) -> bool:
+        """Whether it has a function of this logical id."""
+        return logical_id in self._body.resources("AWS::Serverless::Function")
 
     def tables(self) -> dict[str, TableDefinition]:
         """All tables by logical id."""
@@ -208,6 +222,7 @@ class Template:
             table=attribute_of(properties.get("Stream"))[0],
             settings=settings,
             failure_destination=attribute_of(destination)[0] if destination is not None else None,
+            is_enabled=str(values.get("Enabled", True)).lower() == "true",
         )
 
     def _queue(self, properties: Section) -> QueueMapping:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from behest_core.cli.app import app
 from behest_core.events import RunCancelled
+from behest_core.notifier import RunChanged
 from behest_core.state import RunStatus
 from behest_core.testing.cloudformation import CloudFormationTemplate
 from behest_core.testing.template import template_path
@@ -31,7 +32,7 @@ PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
 DOCUMENTED = {row["Parameter"].strip("`"): row for row in rows(PAGE, "Parameter", "Default", "Allowed", "Meaning")}
 METRICS = {
     row["Metric"].strip("`"): row["Unit"]
-    for function in ("projector", "reconciler")
+    for function in ("projector", "reconciler", "notifier")
     for row in rows(PAGE, "Metric", "Unit", "Meaning", below=f"### Of the {function}")
 }
 MALFORMED = {"run_id": {"S": "r"}, "sequence": {"N": "1"}, "count": {"N": "1"}, "events": {"S": "[{}]"}}
@@ -62,7 +63,10 @@ def test_every_output_is_documented():
     assert said == TEMPLATE["Outputs"].keys()
 
 
-@pytest.mark.parametrize(("role", "column"), [("ProjectorRole", "Actions"), ("ReconcilerRole", "Its actions")])
+@pytest.mark.parametrize(
+    ("role", "column"),
+    [("ProjectorRole", "Actions"), ("ReconcilerRole", "Its actions"), ("NotifierRole", "What it may do")],
+)
 def test_the_permissions_of_each_function_are_documented(role: str, column: str):
     policies = TEMPLATE["Resources"][role]["Properties"]["Policies"]
     granted = [statement["Action"] for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
@@ -94,13 +98,37 @@ def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
 def test_metrics_have_the_namespace_the_dimension_and_the_units_that_are_said(stack: LocalStack):
     stack.dynamodb.put_item(TableName=stack.event_table, Item=MALFORMED)
     stack.deliver()
-    [written] = [line for line in map(json.loads, stack.output.lines) if "_aws" in line]
+    metrics = [line for line in map(json.loads, stack.output.lines) if "_aws" in line]
+    [written] = [line for line in metrics if line["service"] == "behest-projector"]
     [directive] = written["_aws"]["CloudWatchMetrics"]
     assert f"namespace `{directive['Namespace']}`, dimension `service` = `{written['service']}`" in text_of(PAGE)
     assert directive["Dimensions"] == [["service"]]
     units = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
     assert "RunsParked" in units
     assert units == {name: METRICS[name] for name in units}
+
+
+# ---------------------------------------------------------------- the notifier
+
+
+def test_an_event_of_the_notifier_is_as_it_is_shown(stack: LocalStack):
+    stack.store.create_run(run_id="run-1", session_id="session-1", provider="openai", model="gpt-4o")
+    stack.deliver()
+    stack.store.append("run-1", [CANCELLED])
+    stack.deliver()
+    entry = stack.notifications[-1]
+    shown, pattern = (json.loads(block.text) for block in blocks(PAGE, "json"))
+    assert (shown["source"], shown["detail-type"]) == (entry["Source"], entry["DetailType"])
+    assert (shown["detail"], shown["resources"]) == (json.loads(entry["Detail"]), entry["Resources"])
+    assert pattern["source"] == [entry["Source"]]
+    assert pattern["detail-type"] == [entry["DetailType"]]
+    assert {*pattern["detail"]} <= {*RunChanged.__struct_fields__}
+    assert {*pattern["detail"]["after"]} <= {*RunStatus}
+
+
+def test_every_field_of_a_change_is_documented():
+    said = [row["Of `detail`"].strip("`") for row in rows(PAGE, "Of `detail`", "Type", "Meaning")]
+    assert said == [*RunChanged.__struct_fields__]
 
 
 # ---------------------------------------------------------------- what others need to be allowed

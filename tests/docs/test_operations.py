@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 PAGE = "docs/operations.md"
 SHELL = [block for page in (PAGE, "docs/deploying.md") for block in blocks(page, "sh")]
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]  # it is a group
-OF_THE_AWS_CLI = {"--query", "--output", "--cli-read-timeout", "--cli-binary-format"}
-"""Its own options, for every operation."""
+OF_THE_AWS_CLI = {"--query", "--output", "--cli-read-timeout", "--cli-binary-format", "--zip-file"}
+"""Its own options, beside those of the operations."""
 
 
 def test_every_alarm_is_explained():

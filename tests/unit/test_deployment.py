@@ -22,7 +22,10 @@ RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 FUNCTIONS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::Serverless::Function"]
 ALARMS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
-LOCKED = sorted((ROOT / "requirements").glob("*.txt"))
+PLUGINS = ROOT / "requirements" / "plugins.txt"
+"""What users edit."""
+
+LOCKED = sorted({*(ROOT / "requirements").glob("*.txt")} - {PLUGINS})
 
 METRICS = {
     node.value
@@ -95,6 +98,30 @@ def test_every_pin_has_a_hash_and_no_file_names_an_index(file):
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
     assert "://" not in text
     assert not re.search(r"^ *-", text.replace("    --hash=", ""), re.MULTILINE)
+
+
+def test_the_layer_has_no_plugin_unless_somebody_names_one():
+    assert [line for line in PLUGINS.read_text().splitlines() if line and not line.startswith("#")] == []
+
+
+@pytest.mark.parametrize("function", of_type("AWS::Serverless::Function"))
+def test_every_function_is_told_which_plugins_to_use_and_gets_their_layers(function):
+    shared = TEMPLATE["Globals"]["Function"]
+    assert shared["Environment"]["Variables"] == {"BEHEST_PLUGINS": {"Ref": "Plugins"}}
+    assert shared["Layers"]["Fn::If"][0] == "HasPluginLayers"
+    assert "Layers" not in function["Properties"]
+    assert "BEHEST_PLUGINS" not in function["Properties"]["Environment"]["Variables"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_stream_mapping_is_bounded_and_has_a_failure_queue(name):
+    for event in properties(name)["Events"].values():
+        if event["Type"] == "DynamoDB":
+            mapping = event["Properties"]
+            assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+            assert mapping["BisectBatchOnFunctionError"] is True
+            assert mapping["StartingPosition"] == "TRIM_HORIZON"
+            assert {"MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "DestinationConfig"} <= mapping.keys()
 
 
 @pytest.mark.parametrize("function", of_type("AWS::Serverless::Function"))
@@ -205,10 +232,20 @@ def dashboard() -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- parameters and outputs
 
 
-@pytest.mark.parametrize("name", ["AlarmTopicArn", "SweepSchedule"])
+@pytest.mark.parametrize("name", ["AlarmTopicArn", "EventBusName", "PluginLayerArns", "Plugins", "SweepSchedule"])
 def test_a_parameters_default_matches_its_pattern(name):
     parameter = TEMPLATE["Parameters"][name]
     assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"])
+
+
+@pytest.mark.parametrize("allowed", ["", "*", "approvals", "approvals,cost", "approvals, behest-cost_2.x"])
+def test_plugins_are_named_with_commas_between_them(allowed):
+    assert re.fullmatch(TEMPLATE["Parameters"]["Plugins"]["AllowedPattern"], allowed)
+
+
+@pytest.mark.parametrize("refused", [",", "approvals,", "a b", "a;b", "*,a"])
+def test_plugins_that_would_not_be_found_are_refused(refused):
+    assert not re.fullmatch(TEMPLATE["Parameters"]["Plugins"]["AllowedPattern"], refused)
 
 
 @pytest.mark.parametrize("name", TEMPLATE["Parameters"])

@@ -1,0 +1,114 @@
+"""The template's notifier, called in this process as the state table's stream calls it in AWS.
+
+EventBridge and the reactions queue are played: what the notifier sends is kept here, in order, and never leaves the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import patch
+
+import boto3
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+
+from behest_core.testing.event_source_mapping import EventSourceMapping
+from behest_core.testing.local_function import LocalFunction, function_settings, lambda_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from behest_core.testing.invocation import FailureRecord, LambdaContext
+    from behest_core.testing.local_function import FunctionOutput
+    from behest_core.testing.record_source import RecordSource
+    from behest_core.testing.stream_records import LambdaEvent
+    from behest_core.testing.template import FunctionDefinition, StreamMapping
+
+
+class LocalNotifier:
+    """The notifier behind the model of its stream mapping.
+
+    Args:
+        definition: the function.
+        mapping: what connects it to the state table's stream.
+        source: that stream.
+        output: takes what it writes to standard output.
+        clock: the time, in seconds since 1970.
+        retry_delay: seconds before the n-th retry of a batch.
+    """
+
+    def __init__(  # noqa: PLR0913 - what surrounds the function is all injected
+        self,
+        definition: FunctionDefinition,
+        mapping: StreamMapping,
+        source: RecordSource,
+        *,
+        output: FunctionOutput,
+        clock: Callable[[], float],
+        retry_delay: Callable[[int], float],
+    ) -> None:
+        self.events: list[dict[str, Any]] = []
+        """The entries that it put on the event bus, oldest first, as PutEvents takes them."""
+
+        self.reactions: list[dict[str, Any]] = []
+        """What the reactions queue got, oldest first."""
+
+        self.failures: list[FailureRecord] = []
+        """What its failure queue got, oldest first."""
+
+        self._definition = definition
+        self._output = output
+        self.mapping = EventSourceMapping(
+            source,
+            self._call,
+            mapping.settings,
+            function=function_settings(definition),
+            clock=clock,
+            on_failure=self.failures.append if mapping.failure_destination else None,
+            retry_delay=retry_delay,
+        )
+
+    def _call(self, event: LambdaEvent, context: LambdaContext) -> object:
+        with patch.dict(os.environ, lambda_environment(self._definition)), self._played():
+            return self._function(event, context)
+
+    @cached_property
+    def _function(self) -> LocalFunction:
+        return LocalFunction(self._definition, self._output)
+
+    @contextmanager
+    def _played(self) -> Iterator[None]:
+        """Let clients that are made while the context lasts find the bus and the queue here."""
+        make = boto3.client
+
+        def client(service: str, **settings: object) -> object:
+            made = make(service, **settings)  # type: ignore[call-overload]
+            if service == "events":
+                made.meta.events.register("before-call.events.PutEvents", self._put_events)
+            if service == "sqs":
+                made.meta.events.register("before-call.sqs.SendMessage", self._send_message)
+            return made
+
+        with patch.object(boto3, "client", client):
+            yield
+
+    def _put_events(self, params: dict[str, Any], **_: object) -> tuple[AWSResponse, dict[str, Any]]:
+        entries = json.loads(params["body"])["Entries"]
+        self.events += entries
+        return _answer({"FailedEntryCount": 0, "Entries": [{"EventId": str(uuid.uuid4())} for _ in entries]})
+
+    def _send_message(self, params: dict[str, Any], **_: object) -> tuple[AWSResponse, dict[str, Any]] | None:
+        message = json.loads(params["body"])
+        if message["QueueUrl"] != self._definition.environment["BEHEST_REACTIONS_QUEUE"]:
+            return None  # a plugin's own queue
+        self.reactions.append(cast("dict[str, Any]", json.loads(message["MessageBody"])))
+        return _answer({"MessageId": str(uuid.uuid4())})
+
+
+def _answer(parsed: dict[str, Any]) -> tuple[AWSResponse, dict[str, Any]]:
+    return AWSResponse("", 200, HTTPHeaders(), None), parsed
