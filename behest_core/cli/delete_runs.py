@@ -10,7 +10,7 @@ from behest_core.cli.every_run import named_runs
 from behest_core.cli.failures import CommandError
 from behest_core.cli.options import Stack
 from behest_core.cli.side_by_side import SideBySide
-from behest_core.cli.terminal import count_text, say, time_text, write_text
+from behest_core.cli.terminal import amount, count_text, say, time_text, write_text
 from behest_core.errors import RunDeletedError
 from behest_core.state import RunState
 from behest_core.store import RunStore
@@ -48,7 +48,7 @@ def delete_runs(
 def _what(store: RunStore, run_id: str, state: RunState | None) -> str | None:
     """Say what there is of a run; None where there is nothing."""
     try:
-        events = f"{count_text(store.log.tail(run_id).last)} events"
+        events = amount(store.log.tail(run_id).last, "event")
     except RunDeletedError as error:
         return f"already deleted at {error.deleted_at}"
     if state is not None and state.deleted_at is not None:

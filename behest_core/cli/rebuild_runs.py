@@ -19,7 +19,7 @@ from behest_core.cli.folded_run import Folding, dispatch_of_plugins
 from behest_core.cli.options import Stack
 from behest_core.cli.rebuilding import Rebuild
 from behest_core.cli.runs_bar import runs_bar
-from behest_core.cli.terminal import count_text, write_text
+from behest_core.cli.terminal import amount, count_text, write_text
 from behest_core.cli.verdicts import Tally, check_runs, is_on_its_way, write_verdict
 from behest_core.dispatch import Dispatch
 from behest_core.reducer import REDUCER_VERSION
@@ -54,7 +54,7 @@ def rebuild_runs(
         _show(store, dispatch, wanted)
         return
     if wanted and not named and not yes and can_ask():
-        ask(f"Fold {count_text(len(wanted))} runs again?")
+        ask(f"Fold {amount(len(wanted), 'run')} again?")
     options = {"--stack": stack, "--since": since, "--after": after}
     rebuild = Rebuild(wanted, {name: value for name, value in options.items() if value}, are_named=bool(named))
     with runs_bar() as bar:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from behest_core.cli.failures import CommandError
 from behest_core.cli.folded_run import End
 from behest_core.cli.side_by_side import FAILURES_IN_A_ROW, InARow, SideBySide
-from behest_core.cli.terminal import count_text, say
+from behest_core.cli.terminal import amount, count_text, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ class Rebuild:
     def __str__(self) -> str:
         words = [word for word in (_CHANGED, _RIGHT, *_WORDS.values()) if self._counts[word]]
         counts = ", ".join(f"{count_text(self._counts[word])} {word}" for word in words)
-        return f"folded {count_text(self._counts.total())} runs again" + (f": {counts}" if counts else "")
+        return f"folded {amount(self._counts.total(), 'run')} again" + (f": {counts}" if counts else "")
 
     def run(self, folding: Folding, bar: RunsBar) -> None:
         """Fold the runs. Where it is cut short, by whatever, say what to type to go on.
@@ -67,8 +67,8 @@ class Rebuild:
             raise
         finally:
             if self._unreached:
-                count, again = count_text(len(self._unreached)), self._command({}, self._unreached)
-                say(f"{count} runs could not be folded now; to try them again: {again}", bar.messages)
+                count, again = amount(len(self._unreached), "run"), self._command({}, self._unreached)
+                say(f"{count} could not be folded now; to try them again: {again}", bar.messages)
 
     def _fold(self, folding: Folding, bar: RunsBar) -> None:
         in_a_row = InARow()

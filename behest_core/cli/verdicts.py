@@ -11,7 +11,7 @@ from rich.text import Text
 
 from behest_core.cli.failures import explain
 from behest_core.cli.side_by_side import InARow, SideBySide
-from behest_core.cli.terminal import clean, count_text, json_text, say
+from behest_core.cli.terminal import amount, clean, count_text, json_text, say
 from behest_core.verify import Kind, Verdict, verify
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Tally:
 
     def __str__(self) -> str:
         found = ", ".join(f"{count_text(self._counts[word])} {word}" for word in _ORDER if self._counts[word])
-        return f"checked {count_text(self._counts.total())} runs" + (f": {found}" if found else "")
+        return f"checked {amount(self._counts.total(), 'run')}" + (f": {found}" if found else "")
 
 
 def check_runs(

@@ -38,7 +38,7 @@ def test_several_runs_are_deleted_a_running_one_among_them(stack):
     folded_run(stack, "run-a")
     folded_run(stack, "run-b", run_started())
     assert done("delete", "-y", "run-b", "run-a", "run-b") == (
-        "deleted run run-b: SessionLoaded, 1 events, created 2026-01-31T12:00:00Z\n"
+        "deleted run run-b: SessionLoaded, 1 event, created 2026-01-31T12:00:00Z\n"
         "deleted run run-a: Completed, 5 events, created 2026-01-31T12:00:00Z\n"
     )
     assert is_deleted(stack, "run-a")

@@ -94,14 +94,14 @@ def test_a_wrong_slice_is_shown_where_its_plugin_is_installed(stack, install):
     folded_with(stack, dispatch())
     damage(stack)
     install(CORE)
-    assert done("verify") == "checked 1 runs: 1 right\n"
+    assert done("verify") == "checked 1 run: 1 right\n"
     install(dispatch())
     result = behest("verify")
     assert (result.exit_code, result.stdout.splitlines()) == (
         1,
         [
             f'{RUN}  extensions.words: stored {{"count":100,"worst":0}}, folded {{"count":3,"worst":0}}',
-            "checked 1 runs: 1 wrong",
+            "checked 1 run: 1 wrong",
         ],
     )
 
@@ -120,7 +120,7 @@ def test_slices_that_are_behind_or_of_another_version_are_not_wrong(stack, insta
     newer.version = 2
     for using in (dispatch(), dispatch(approvals(), newer)):
         install(using)
-        assert done("verify") == "checked 1 runs: 1 right\n"
+        assert done("verify") == "checked 1 run: 1 right\n"
 
 
 def test_a_run_with_a_parked_extension_is_parked(stack, install):
@@ -129,7 +129,7 @@ def test_a_run_with_a_parked_extension_is_parked(stack, install):
         install(using)
         assert behest("verify").stdout.splitlines() == [
             f"{RUN}  extension words parked at sequence 4: RuntimeError",
-            "checked 1 runs: 1 parked",
+            "checked 1 run: 1 parked",
         ]
 
 
@@ -140,20 +140,20 @@ def test_a_rebuild_folds_the_slices_of_plugins_that_are_installed_and_leaves_the
     folded_with(stack, dispatch())
     damage(stack)
     install(CORE)
-    assert done("rebuild") == "folded 1 runs again: 1 right already\n"
+    assert done("rebuild") == "folded 1 run again: 1 right already\n"
     assert words_of(stack).state["count"] == 100
     install(dispatch())
-    assert done("rebuild") == "folded 1 runs again: 1 changed\n"
+    assert done("rebuild") == "folded 1 run again: 1 changed\n"
     assert words_of(stack).state["count"] == 3
 
 
 def test_a_rebuild_is_whole_where_only_a_plugin_that_is_not_installed_is_parked(stack, install):
     folded_with(stack, BROKEN)
     install(CORE)
-    assert done("rebuild") == "folded 1 runs again: 1 right already\n"
+    assert done("rebuild") == "folded 1 run again: 1 right already\n"
     install(BROKEN)
     result = behest("rebuild")
-    assert (result.exit_code, result.stdout) == (1, "folded 1 runs again: 1 parked\n")
+    assert (result.exit_code, result.stdout) == (1, "folded 1 run again: 1 parked\n")
     assert result.stderr.startswith(f"behest: run {RUN} has extension words parked again at sequence 4")
 
 

@@ -82,7 +82,7 @@ def test_a_state_that_is_missing_broken_or_behind_is_folded(stack):
 def test_a_state_of_another_version_of_the_reducer_is_folded_by_this_one(stack, monkeypatch):
     folded_run(stack)
     monkeypatch.setattr(fold, "REDUCER_VERSION", 2)
-    assert done("rebuild") == "folded 1 runs again: 1 changed\n"
+    assert done("rebuild") == "folded 1 run again: 1 changed\n"
     assert stack.store.get_state(RUN).reducer == 2
 
 
@@ -102,17 +102,17 @@ def test_where_the_log_is_gone_in_part_the_state_stays(stack):
 def test_a_parked_run_is_tried_again(stack):
     parked_run(stack)
     result = behest("rebuild")
-    assert (result.exit_code, result.stdout) == (1, "folded 1 runs again: 1 parked\n")
+    assert (result.exit_code, result.stdout) == (1, "folded 1 run again: 1 parked\n")
     assert re.fullmatch(rf"behest: run {RUN} is parked again at sequence 2, by .+ \(attempt 2\)\n", result.stderr)
     mend(stack)
-    assert done("rebuild") == "folded 1 runs again: 1 changed\n"
+    assert done("rebuild") == "folded 1 run again: 1 changed\n"
 
 
 def test_a_gap_in_the_log_is_told(stack):
     folded_run(stack)
     put(stack, commit(7, text_delta()))
     result = behest("rebuild")
-    assert (result.exit_code, result.stdout) == (1, "folded 1 runs again: 1 with a gap in the log\n")
+    assert (result.exit_code, result.stdout) == (1, "folded 1 run again: 1 with a gap in the log\n")
     assert result.stderr == f"behest: run {RUN} is folded up to sequence 5; its log lacks sequence 6\n"
 
 
@@ -128,7 +128,7 @@ def test_of_all_runs_those_that_were_deleted_are_passed_over(stack):
     folded_run(stack, "run-1")
     folded_run(stack, "run-2")
     stack.store.delete_run("run-2")
-    assert done("rebuild") == "folded 1 runs again: 1 right already\n"
+    assert done("rebuild") == "folded 1 run again: 1 right already\n"
 
 
 def test_runs_may_be_those_since_a_time(stack):
@@ -136,7 +136,7 @@ def test_runs_may_be_those_since_a_time(stack):
     stack.store.create_run(provider="p", model="m", run_id="new")
     stack.deliver()
     assert done("rebuild", "--since", "9000-01-01") == "folded 0 runs again\n"
-    assert done("rebuild", "--since", "1h") == "folded 1 runs again: 1 right already\n"
+    assert done("rebuild", "--since", "1h") == "folded 1 run again: 1 right already\n"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_dry_run_names_what_a_rebuild_would_refuse(stack):
         1,
         [
             f"{RUN}  its log no longer holds all that its state was folded from",
-            "checked 1 runs: 1 can't be folded; nothing was changed",
+            "checked 1 run: 1 can't be folded; nothing was changed",
         ],
     )
     assert behest("rebuild", "--dry-run", "nobody").exit_code == 1
@@ -181,7 +181,7 @@ def test_a_dry_run_counts_the_states_of_another_version_of_the_reducer(stack, mo
     folded_run(stack)
     monkeypatch.setattr(rebuild_runs, "REDUCER_VERSION", 2)
     assert done("rebuild", "--dry-run") == (
-        "checked 1 runs: 1 right, 1 of them by another version of the reducer; nothing was changed\n"
+        "checked 1 run: 1 right, 1 of them by another version of the reducer; nothing was changed\n"
     )
 
 
@@ -271,9 +271,9 @@ def test_a_run_that_cannot_be_folded_now_is_left_and_named_at_the_end(stack, req
     assert (result.exit_code, result.stdout) == (1, "folded 3 runs again: 2 changed, 1 not reached\n")
     assert result.stderr.splitlines() == [
         "behest: run run-00 could not be folded now: ThrottlingException",
-        "behest: 1 runs could not be folded now; to try them again: behest rebuild run-00",
+        "behest: 1 run could not be folded now; to try them again: behest rebuild run-00",
     ]
-    assert done("rebuild", "run-00") == "folded 1 runs again: 1 changed\n"
+    assert done("rebuild", "run-00") == "folded 1 run again: 1 changed\n"
 
 
 def test_where_one_run_after_the_other_cannot_be_folded_it_stops_and_says_how_to_go_on(
@@ -293,12 +293,12 @@ def test_where_one_run_after_the_other_cannot_be_folded_it_stops_and_says_how_to
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[21:] == [
         "behest: cut short with 3 of 25 runs done; to go on: behest rebuild --after=run-02",
-        "behest: 1 runs could not be folded now; to try them again: behest rebuild run-01",
+        "behest: 1 run could not be folded now; to try them again: behest rebuild run-01",
         "behest: 20 runs in a row could not be folded",
     ]
     monkeypatch.setattr(stack.store.log, "commits", commits)
     assert done("rebuild", "--after=run-02") == "folded 22 runs again: 22 changed\n"
-    assert done("rebuild", "run-01") == "folded 1 runs again: 1 changed\n"
+    assert done("rebuild", "run-01") == "folded 1 run again: 1 changed\n"
 
 
 def test_trouble_with_the_tables_is_told_once(requests_of_rebuild):
@@ -327,7 +327,7 @@ def test_an_event_that_is_folded_meanwhile_is_not_lost(stack, requests_of_rebuil
         stack.deliver()
 
     requests_of_rebuild.before("PutItem", another_event)
-    assert done("rebuild") == "folded 1 runs again: 1 changed\n"
+    assert done("rebuild") == "folded 1 run again: 1 changed\n"
     state = stack.store.get_state(RUN)
     assert (state.sequence, state.iteration, state.total_usage.input_tokens) == (6, 1, 20)
 

@@ -29,7 +29,7 @@ def test_runs_that_are_right_are_counted(stack):
     for number in range(3):
         folded_run(stack, f"run-{number}")
     assert done("verify") == "checked 3 runs: 3 right\n"
-    assert done("verify", "run-1", "run-1") == "checked 1 runs: 1 right\n"
+    assert done("verify", "run-1", "run-1") == "checked 1 run: 1 right\n"
 
 
 def test_where_there_are_no_runs_nothing_is_wrong():
@@ -82,7 +82,7 @@ def test_a_run_that_only_one_of_the_tables_has_is_found(stack):
 def test_a_deleted_run_of_which_something_is_left_is_found(stack):
     folded_run(stack)
     stack.store.delete_run(RUN)
-    assert done("verify") == "checked 1 runs: 1 right\n"
+    assert done("verify") == "checked 1 run: 1 right\n"
     stack.dynamodb.put_item(
         TableName=stack.event_table, Item={"run_id": {"S": RUN}, "sequence": {"N": "9"}, "events": {"S": "[]"}}
     )
@@ -120,7 +120,7 @@ def test_a_sample_is_drawn_from_all_runs_or_from_those_named(stack):
     for number in range(6):
         folded_run(stack, f"run-{number}")
     assert done("verify", "--sample", "4") == "checked 4 runs: 4 right\n"
-    assert done("verify", "--sample", "1", "run-1", "run-2") == "checked 1 runs: 1 right\n"
+    assert done("verify", "--sample", "1", "run-1", "run-2") == "checked 1 run: 1 right\n"
     assert done("verify", "--sample", "99") == "checked 6 runs: 6 right\n"
 
 
@@ -218,4 +218,4 @@ def test_what_a_run_holds_does_not_steer_the_terminal(stack):
 
 def test_on_a_terminal_no_line_is_cut(stack):
     folded_run(stack)
-    assert screen("verify", columns=10) == ["checked 1 runs: 1 right"]
+    assert screen("verify", columns=10) == ["checked 1 run: 1 right"]
