@@ -1,0 +1,223 @@
+"""Whatever lies in a table, a stream, a file or a queue: it parks a run, or is refused by name. Nothing else is ever raised."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import zlib
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from behest_core import codec
+from behest_core.commit import Commit, check_record, decode_record
+from behest_core.errors import (
+    BehestError,
+    InvalidValueError,
+    MalformedError,
+    MalformedEventError,
+    MalformedLineError,
+    MalformedRecordError,
+    MalformedStateError,
+)
+from behest_core.event_log import EventLog, RecordedEvent
+from behest_core.events import DECODE_ERRORS, encode_event
+from behest_core.fold import decide, fold
+from behest_core.interchange import fold_run, read_run, write_run
+from behest_core.projector import Projector
+from behest_core.reconciler import LostBatch
+from behest_core.state import RunRecord
+from behest_core.state_table import StateTable
+from behest_core.storable import check_storable
+from behest_core.testing import MemoryStream, Template
+from behest_core.timestamps import canonical, to_datetime
+from tests.builders import commit, record_commit, run_record, run_started, text_delta
+from tests.contract.fake import FakeDynamoDB
+from tests.contract.fake.attributes import InvalidAttributeError, as_delivered
+from tests.contract.fake.table import Stored
+from tests.properties.strategies import RUN, anything, attributes, ids, odd_events, text, written
+
+TABLES = Template().tables()
+EVENTS, STATES = TABLES["EventTable"], TABLES["StateTable"]
+
+json_bytes = anything.map(written).filter(bool)
+cut_short = json_bytes.flatmap(lambda whole: st.integers(0, len(whole)).map(lambda size: whole[:size]))
+payloads = st.one_of(
+    st.binary(max_size=40),
+    json_bytes,
+    cut_short,
+    st.lists(odd_events(), max_size=4).map(written).filter(bool),
+)
+deep = example(b"[" * 50_000)
+
+
+@deep
+@given(payloads)
+def test_any_payload_of_a_commit_folds_or_parks(payload):
+    log = [record_commit(), commit(1, run_started())]
+    for count in (1, 2, 5):
+        broken = Commit(run_id="run-1", sequence=2, count=count, payload=payload)
+        folded = fold(None, [*log, broken, commit(2 + count, text_delta())])
+        assert folded.state.parked is None or 2 <= folded.state.parked.sequence < 2 + count
+        assert (folded.state.parked is None) == (folded.state.sequence == 2 + count)
+
+
+@deep
+@given(payloads)
+def test_any_payload_of_a_run_record_is_read_or_refused_by_name_and_folds_or_parks(payload):
+    record = Commit(run_id=RUN, sequence=0, payload=payload)
+    with contextlib.suppress(MalformedRecordError):
+        decode_record(record)
+    assert fold(None, [record, commit(1, run_started())]).state is not None
+    late = fold(None, [commit(1, run_started())]).state
+    decide(late, [record])
+
+
+_ATTRIBUTES = ["count", "events", "record", "commit_id", "committed_at", "deleted_at", "hour_shard", "x"]
+items = st.dictionaries(st.sampled_from(_ATTRIBUTES), attributes)
+packed = st.builds(
+    lambda count, payload: {"count": {"N": str(count)}, "events": {"B": zlib.compress(payload)}},
+    st.integers(0, 5),
+    payloads,
+)
+positions = st.sampled_from(["0", "1", "2", "3", "7", "-1", "1.5", "1E+2", "9.9E+125"])
+
+
+@given(positions, items | packed)
+def test_any_item_of_the_event_table_is_a_commit_or_none(sequence, item):
+    item = {"run_id": {"S": RUN}, "sequence": {"N": sequence}} | item
+    for each in (item, json.loads(json.dumps(as_delivered(item)))):
+        found = codec.commit_from_item(each)
+        codec.last_of(each)
+        if found is not None:
+            fold(None, [record_commit(), commit(1, run_started()), found])
+
+
+_STATE = codec.state_to_item(fold(None, [record_commit(run_record(RUN))]).state)
+del _STATE["revision"]
+_ODD = st.dictionaries(
+    st.sampled_from([*_STATE, "parked", "extensions", "unfinished_folds", "deleted_at", "x"]), attributes
+)
+_REVISION = st.sampled_from([{}, {"revision": {"N": "1"}}, {"revision": {"N": "7"}}])
+"""An item whose revision is no such number is no state's, and can't be saved over: nobody but behest counts there."""
+state_items = st.builds(
+    lambda base, odd, revision: {**base, **odd, **revision, "run_id": {"S": RUN}},
+    st.sampled_from([_STATE, {}]),
+    _ODD,
+    _REVISION,
+)
+
+
+@given(state_items)
+def test_any_item_of_the_state_table_is_read_or_refused_by_name_and_can_be_repaired(item):
+    with contextlib.suppress(MalformedStateError):
+        codec.state_from_item(item)
+    assert codec.repaired_state(item).run_id == RUN
+
+
+@given(st.lists(st.tuples(positions, items | packed), max_size=4), st.none() | state_items)
+def test_the_projector_raises_nothing_whatever_lies_in_the_tables(log, state):
+    stream = MemoryStream(EVENTS.name)
+    database = FakeDynamoDB([EVENTS.create, STATES.create], {EVENTS.name: stream})
+    # put past the client: other writers may store what the fake knows nothing of, such as sets
+    for sequence, item in log:
+        put_past_the_client(database.tables[EVENTS.name], {**item, "sequence": {"N": sequence}})
+    if state is not None:
+        put_past_the_client(database.tables[STATES.name], state)
+    [shard] = stream.shards()
+    projector = Projector(EventLog(database, EVENTS.name), StateTable(database, STATES.name))
+    records = stream.read(shard.shard_id, None, 100).records
+    for batch in (records, records[1:], records[:1]):
+        assert projector.project(json.loads(json.dumps(batch))).first_unfinished is None
+    assert projector.catch_up(RUN, guarded=True).is_finished
+
+
+def put_past_the_client(table, item):
+    """Put an item of whatever attributes, unless its keys won't do: DynamoDB itself refuses those."""
+    item = {**item, "run_id": {"S": RUN}}
+    with contextlib.suppress(InvalidAttributeError):
+        for index in table.indexes.values():
+            index.schema.check(item, index=index.name)
+        table.put(Stored(item, 100))
+
+
+# ---------------------------------------------------------------- what callers pass
+
+
+@given(odd_events() | anything)
+def test_any_event_is_appended_or_refused_by_name_and_then_it_folds(event):
+    if not isinstance(event, dict):
+        return
+    try:
+        encoded = encode_event(event)
+    except InvalidValueError:
+        return
+    folded = fold(None, [Commit(run_id=RUN, sequence=1, payload=b"[" + encoded + b"]")])
+    assert folded.state.parked is None or folded.state.parked.error == "OverflowError"
+
+
+@example(10**5000)
+@example({"": 1})
+@example("\ud800")
+@given(anything)
+def test_any_metadata_is_stored_or_refused_by_name(metadata):
+    record = RunRecord(
+        run_id=RUN, session_id="s", provider="p", model="m", metadata=metadata, created_at="2026-01-31T12:00:00Z"
+    )
+    with contextlib.suppress(InvalidValueError):
+        check_storable(metadata, "metadata")
+    with contextlib.suppress(BehestError):
+        check_record(record)
+
+
+@example("0000-01-01T00:00:00Z")
+@example("0001-01-01T00:00:00+23:59")
+@example("9999-12-31T23:59:59-23:59")
+@example("2026-01-31T24:00:00Z")
+@given(
+    st.text(max_size=30) | st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([zZ]|[+-]\d\d:\d\d)", fullmatch=True)
+)
+def test_any_text_is_a_time_or_a_value_error(moment):
+    with contextlib.suppress(ValueError):
+        assert len(canonical(moment)) == len("2026-01-31T12:00:00.000000000Z")
+        to_datetime(moment)
+
+
+# ---------------------------------------------------------------- files and queues
+
+_RECORD = {"id": ids, "session_id": ids, "provider": text, "model": text, "created_at": text}
+_EVENT = {"sequence": st.integers(0, 3), "run_id": st.just(RUN), "event": anything, "timestamp": text}
+_LINE = {
+    "record": anything | st.fixed_dictionaries(_RECORD),
+    "events": anything | st.lists(st.fixed_dictionaries(_EVENT), max_size=3),
+}
+lines = payloads | st.fixed_dictionaries(_LINE).map(written).filter(bool)
+
+
+@deep
+@given(lines)
+def test_any_line_is_a_run_or_refused_by_name(line):
+    with contextlib.suppress(MalformedLineError):
+        fold_run(read_run("file", 1, line))
+
+
+@given(payloads)
+def test_any_event_of_a_log_is_written_to_a_line_or_refused_by_name(event):
+    with contextlib.suppress(MalformedEventError):
+        write_run(None, [RecordedEvent(RUN, 1, "", event)])
+    with contextlib.suppress(MalformedEventError):
+        assert RecordedEvent(RUN, 1, "", event).event.timestamp is not None
+
+
+@given(st.text(max_size=20) | payloads.map(lambda each: each.decode(errors="replace")))
+def test_any_message_is_a_lost_batch_or_refused_by_name(body):
+    with contextlib.suppress(MalformedError):
+        LostBatch.from_message(body)
+
+
+def test_what_counts_as_a_decode_error_is_what_msgspec_lets_out():
+    for broken in (b"\xff", b'"\xff"', b"[" * 50_000, b"{", b""):
+        with pytest.raises(DECODE_ERRORS):
+            msgspec.json.decode(broken)
