@@ -19,6 +19,8 @@
     ├── RunNotFoundError (LookupError)
     │   └── RunDeletedError                it was deleted on request
     ├── LogTruncatedError                  the log no longer reaches back as far as the state does
+    ├── RunEndedError                      an event after a terminal one, in a recorder
+    ├── RecordingError                     a recorder can't append
     ├── RunParkedError                     waiting for a run that is parked
     ├── WaitTimeoutError (TimeoutError)
     ├── PluginError                        a plugin, or a part of one, won't do
@@ -222,6 +224,26 @@ class LogTruncatedError(BehestError):
         )
         self.run_id = run_id
         self.covered = covered
+
+
+class RunEndedError(BehestError):
+    """A recorder was given an event after a terminal one. RunStarted begins the run anew."""
+
+    def __init__(self, run_id: str, event_type: str) -> None:
+        super().__init__(f"run {run_id} has ended: {event_type} is not recorded; emit RunStarted to begin it anew")
+        self.run_id = run_id
+        self.event_type = event_type
+
+
+class RecordingError(BehestError):
+    """A recorder could not append in the time it had. The cause is the last error; `waiting` events are in its buffer."""
+
+    def __init__(self, run_id: str, waiting: int) -> None:
+        super().__init__(
+            f"run {run_id}: {waiting} events could not be appended; on_error='warn' would drop and count them"
+        )
+        self.run_id = run_id
+        self.waiting = waiting
 
 
 class RunParkedError(BehestError):

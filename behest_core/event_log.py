@@ -35,7 +35,7 @@ from behest_core.storable import EVENT_BYTES
 from behest_core.timestamps import from_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -121,17 +121,36 @@ class EventLog:
             head = self.head(run_id)
         appended = 0
         for batch in batches:
-            _check_sequence(run_id, expected_sequence, head, appended)
-            commit = Commit(
-                run_id=run_id, sequence=head + 1, count=len(batch), payload=_array(batch), commit_id=str(uuid4())
-            )
-            while self._put(commit) is not None:
-                head = self.head(run_id)
-                _check_sequence(run_id, expected_sequence, head, appended)
-                commit = replace(commit, sequence=head + 1)
-            head, appended = commit.last, appended + commit.count
-            self._remember(run_id, head)
+            head = self._append(run_id, batch, str(uuid4()), head, expected_sequence, appended)
+            appended += len(batch)
         return head
+
+    def append_encoded(self, run_id: str, events: Sequence[bytes], commit_id: str) -> int:
+        """Append events that `encode_event` gave, and that fit one item, to the end; return the last sequence.
+
+        If it raises botocore's error, the commit may have been written all the same. Called again with the same `commit_id`, by
+        the same object, it is not written twice.
+        """
+        head = self._heads.get(run_id)
+        return self._append(run_id, events, commit_id, self.head(run_id) if head is None else head)
+
+    def _append(  # noqa: PLR0913, PLR0917 (one commit, spelled out)
+        self,
+        run_id: str,
+        batch: Sequence[bytes],
+        commit_id: str,
+        head: int,
+        expected_sequence: int | None = None,
+        appended: int = 0,
+    ) -> int:
+        _check_sequence(run_id, expected_sequence, head, appended)
+        commit = Commit(run_id=run_id, sequence=head + 1, count=len(batch), payload=_array(batch), commit_id=commit_id)
+        while self._put(commit) is not None:
+            head = self.head(run_id)
+            _check_sequence(run_id, expected_sequence, head, appended)
+            commit = replace(commit, sequence=head + 1)
+        self._remember(run_id, commit.last)
+        return commit.last
 
     def _put(self, commit: Commit) -> Commit | None:
         """Write the commit unless its position is taken; return what is there instead, None where ours is."""
@@ -334,7 +353,7 @@ def _pack(run_id: str, events: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _array(events: list[bytes]) -> bytes:
+def _array(events: Sequence[bytes]) -> bytes:
     return b"[" + b",".join(events) + b"]"
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from behest_core.errors import ConfigurationError, RunDeletedError, RunNotFoundError, RunParkedError, WaitTimeoutError
 from behest_core.event_log import EventLog, run_id_for
+from behest_core.recorder import RunRecorder
 from behest_core.state import RunRecord
 from behest_core.state_table import StateTable
 from behest_core.timestamps import from_datetime
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from behest_core.event_log import RecordedEvent
     from behest_core.events import NewEvent
+    from behest_core.recorder import OnError, Redact
     from behest_core.state import RunState, RunStatus
     from behest_core.storable import JSON
 
@@ -87,6 +90,44 @@ class RunStore:
                 client_request_id=client_request_id,
                 created_at=moment if isinstance(moment, str) else from_datetime(moment),
             )
+        )
+
+    def record(  # noqa: PLR0913 (what a run record has, and how to record)
+        self,
+        *,
+        provider: str,
+        model: str,
+        session_id: str | None = None,
+        metadata: JSON = None,
+        client_request_id: str | None = None,
+        run_id: str | None = None,
+        interval: float = 0.5,
+        give_up_after: float = 60.0,
+        on_error: OnError = "raise",
+        cut_at: int | None = None,
+        redact: Redact | None = None,
+    ) -> RunRecorder:
+        """Give a recorder, for ``with``: entering it creates the run and records RunStarted, leaving it how the run ended.
+
+        See `create_run` for what the run is, `RunRecorder` for how it is recorded.
+        """
+        create = partial(
+            self.create_run,
+            provider=provider,
+            model=model,
+            session_id=session_id,
+            metadata=metadata,
+            client_request_id=client_request_id,
+            run_id=run_id,
+        )
+        return RunRecorder(
+            self.log,
+            create,
+            interval=interval,
+            give_up_after=give_up_after,
+            on_error=on_error,
+            cut_at=cut_at,
+            redact=redact,
         )
 
     def append(self, run_id: str, events: Iterable[NewEvent], *, expected_sequence: int | None = None) -> int:

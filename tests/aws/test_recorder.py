@@ -1,0 +1,315 @@
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from behest_core import recorder as module
+from behest_core.errors import EventTooLargeError, InvalidValueError, RecordingError, RunEndedError
+from behest_core.events import RunStarted, TextDelta, ToolExecutionResult
+from behest_core.fold import fold
+from behest_core.state import RunStatus
+from tests.aws.test_projector import raiser, throttled
+from tests.builders import at
+from tests.golden import ROOT
+
+
+@pytest.fixture
+def record(stack):
+    """Begin to record a run whose commits wait for a flush."""
+    return lambda **how: stack.store.record(provider="openai", model="gpt-4o", **{"interval": 3600, **how})
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.0)
+
+
+def state_of(stack, run):
+    return fold(None, stack.store.log.commits(run.run_id)).state
+
+
+def types(stack, run):
+    return [json.loads(each.raw)["type"] for each in stack.store.events(run.run_id)]
+
+
+def commits(stack, run):
+    return [each.count for each in stack.store.log.commits(run.run_id) if not each.is_record]
+
+
+# ---------------------------------------------------------------- a run
+
+
+def test_a_run_is_recorded_from_its_beginning_to_its_end(stack, record):
+    with record(session_id="s", metadata={"a": 1}) as run:
+        run.model_started()
+        run.text("Hi")
+        run.tool_called("c1", "weather", {"city": "Oslo"})
+        run.tool_started("c1", "weather")
+        run.tool_finished("c1", "weather", ToolExecutionResult.ok({"temp": 3}), duration_ms=42)
+        run.usage(10, 5, cached_input_tokens=2)
+        run.model_started()
+        run.emit({"type": "approvals.Requested", "call_id": "c1"})
+    state = state_of(stack, run)
+    assert (state.status, state.iteration, state.total_usage.total_tokens) == (RunStatus.COMPLETED, 2, 15)
+    assert (state.session_id, state.metadata, state.event_count) == ("s", {"a": 1}, 10)
+
+
+def test_an_exception_fails_the_run_and_goes_on(stack, record):
+    with pytest.raises(ValueError, match="boom"), record() as run:
+        raise ValueError("boom")
+    assert (state_of(stack, run).status, state_of(stack, run).last_error) == (RunStatus.FAILED, "ValueError: boom")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, asyncio.CancelledError])
+def test_a_cancellation_cancels_the_run_and_goes_on(stack, record, error):
+    with pytest.raises(error), record() as run:
+        raise error
+    assert state_of(stack, run).status is RunStatus.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("say", "status"),
+    [
+        (lambda run: run.completed("length"), RunStatus.COMPLETED),
+        (lambda run: run.failed("no"), RunStatus.FAILED),
+        (lambda run: run.cancelled(), RunStatus.CANCELLED),
+    ],
+)
+def test_what_the_agent_says_of_its_end_is_not_said_again(stack, record, say, status):
+    with record() as run:
+        say(run)
+    assert state_of(stack, run).status is status
+    assert len(types(stack, run)) == 2
+
+
+def test_after_a_terminal_event_nothing_is_taken_until_the_run_starts_anew(stack, record):
+    with record() as run:
+        run.completed()
+        with pytest.raises(RunEndedError, match="TextDelta"):
+            run.text("late")
+        run.emit(RunStarted(session_id="s", provider="p", model="m", timestamp=at(1)))
+        run.text("again")
+    assert types(stack, run) == ["RunStarted", "RunCompleted", "RunStarted", "TextDelta", "RunCompleted"]
+
+
+def test_it_works_from_asyncio_and_many_tasks(stack, record):
+    async def agent():
+        async with record() as run:
+            await asyncio.gather(*(asyncio.to_thread(run.text, str(n)) for n in range(50)))
+        return run
+
+    run = asyncio.run(agent())
+    assert len(types(stack, run)) == 52
+
+
+def test_many_threads_lose_and_double_nothing(stack, record):
+    with record() as run:
+        threads = [threading.Thread(target=lambda n=n: [run.text(f"{n}-{m}") for m in range(50)]) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    deltas = [json.loads(each.raw).get("delta") for each in stack.store.events(run.run_id)]
+    assert sorted(filter(None, deltas)) == sorted(f"{n}-{m}" for n in range(8) for m in range(50))
+
+
+# ---------------------------------------------------------------- packing
+
+
+def test_events_are_packed_and_lifecycle_events_go_at_once(stack, record):
+    with record() as run:
+        assert run.flush() == 1
+        for n in range(20):
+            run.text(str(n))
+        assert commits(stack, run) == [1]
+    assert commits(stack, run) == [1, 21]
+
+
+def test_a_full_buffer_goes_at_once(stack, record, monkeypatch):
+    monkeypatch.setattr(module, "_FULL_BYTES", 300)
+    with record() as run:
+        run.flush()
+        for n in range(20):
+            run.text(str(n))
+        run.flush()
+    assert len(commits(stack, run)) > 1
+    assert sum(commits(stack, run)) == 22
+
+
+def test_without_a_flush_the_interval_appends(stack, record):
+    with record(interval=0.0) as run:
+        run.text("Hi")
+        stack.store.wait  # noqa: B018 (nothing else is called that would append)
+        with run._lock:
+            run._lock.wait_for(lambda: not run._buffer, timeout=10)
+        assert types(stack, run) == ["RunStarted", "TextDelta"]
+
+
+def test_more_than_an_item_holds_goes_in_several_commits(stack, record):
+    with record() as run:
+        for n in range(4):
+            run.text(str(n) * 150_000)
+    assert sum(commits(stack, run)) == 6
+    assert len(commits(stack, run)) > 1
+
+
+def test_another_writers_events_come_in_between(stack, record):
+    with record() as run:
+        run.flush()
+        stack.store.append(run.run_id, [TextDelta(delta="theirs", timestamp=at(1))])
+        run.text("ours")
+    assert types(stack, run) == ["RunStarted", "TextDelta", "TextDelta", "RunCompleted"]
+
+
+# ---------------------------------------------------------------- trouble
+
+
+def test_a_lost_answer_appends_once(stack, record, requests):
+    with record() as run:
+        run.flush()
+        requests.lose_answer_of("PutItem")
+        run.text("Hi")
+    assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
+
+
+def test_an_append_that_failed_and_was_written_all_the_same_is_not_written_twice(stack, record, requests):
+    with record() as run:
+        run.flush()
+        run.text("Hi")
+        put = stack.dynamodb._make_api_call
+
+        def written_and_unheard(operation, params):
+            put(operation, params)
+            stack.dynamodb._make_api_call = put
+            raise throttled(operation)
+
+        stack.dynamodb._make_api_call = written_and_unheard
+        run.flush()
+    assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
+
+
+def test_a_table_that_is_away_for_a_while_loses_nothing(stack, record, requests):
+    with record() as run:
+        run.flush()
+        for _ in range(5):
+            requests.before("PutItem", raiser(throttled("PutItem")))
+        run.text("Hi")
+    assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
+    assert run.dropped == 0
+
+
+def away(stack):
+    """Let no more writes through; return how to let them."""
+    call = stack.dynamodb._make_api_call
+
+    def refuse(operation, params):
+        if operation == "PutItem":
+            raise throttled(operation)
+        return call(operation, params)
+
+    stack.dynamodb._make_api_call = refuse
+    return lambda: setattr(stack.dynamodb, "_make_api_call", call)
+
+
+def test_a_table_that_stays_away_raises_in_the_agent(stack, record):
+    back = None
+    with pytest.raises(RecordingError) as caught, record(give_up_after=0.0) as run:  # noqa: PT012
+        run.flush()
+        back = away(stack)
+        run.text("Hi")
+        run.flush()
+    assert (caught.value.run_id, caught.value.waiting) == (run.run_id, 1)
+    back()
+    assert types(stack, run) == ["RunStarted"]
+
+
+def test_a_table_that_stays_away_only_warns_if_it_is_to(stack, record):
+    with pytest.warns(UserWarning, match="dropped 1 events"), record(give_up_after=0.0, on_error="warn") as run:
+        run.flush()
+        back = away(stack)
+        run.text("lost")
+        run.flush()
+        back()
+        run.text("kept")
+    assert run.dropped == 1
+    assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
+
+
+def test_a_full_buffer_drops_and_counts_if_it_is_to_warn_only(stack, record, monkeypatch):
+    with record(on_error="warn") as run:
+        run.flush()
+        monkeypatch.setattr(module, "_BUFFER_BYTES", 200)
+        for _ in range(5):
+            run.text("x" * 50)
+        monkeypatch.undo()
+        assert run.dropped == 4
+    assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
+
+
+def test_an_event_that_could_not_be_folded_is_refused_at_once(stack, record):
+    with record() as run:
+        with pytest.raises(InvalidValueError):
+            run.emit(TextDelta(delta=5, timestamp=at(1)))
+        with pytest.raises(EventTooLargeError):
+            run.text("x" * 500_000)
+    assert types(stack, run) == ["RunStarted", "RunCompleted"]
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def test_large_outputs_and_arguments_are_cut_and_say_so(stack, record):
+    with record(cut_at=20) as run:
+        run.tool_called("c", "t", {"text": "x" * 100})
+        run.tool_finished("c", "t", ToolExecutionResult.ok("y" * 100), 1)
+        run.tool_finished("c", "t", ToolExecutionResult.ok("short"), 1)
+    call, large, short = [json.loads(each.raw) for each in stack.store.events(run.run_id)][1:4]
+    assert call["call"]["arguments"] == {"cut": '{"text":"xxxxxxxxxxx', "bytes": 111}
+    assert large["result"]["Success"]["output"] == {"cut": '"' + "y" * 19, "bytes": 102}
+    assert short["result"]["Success"]["output"] == "short"
+
+
+def test_redaction_sees_each_event_before_it_is_written(stack, record):
+    def redact(event):
+        if event["type"] == "TextDelta":
+            return None if event["delta"] == "secret" else {**event, "delta": "***"}
+        return event
+
+    with record(redact=redact) as run:
+        run.text("secret")
+        run.text("hello")
+    assert [json.loads(each.raw).get("delta") for each in stack.store.events(run.run_id)] == [None, "***", None]
+
+
+# ---------------------------------------------------------------- the end of the process
+
+PROGRAM = """
+import os, signal, sys
+from behest_core import RunStore
+store = RunStore(os.environ["BEHEST_EVENT_TABLE"], os.environ["BEHEST_STATE_TABLE"])
+run = store.record(provider="p", model="m", run_id="r", interval=3600).__enter__()
+run.flush()
+run.text("the last words")
+if sys.argv[1] == "killed":
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("exits", 0), ("killed", -signal.SIGTERM)])
+def test_what_was_emitted_is_in_the_log_when_the_process_ends(stack, how, code):
+    with stack.serving() as environment:
+        ended = subprocess.run(
+            [sys.executable, "-c", PROGRAM, how],
+            env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == code
+        assert [json.loads(each.raw)["type"] for each in stack.store.events("r")] == ["RunStarted", "TextDelta"]
