@@ -302,7 +302,9 @@ def killed(state: RunState, message: str) -> Parked:
     return Parked(sequence=state.sequence + 1, error="ProcessKilled", message=message, version=REDUCER_VERSION)
 
 
-def replay(record: RunRecord | None, run_id: str, events: Sequence[AnyEvent], dispatch: Dispatch = CORE) -> RunState:
+def replay(
+    record: RunRecord | None, run_id: str, events: Sequence[AnyEvent | HalfRead], dispatch: Dispatch = CORE
+) -> RunState:
     """Fold a whole run that is at hand decoded, as the seed's `RunState::create` does.
 
     Stops at an event that can't be folded, with `parked` set.
