@@ -44,7 +44,7 @@ from behest_core.plugins import Plugin, compiled
 from behest_core.state import RunState
 from behest_core.storable import as_stored
 from behest_core.testing.drawn_events import CantDrawError, DrawnEvents
-from behest_core.testing.given import RUN, commit_of, given, stored, used
+from behest_core.testing.given_when_then import RUN, commit_of, given, stored, used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
