@@ -201,6 +201,18 @@ def test_what_cannot_be_stored_parks_the_slice_as_it_was_before_the_commit(worst
     assert (slice_.state["count"], slice_.sequence, slice_.parked.error) == (1, 3, "InvalidValueError")
 
 
+@pytest.mark.parametrize("text", ["9" * 40, '"' + "9" * 40, "\\" + "9" * 40, 'é"\\"' + "9" * 40])
+def test_a_text_may_have_more_digits_than_a_number(text):
+    noted = Extension("noted", Approvals)
+
+    @noted.on(TextDelta)
+    def note(state, event, run):
+        state.calls.append(event.delta)
+
+    slice_ = state_of(record_commit(), commit(1, text_delta(1, text)), using=dispatch(noted)).extensions["noted"]
+    assert (slice_.state["calls"], slice_.parked) == ([text], None)
+
+
 def test_what_only_dynamodb_cannot_store_parks_the_slice_too():
     odd = Extension("odd", Odd)
 
