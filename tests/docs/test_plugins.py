@@ -17,6 +17,7 @@ import pytest
 from behest_core import hookspecs
 from behest_core.extension import EXTENSION_BYTES, EXTENSIONS_BYTES
 from behest_core.plugins import load, plugin_from
+from behest_core.testing import LocalStack
 from tests.cli import done
 from tests.docs.pages import ROOT, blocks, names, part, rows, text_of
 
@@ -60,6 +61,14 @@ def test_the_plugin_is_installed_and_allowed_as_it_stands():
     ]
 
 
+@pytest.mark.usefixtures("used")
+def test_the_trace_is_as_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("BEHEST_TRACE", "plugins")
+    load(["feedback"])
+    _, trace = [each.text for each in blocks(PAGE, "text")]
+    assert capsys.readouterr().err == trace
+
+
 def test_the_plugin_is_about_twenty_lines():
     assert sum(bool(line.strip()) for line in PLUGIN.text.splitlines()) <= 20
 
@@ -72,15 +81,15 @@ def test_the_plugin_folds_the_run_that_is_shown(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("used")
-def test_the_program_appends_and_reads_its_slice(stack: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("BEHEST_PLUGINS", "feedback")
+def test_the_program_appends_and_reads_its_slice():
     namespace: dict[str, Any] = {}
     exec(PROGRAM.text, namespace)
-    run = stack.store.create_run(provider="p", model="m")
-    namespace["rate"](stack.store, run.run_id)
-    stack.deliver()
-    assert namespace["stars"](stack.store, run.run_id) == 9
-    shown = done("show", run.run_id)
+    with LocalStack(plugins=["feedback"]) as stack:
+        run = stack.store.create_run(provider="p", model="m")
+        namespace["rate"](stack.store, run.run_id)
+        stack.deliver()
+        assert namespace["stars"](stack.store, run.run_id) == 9
+        shown = done("show", run.run_id)
     assert re.search(r"feedback +version 1, folded up to sequence 2\n +count +2\n +total +9", shown), shown
 
 
@@ -131,7 +140,7 @@ def test_the_reason_that_is_shown_is_the_one_that_is_given():
 
     module = ModuleType("behest_feedback")
     vars(module)["behest_run_changed"] = behest_run_changed
-    [reason] = [each.text for each in blocks(PAGE, "text")]
+    reason, _ = [each.text for each in blocks(PAGE, "text")]
     refused = plugin_from(module, "feedback").refused or ""
     assert refused.startswith(reason.strip())
 
