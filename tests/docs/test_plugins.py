@@ -19,6 +19,7 @@ from behest_core.extension import EXTENSION_BYTES, EXTENSIONS_BYTES
 from behest_core.plugins import load, plugin_from
 from behest_core.testing import LocalStack
 from tests.cli import done
+from tests.docs.aws_cli import commands, perform
 from tests.docs.pages import ROOT, blocks, names, part, rows, text_of
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def test_the_program_appends_and_reads_its_slice():
         namespace["rate"](stack.store, run.run_id)
         stack.deliver()
         assert namespace["stars"](stack.store, run.run_id) == 9
+        [scan] = [command for block in blocks(PAGE, "sh") for command in commands(block.text)]
+        assert perform(stack.dynamodb, scan) == [run.run_id]
         shown = done("show", run.run_id)
     assert re.search(r"feedback +version 1, folded up to sequence 2\n +count +2\n +total +9", shown), shown
 
