@@ -18,6 +18,7 @@ from tests.builders import (
     poison,
     raw_commit,
     record_commit,
+    run_record,
     run_started,
     text_delta,
     usage_recorded,
@@ -125,6 +126,20 @@ def test_any_cut_into_batches_gives_the_same():
 
 def test_duplicates_change_nothing():
     assert not fold(state_of(*LOG), LOG, BOTH).changed
+
+
+def test_a_record_that_comes_late_is_seen_by_the_handlers_from_the_first_event_on():
+    teams = Extension("teams", Approvals)
+
+    @teams.on(TextDelta)
+    def look(state, event, run):
+        state.calls.append(f"{run.metadata} {run.created_at}")
+
+    using = dispatch(teams)
+    log = [record_commit(run_record(metadata="blue")), *LOG[1:]]
+    without = fold(None, log[1:], using).state
+    assert decide(without, log[:1], using).next is Next.READ
+    assert fold(without, log, using).state == state_of(*log, using=using)
 
 
 def test_an_extension_that_no_event_concerned_has_a_slice_with_its_checkpoint():
