@@ -185,7 +185,11 @@ def _folded(state: RunState | None, commits: Sequence[Commit], dispatch: Dispatc
 
 
 def _check(subject: _Subject, log: Log, rule: Callable[[_Subject, Log], _Problem | None]) -> None:
-    problem = rule(subject, log)
+    try:
+        problem = rule(subject, log)
+    except SystemExit as error:
+        ended = _Problem("it never ends the process", f"plugin {subject.plugin.name}", f"raised {error!r}")
+        raise AssertionError(_told(ended, log)) from error
     if problem is None:
         return
     if problem.rule != _CAP:  # it takes many events, and which doesn't matter
