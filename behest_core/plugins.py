@@ -83,7 +83,17 @@ def told(plugins: Plugins) -> Iterator[str]:
 
 
 def compiled(plugins: Iterable[Plugin]) -> Plugins:
-    """Compile plugins one after the other; refuse one that can't be combined with those before it."""
+    """Compile plugins into one table; refuse one that can't be combined with those before it."""
+    plugins = list(plugins)
+    used = [plugin for plugin in plugins if plugin.refused is None]
+    try:
+        dispatch = _dispatch(used) if used else CORE
+    except PluginError:
+        return _compiled_one_by_one(plugins)
+    return Plugins(dispatch, tuple(used), tuple(plugin for plugin in plugins if plugin.refused is not None))
+
+
+def _compiled_one_by_one(plugins: Iterable[Plugin]) -> Plugins:
     used: list[Plugin] = []
     refused: list[Plugin] = []
     dispatch = CORE
