@@ -8,7 +8,7 @@ The rules:
 - What an extension folds of a commit counts whole or not at all: if a handler raises, or what it left can't be stored, the slice
   goes back to the commit's beginning, and is parked.
 - An extension that isn't installed is left as it is.
-- If the log no longer reaches back, an extension that is behind is parked: it can't be folded.
+- If the log no longer reaches back, an extension that is behind is parked: it can't be folded. What there is of its slice stays.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from behest_core.dispatch import HalfRead
 from behest_core.errors import InvalidValueError, LogTruncatedError, StateTooLargeError
@@ -202,6 +203,9 @@ class Slices:
             name = live.extension.name
             before = self._run.extensions.get(name)
             is_news |= before is None or live.is_changed or live.parked is not None or live.reached != before.sequence
+            if before is not None and live.parked is not None and live.parked.error == LogTruncatedError.__name__:
+                self._run.extensions[name] = replace(before, parked=live.parked)
+                continue
             state = msgspec.json.decode(live.stored)
             try:
                 check_storable(state, name)

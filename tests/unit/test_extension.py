@@ -273,6 +273,18 @@ def test_an_extension_that_needs_events_that_are_gone_is_parked_and_the_run_move
     assert decide(state, [commit(9, text_delta())], BOTH).next is Next.FOLD
 
 
+def test_a_version_that_is_raised_over_a_log_that_is_gone_leaves_the_slice_as_it_was():
+    before = state_of(*LOG[:3])
+    slice_ = before.extensions["approvals"]
+    state = fold(before, LOG[3:], dispatch(approvals(version=2), words())).state
+    parked = state.extensions["approvals"]
+    assert (parked.state, parked.sequence, parked.version) == (slice_.state, 6, 1)
+    assert (parked.parked.error, parked.parked.version) == ("LogTruncatedError", 2)
+    assert (state.sequence, state.extensions["words"].sequence) == (8, 8)
+    assert decide(state, [commit(9, text_delta())], dispatch(approvals(version=2), words())).next is Next.FOLD
+    assert state_of(*LOG, using=dispatch(approvals(version=2))).extensions["approvals"].parked is None
+
+
 # ---------------------------------------------------------------- what handlers can't do
 
 
