@@ -79,6 +79,12 @@ def test_the_plugins_slice_is_in_the_deployed_states(runs):
         assert piece == {"state": {"pending": 3}, "sequence": 5, "version": 1}
 
 
+def test_the_command_shows_the_slice(deployed_stack, runs):
+    assert runs
+    shown = deployed_stack.behest("show", APPROVED, "--json", "--stack", deployed_stack.name, timeout=60)
+    assert json.loads(shown.stdout)["extensions"]["approvals"]["state"] == {"pending": 3}
+
+
 def test_each_change_of_status_is_an_event_on_the_bus(deployed_stack, runs, inbox):
     assert runs
     told: dict[str, tuple[str, str | None, str]] = {}
