@@ -185,6 +185,8 @@ def _fold_again(before: RunState | None, first: Commit, commits: Iterable[Commit
     state = RunState(run_id=first.run_id, reducer=REDUCER_VERSION)
     if before is not None:
         state.revision, state.extensions = before.revision, dict(before.extensions)
+        if first.is_record and _is_news(before, first):
+            _forget_slices(state, dispatch)
     if first.is_record:
         _start(state, first)
     else:
@@ -194,6 +196,14 @@ def _fold_again(before: RunState | None, first: Commit, commits: Iterable[Commit
         return folded._replace(changed=True)
     before.parked = state.parked
     return folded._replace(state=before, events=0, changed=state.parked is not None)
+
+
+def _forget_slices(state: RunState, dispatch: Dispatch) -> None:
+    """Let the extensions start again too: their handlers saw the run without its record."""
+    for extension in dispatch.extensions:
+        piece = state.extensions.get(extension.name)
+        if piece is not None and piece.parked is None:
+            del state.extensions[extension.name]
 
 
 def _start(state: RunState, commit: Commit) -> None:
@@ -302,7 +312,9 @@ def killed(state: RunState, message: str) -> Parked:
     return Parked(sequence=state.sequence + 1, error="ProcessKilled", message=message, version=REDUCER_VERSION)
 
 
-def replay(record: RunRecord | None, run_id: str, events: Sequence[AnyEvent], dispatch: Dispatch = CORE) -> RunState:
+def replay(
+    record: RunRecord | None, run_id: str, events: Sequence[AnyEvent | HalfRead], dispatch: Dispatch = CORE
+) -> RunState:
     """Fold a whole run that is at hand decoded, as the seed's `RunState::create` does.
 
     Stops at an event that can't be folded, with `parked` set.

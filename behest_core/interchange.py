@@ -24,6 +24,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from behest_core.commit import check_record
+from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import InvalidValueError, MalformedEventError, MalformedLineError, StateTooLargeError
 from behest_core.events import DECODE_ERRORS, AnyEvent, UnknownEvent, core_decoder, type_name
 from behest_core.fold import replay
@@ -31,8 +32,9 @@ from behest_core.state import RunRecord, RunState, check_run_id
 from behest_core.timestamps import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from behest_core.dispatch import HalfRead
     from behest_core.event_log import RecordedEvent
     from behest_core.storable import JSON
 
@@ -227,9 +229,12 @@ def _wrong(place: str, error: Exception) -> _WrongError:
     return _WrongError(place.lstrip(".") or "line", message)
 
 
-def fold_run(run: RunLine) -> RunState:
-    """Fold the run. Raises MalformedLineError at an event that can't be folded."""
-    state = replay(run.record, run.run_id, run.decoded)
+def fold_run(run: RunLine, dispatch: Dispatch = CORE) -> RunState:
+    """Fold the run, with the extensions of the dispatch. Raises MalformedLineError at an event that can't be folded."""
+    events: Sequence[AnyEvent | HalfRead] = run.decoded
+    if dispatch.extensions:  # they may read more of an event than the core does
+        events, _ = dispatch.decode(b"[%b]" % b",".join(run.events))
+    state = replay(run.record, run.run_id, events, dispatch)
     if state.parked is not None:
         raise run.malformed(state.parked.sequence, state.parked.message)
     return state

@@ -8,6 +8,7 @@ the others go on: its slices stay as they are, and catch up when it is mended.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final
@@ -18,12 +19,12 @@ from msgspec import Struct, field
 from behest_core import hookspecs
 from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import PluginError
-from behest_core.events import Event
+from behest_core.events import Event, type_name
 from behest_core.extension import Extension
 from behest_core.notifier import RunChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 GROUP: Final = "behest"
 ALL: Final = "*"
@@ -63,11 +64,36 @@ def load(allowed: Sequence[str]) -> Plugins:
         return Plugins()
     found = {each.name: each for each in entry_points(group=GROUP)}
     names = list(found) if ALL in allowed else list(dict.fromkeys(allowed))
-    return compiled(_load_one(name, found.get(name)) for name in sorted(names))
+    plugins = compiled(_load_one(name, found.get(name)) for name in sorted(names))
+    if "plugins" in os.environ.get("BEHEST_TRACE", "").split(","):
+        sys.stderr.writelines(f"behest: {line}\n" for line in told(plugins))
+    return plugins
+
+
+def told(plugins: Plugins) -> Iterator[str]:
+    """Say of each plugin in a line what it brought, or why it was refused: what BEHEST_TRACE=plugins writes."""
+    for plugin in plugins.used:
+        types = [type_name(each) for each in plugin.event_types]
+        extensions = [f"{each.name} (version {each.version})" for each in plugin.extensions]
+        brought = {"hooks": plugin.hooks, "types": types, "extensions": extensions, "upcasters": plugin.upcasters}
+        parts = [f"{what} {', '.join(names)}" for what, names in brought.items() if names]
+        yield f"plugin {plugin.name} ({plugin.distribution or '?'} {plugin.version or '?'}): {'; '.join(parts) or 'nothing'}"
+    for plugin in plugins.refused:
+        yield f"plugin {plugin.name} is refused: {' '.join(str(plugin.refused).split())}"
 
 
 def compiled(plugins: Iterable[Plugin]) -> Plugins:
-    """Compile plugins one after the other; refuse one that can't be combined with those before it."""
+    """Compile plugins into one table; refuse one that can't be combined with those before it."""
+    plugins = list(plugins)
+    used = [plugin for plugin in plugins if plugin.refused is None]
+    try:
+        dispatch = _dispatch(used) if used else CORE
+    except PluginError:
+        return _compiled_one_by_one(plugins)
+    return Plugins(dispatch, tuple(used), tuple(plugin for plugin in plugins if plugin.refused is not None))
+
+
+def _compiled_one_by_one(plugins: Iterable[Plugin]) -> Plugins:
     used: list[Plugin] = []
     refused: list[Plugin] = []
     dispatch = CORE

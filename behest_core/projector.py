@@ -185,7 +185,10 @@ class Projector:
 
     def _load(self, work: Sequence[Work], report: Report) -> None:
         for each in work:
-            each.state = self._kept.pop(each.run_id, None)
+            kept = self._kept.pop(each.run_id, None)
+            # one that these commits don't follow on was most likely overtaken by another process: the item is read, not the log
+            if kept is not None and decide(kept, each.commits, self._dispatch).next is not Next.READ:
+                each.state = kept
         cold = [each for each in work if each.state is None]
         states = self._states.get_many([each.run_id for each in cold], repair=True)
         report.state_reads += len(cold)
@@ -298,7 +301,7 @@ class Projector:
             work.log_reads += 1
             commits = self._read(work, decision.after, remaining)
         folded = fold(work.state, commits, self._dispatch)
-        if work.fold is Fold.AGAIN and work.extension is None:
+        if work.fold is Fold.AGAIN:
             folded = _compared(work, folded, before)
         if folded.state is not None and (folded.changed or is_owed):
             try:
@@ -362,11 +365,20 @@ def _compared(work: Work, folded: Folded, before: RunState | None) -> Folded:
     state = folded.state
     if state is None:
         return folded
-    if state.reducer == 0 and state.parked is None:
+    if _is_slice_lost(work, state, before) or (work.extension is None and state.reducer == 0 and state.parked is None):
         if work.is_finished:
             raise LogTruncatedError(work.run_id, state.sequence)
         return folded._replace(changed=False)
     return folded._replace(changed=state != before)
+
+
+def _is_slice_lost(work: Work, state: RunState, before: RunState | None) -> bool:
+    """Say whether the one slice that was to be folded again had been folded, and can't be now."""
+    if work.extension is None or before is None:
+        return False
+    old, new = before.extensions.get(work.extension), state.extensions.get(work.extension)
+    is_truncated = new is None or (new.parked is not None and new.parked.error == LogTruncatedError.__name__)
+    return is_truncated and old is not None and old.sequence > 0
 
 
 def _troubles(run_id: str, folded: Folded, before: dict[str, Parked]) -> Iterator[Trouble]:

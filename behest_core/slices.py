@@ -8,7 +8,7 @@ The rules:
 - What an extension folds of a commit counts whole or not at all: if a handler raises, or what it left can't be stored, the slice
   goes back to the commit's beginning, and is parked.
 - An extension that isn't installed is left as it is.
-- If the log no longer reaches back, an extension that is behind is parked: it can't be folded.
+- If the log no longer reaches back, an extension that is behind is parked: it can't be folded. What there is of its slice stays.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from behest_core.dispatch import HalfRead
 from behest_core.errors import InvalidValueError, LogTruncatedError, StateTooLargeError
@@ -34,17 +35,20 @@ if TYPE_CHECKING:
     from behest_core.reducer import Handler
     from behest_core.state import RunState
 
-_TOO_MANY_DIGITS: Final = re.compile(rb"\d{39}")
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_TOO_MANY_DIGITS: Final = b"0" * 39
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 
 
 class _Live(Struct):
-    """A slice that goes on: its state, and that as it was stored before the commit at hand."""
+    """A slice that goes on: its state, and that as it was before the commit at hand: as JSON, and as that reads back."""
 
     extension: Extension
     state: ExtensionState
     stored: bytes
     checkpoint: int
     reached: int
+    settled: ExtensionState | None = None
     is_touched: bool = False
     is_changed: bool = False
     parked: Parked | None = None
@@ -84,37 +88,55 @@ class Slices:
 
     def apply(self, events: Sequence[AnyEvent | HalfRead]) -> Exception | None:
         """Apply a commit's events to the core and to the slices. Where the core can't, stop before it, and give the error."""
-        run = self._run
+        run, handler_of, listeners_of = self._run, self._handlers.get, self._listeners.get
+        sequence, uncounted = run.sequence, run.event_count - run.sequence
+        error = None
         for event in events:
-            try:
-                self._apply_core(run, event.event if isinstance(event, HalfRead) else event)
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is this event's)
-                return error
-            if isinstance(event, HalfRead):
-                self._park_readers(event)
-            else:
-                for place, handler in self._listeners.get(event.__class__, ()):
-                    self._handle(place, handler, event)
+            event_class = event.__class__
+            handler: Handler | None = handler_of(event_class)
+            if handler is not None:
+                try:
+                    handler(run, event)
+                except Exception as raised:  # noqa: BLE001 (whatever it is, it is this event's)
+                    error = raised
+                    break
+            elif event_class is HalfRead:
+                error = self._apply_core(event.event)  # type: ignore[union-attr]  # its class was just looked at
+                if error is not None:
+                    break
+            sequence += 1
+            run.updated_at = event.timestamp
+            listeners = listeners_of(event_class)
+            if listeners is not None:
+                run.sequence, run.event_count = sequence, sequence + uncounted
+                self._tell(listeners, event)
+            elif event_class is HalfRead:
+                run.sequence = sequence
+                self._park_readers(event)  # type: ignore[arg-type]
+        run.sequence, run.event_count = sequence, sequence + uncounted
+        return error
+
+    def _apply_core(self, event: AnyEvent) -> Exception | None:
+        handler: Handler | None = self._handlers.get(event.__class__)
+        try:
+            if handler is not None:
+                handler(self._run, event)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is this event's)
+            return error
         return None
 
-    def _apply_core(self, run: RunState, event: AnyEvent) -> None:
-        handler: Handler | None = self._handlers.get(event.__class__)
-        if handler is not None:
-            handler(run, event)
-        run.sequence += 1
-        run.event_count += 1
-        run.updated_at = event.timestamp
-
-    def _handle(self, place: int, handler: ExtensionHandler, event: AnyEvent) -> None:
-        live = self._live[place]
-        if live is None or live.parked is not None or self._run.sequence <= live.checkpoint:
-            return
-        live.is_touched = True
-        try:
-            handler(live.state, event, self._view)
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is the extension's)
-            # the message of a plugin's exception may hold payload
-            self._park(live, error, f"raised by {handler.__name__} of extension {live.extension.name}")
+    def _tell(self, listeners: tuple[tuple[int, ExtensionHandler], ...], event: object) -> None:
+        sequence, lives, view = self._run.sequence, self._live, self._view
+        for place, handler in listeners:
+            live = lives[place]
+            if live is None or live.parked is not None or sequence <= live.checkpoint:
+                continue
+            live.is_touched = True
+            try:
+                handler(live.state, event, view)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is the extension's)
+                # the message of a plugin's exception may hold payload
+                self._park(live, error, f"raised by {handler.__name__} of extension {live.extension.name}")
 
     def _park_readers(self, event: HalfRead) -> None:
         for place, _ in self._listeners[event.listened]:
@@ -137,23 +159,35 @@ class Slices:
     def _settle(self, live: _Live) -> None:
         live.is_touched = False
         try:
-            stored = self._storable(live)
+            stored = msgspec.json.encode(live.state)
+            if stored == live.stored and live.settled == live.state:
+                return
+            settled = self._read_back(live, stored)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the extension's)
             self._park(live, error, f"the state of extension {live.extension.name} can't be stored")
         else:
             live.is_changed |= stored != live.stored
-            live.stored = stored
+            live.stored, live.settled = stored, settled
 
-    def _storable(self, live: _Live) -> bytes:
-        stored = msgspec.json.encode(live.state)
-        others = sum(len(each.stored) for each in self._live if each is not None and each is not live)
-        if len(stored) > EXTENSION_BYTES:
-            raise StateTooLargeError(self._run.run_id, len(stored), EXTENSION_BYTES)
-        if len(stored) + others + self._carried > EXTENSIONS_BYTES:
-            raise StateTooLargeError(self._run.run_id, len(stored) + others + self._carried, EXTENSIONS_BYTES)
-        if _TOO_MANY_DIGITS.search(stored) or not _comes_back(live, stored):
+    def _read_back(self, live: _Live, stored: bytes) -> ExtensionState:
+        self._check_size(live, len(stored))
+        try:
+            settled = live.extension.decode(stored)
+        except ValueError:
+            settled = None
+        if settled is None or settled != live.state or _has_too_many_digits(stored):
             raise InvalidValueError(f"extension {live.extension.name}", "holds a NaN, or a number beyond 38 digits")
-        return stored
+        return settled
+
+    def _check_size(self, live: _Live, size: int) -> None:
+        if size > EXTENSION_BYTES:
+            raise StateTooLargeError(self._run.run_id, size, EXTENSION_BYTES)
+        total = size + self._carried
+        for each in self._live:
+            if each is not None and each is not live:
+                total += len(each.stored)
+        if total > EXTENSIONS_BYTES:
+            raise StateTooLargeError(self._run.run_id, total, EXTENSIONS_BYTES)
 
     def _park(self, live: _Live, error: Exception, message: str) -> None:
         live.parked = Parked(
@@ -169,6 +203,9 @@ class Slices:
             name = live.extension.name
             before = self._run.extensions.get(name)
             is_news |= before is None or live.is_changed or live.parked is not None or live.reached != before.sequence
+            if before is not None and live.parked is not None and live.parked.error == LogTruncatedError.__name__:
+                self._run.extensions[name] = replace(before, parked=live.parked)
+                continue
             state = msgspec.json.decode(live.stored)
             try:
                 check_storable(state, name)
@@ -185,11 +222,11 @@ class Slices:
         return is_news
 
 
-def _comes_back(live: _Live, stored: bytes) -> bool:
-    try:
-        return live.extension.decode(stored) == live.state
-    except ValueError:
-        return False
+def _has_too_many_digits(stored: bytes) -> bool:
+    """Say whether a number of the JSON has more digits than DynamoDB keeps; digits in a text are no number."""
+    return _TOO_MANY_DIGITS in stored.translate(_DIGITS) and _TOO_MANY_DIGITS in _TEXT.sub(b'""', stored).translate(
+        _DIGITS
+    )
 
 
 def _open(run: RunState, extension: Extension) -> _Live | None:

@@ -166,7 +166,7 @@ class Parked(Struct, frozen=True, kw_only=True):
 _EARLIER_ATTEMPTS = 4
 
 
-class ExtensionSlice(Struct, kw_only=True):
+class ExtensionSlice(Struct, kw_only=True, omit_defaults=True):
     """A plugin's slice of a run's state.
 
     `state` is what its handlers made, `sequence` how far they have come, `version` the extension's. `parked` says why it has

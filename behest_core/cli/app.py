@@ -15,19 +15,40 @@ from behest_core.cli.failures import explain
 from behest_core.cli.fold_lines import fold_lines
 from behest_core.cli.import_runs import import_runs
 from behest_core.cli.list_events import list_events
+from behest_core.cli.list_plugins import list_plugins
 from behest_core.cli.list_runs import list_runs
+from behest_core.cli.new_plugin import new_plugin
+from behest_core.cli.plugin_commands import plugin_commands
 from behest_core.cli.rebuild_runs import rebuild_runs
 from behest_core.cli.resume_runs import resume_runs
 from behest_core.cli.show_run import show_run
 from behest_core.cli.terminal import say
 from behest_core.cli.verify_runs import verify_runs
 
+_PLUGINS: Final = "behest.commands of plugins"
 _FAILED: Final = 1
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
 _READER_GONE: Final = 141  # 128 + SIGPIPE
 
 
 class _Commands(TyperGroup):
+    """behest's commands, and behind them those of plugins."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (typer's context has no public type)
+        """Name all commands, for the help page."""
+        return [*super().list_commands(ctx), *self._of_plugins(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        """Give a command; plugins are looked at only where behest has none of the name."""
+        own = super().get_command(ctx, cmd_name)
+        return own if own is not None else self._of_plugins(ctx).get(cmd_name)
+
+    def _of_plugins(self, ctx: Any) -> dict[str, Any]:  # noqa: ANN401
+        if _PLUGINS not in ctx.meta:
+            ctx.meta[_PLUGINS] = plugin_commands(self.commands)
+        found: dict[str, Any] = ctx.meta[_PLUGINS]
+        return found
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's context has no public type)
         """Run a command; turn the errors that a user can do something about into one line."""
         try:
@@ -93,3 +114,8 @@ app.command("verify")(verify_runs)
 app.command("resume")(resume_runs)
 app.command("rebuild")(rebuild_runs)
 app.command("delete")(delete_runs)
+app.command("plugins")(list_plugins)
+_plugin = typer.Typer(no_args_is_help=True, help="Write a plugin.")
+_plugin.callback()(lambda: None)
+_plugin.command("new")(new_plugin)
+app.add_typer(_plugin, name="plugin")

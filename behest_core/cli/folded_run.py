@@ -53,10 +53,13 @@ class Folding:
         work = self._projector.catch_up(run_id, Fold.RESUME, remaining=remaining)
         return self._ended(work, _parks(work))
 
-    def fold_again(self, run_id: str, remaining: Callable[[], float]) -> FoldedRun:
-        """Fold a run from the beginning of its log. Where an extension isn't installed here, its slice stays as it is."""
+    def fold_again(self, run_id: str, remaining: Callable[[], float], extension: str | None = None) -> FoldedRun:
+        """Fold a run from the beginning of its log; with `extension`, into that one's slice alone.
+
+        Where an extension isn't installed here, its slice stays as it is.
+        """
         try:
-            work = self._projector.catch_up(run_id, Fold.AGAIN, remaining=remaining)
+            work = self._projector.catch_up(run_id, Fold.AGAIN, extension=extension, remaining=remaining)
         except LogTruncatedError as error:
             return FoldedRun(run_id, End.REFUSED, str(error))
         return self._ended(work, {name: each for name, each in _parks(work).items() if name in self._installed})

@@ -11,6 +11,7 @@ from msgspec.json import Decoder
 from behest_core.cli.failures import CommandError
 from behest_core.cli.whole_log import whole_log
 from behest_core.commit import decode_record, until
+from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import MalformedRecordError, RunNotFoundError
 from behest_core.events import DECODE_ERRORS, split
 from behest_core.fold import fold
@@ -31,28 +32,28 @@ class _Timed(Struct, gc=False):
 _read_timed = Decoder(_Timed).decode
 
 
-def state_at_sequence(log: EventLog, run_id: str, sequence: int) -> RunState:
+def state_at_sequence(log: EventLog, run_id: str, sequence: int, dispatch: Dispatch = CORE) -> RunState:
     """Fold a run's log up to a sequence; 0 is its record alone.
 
     Raises CommandError where the log isn't as long, RunNotFoundError, and IncompleteLogError where its beginning has expired.
     """
-    state = _fold(run_id, until(whole_log(log, run_id), sequence))
+    state = _fold(run_id, until(whole_log(log, run_id), sequence), dispatch)
     if state.parked is None and state.sequence < sequence:
         raise CommandError(f"run {run_id} has no sequence {sequence}: its log ends at {state.sequence}")
     return state
 
 
-def state_at_time(log: EventLog, run_id: str, moment: str) -> RunState:
+def state_at_time(log: EventLog, run_id: str, moment: str, dispatch: Dispatch = CORE) -> RunState:
     """Fold a run's log up to its first event that is later than `moment`, a time in canonical form.
 
     The order is that of sequence, even where clocks went back: what follows a later event isn't looked at. Raises CommandError
     where the run began later, RunNotFoundError, and IncompleteLogError where the log's beginning has expired.
     """
-    return _fold(run_id, _until_time(whole_log(log, run_id), moment))
+    return _fold(run_id, _until_time(whole_log(log, run_id), moment), dispatch)
 
 
-def _fold(run_id: str, commits: Iterable[Commit]) -> RunState:
-    state = fold(None, commits).state
+def _fold(run_id: str, commits: Iterable[Commit], dispatch: Dispatch) -> RunState:
+    state = fold(None, commits, dispatch).state
     if state is None:
         raise RunNotFoundError(run_id)
     return state

@@ -15,6 +15,7 @@ import typer
 from behest_core.cli.connection import connect
 from behest_core.cli.consent import Yes, ask, can_ask
 from behest_core.cli.every_run import Runs, Since, named_runs, wanted_runs
+from behest_core.cli.failures import CommandError
 from behest_core.cli.folded_run import Folding, dispatch_of_plugins
 from behest_core.cli.options import Stack
 from behest_core.cli.rebuilding import Rebuild
@@ -38,6 +39,10 @@ def rebuild_runs(
         str | None,
         typer.Option(metavar="RUN", help="Of all runs those behind this id: go on with a rebuild that was cut short."),
     ] = None,
+    extension: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only this extension's slice; that of a plugin which BEHEST_PLUGINS allows."),
+    ] = None,
     yes: Yes = False,
     stack: Stack = None,
 ) -> None:
@@ -48,6 +53,8 @@ def rebuild_runs(
     """
     named = named_runs(runs, since=since, after=after)
     store, dispatch = connect(stack), dispatch_of_plugins()
+    if extension is not None:
+        _check_extension(extension, dispatch, is_dry=dry_run)
     with runs_bar() as bar:
         wanted = [run_id for run_id in wanted_runs(store, named, since, bar) if after is None or run_id > after]
     if dry_run:
@@ -55,13 +62,24 @@ def rebuild_runs(
         return
     if wanted and not named and not yes and can_ask():
         ask(f"Fold {amount(len(wanted), 'run')} again?")
-    options = {"--stack": stack, "--since": since, "--after": after}
+    options = {"--stack": stack, "--since": since, "--after": after, "--extension": extension}
     rebuild = Rebuild(wanted, {name: value for name, value in options.items() if value}, are_named=bool(named))
     with runs_bar() as bar:
         rebuild.run(Folding(store, dispatch), bar)
     write_text(str(rebuild))
     if not rebuild.is_whole:
         raise typer.Exit(1)
+
+
+def _check_extension(extension: str, dispatch: Dispatch, *, is_dry: bool) -> None:
+    if is_dry:
+        raise typer.BadParameter("--dry-run looks at all of a state: leave it out, or --extension")
+    names = [each.name for each in dispatch.extensions]
+    if extension not in names:
+        raise CommandError(
+            f"no plugin that is used here has an extension {extension}, but {', '.join(names) or 'none at all'}; "
+            "install it and name its plugin in BEHEST_PLUGINS, `behest plugins` shows which there are"
+        )
 
 
 def _show(store: RunStore, dispatch: Dispatch, run_ids: list[str]) -> None:

@@ -71,9 +71,9 @@ class Rebuild:
                 say(f"{count} could not be folded now; to try them again: {again}", bar.messages)
 
     def _fold(self, folding: Folding, bar: RunsBar) -> None:
-        in_a_row = InARow()
+        in_a_row, extension = InARow(), self._options.get("--extension")
         with SideBySide() as side:
-            begun = side.map(lambda run_id: folding.fold_again(run_id, side.remaining), self._run_ids)
+            begun = side.map(lambda run_id: folding.fold_again(run_id, side.remaining, extension), self._run_ids)
             for run_id, result in begun:
                 run = result()
                 self._add(run, bar)
@@ -103,8 +103,8 @@ class Rebuild:
         return self._command(options, [])
 
     def _command(self, options: Mapping[str, str], run_ids: list[str]) -> str:
-        stack = {"--stack": self._options["--stack"]} if "--stack" in self._options else {}
-        words = [f"{name}={value}" for name, value in {**stack, **options}.items()]
+        kept = {name: self._options[name] for name in ("--stack", "--extension") if name in self._options}
+        words = [f"{name}={value}" for name, value in {**kept, **options}.items()]
         if any(run_id.startswith("-") for run_id in run_ids):
             words.append("--")
         return shlex.join(["behest", "rebuild", *words, *run_ids])

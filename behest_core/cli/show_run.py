@@ -12,6 +12,7 @@ from rich.text import Text
 
 from behest_core.cli.connection import connect
 from behest_core.cli.failures import CommandError
+from behest_core.cli.folded_run import dispatch_of_plugins
 from behest_core.cli.given import parse_time
 from behest_core.cli.history import state_at_sequence, state_at_time
 from behest_core.cli.options import AsJson, Run, Stack
@@ -29,7 +30,16 @@ from behest_core.cli.terminal import (
     write_result,
 )
 from behest_core.errors import RunNotFoundError
-from behest_core.state import CORE_FOLD, Attempt, Parked, RunState, TokenUsage, UnknownFinishReason, check_run_id
+from behest_core.state import (
+    CORE_FOLD,
+    Attempt,
+    ExtensionSlice,
+    Parked,
+    RunState,
+    TokenUsage,
+    UnknownFinishReason,
+    check_run_id,
+)
 from behest_core.store import RunStore
 
 
@@ -56,9 +66,9 @@ def show_run(
         raise typer.BadParameter("--at-sequence and --at exclude each other")
     store = connect(stack)
     if at_sequence is not None:
-        state = state_at_sequence(store.log, run, at_sequence)
+        state = state_at_sequence(store.log, run, at_sequence, dispatch_of_plugins())
     elif at is not None:
-        state = state_at_time(store.log, run, at)
+        state = state_at_time(store.log, run, at, dispatch_of_plugins())
     else:
         state = _current(store, run)
     if as_json:
@@ -119,7 +129,15 @@ def _rows(state: RunState) -> Iterator[tuple[str, str | Text]]:
     if state.metadata is not None:
         yield "metadata", json_text(state.metadata)
     for name, extension in state.extensions.items():
-        yield clean(name), json_text(extension.state)
+        yield from _slice(name, extension)
+
+
+def _slice(name: str, extension: ExtensionSlice) -> Iterator[tuple[str, str]]:
+    """Give a plugin's slice: a row for each of its fields."""
+    yield clean(name), f"version {extension.version}, folded up to sequence {extension.sequence}"
+    fields = extension.state if isinstance(extension.state, dict) else {"state": extension.state}
+    for field, value in fields.items():
+        yield f"  {clean(field)}", clean(value) if isinstance(value, str) else json_text(value)
 
 
 def _status(state: RunState) -> Text:

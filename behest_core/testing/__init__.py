@@ -3,6 +3,8 @@
     LocalStack            the deployed stack in this process: template.yaml's tables on moto, the real projector
     Template              the tables, functions and stream mappings of template.yaml
 
+    check_plugin          asserts that a plugin keeps behest's rules; given begins a plain test of one: see conformance.py
+
     EventSourceMapping    a model of what stands between a stream and a function, driven step by step
     MappingSettings       its settings: batch size, retries, age, lanes
     FunctionSettings      what it knows of the function: name, time-out, memory
@@ -16,7 +18,8 @@
                           what a handler raises to stand in for a dead process, or for Lambda's own throttling
     MappingNotIdleError   it was to deliver everything, and could not
 
-The model needs nothing but the standard library. LocalStack and Template are imported when they are asked for.
+The model needs nothing but the standard library. LocalStack, Template and what is for plugins
+are imported when they are asked for.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from behest_core.testing.lane import MappingSettings
 from behest_core.testing.record_source import ManualClock, MemoryStream, Page, RecordSource, Shard
 
 if TYPE_CHECKING:
+    from behest_core.testing.conformance import check_plugin, given
     from behest_core.testing.local_stack import LocalStack
     from behest_core.testing.template import Template
 
@@ -60,9 +64,11 @@ __all__ = [
     "Shard",
     "Template",
     "Throttled",
+    "check_plugin",
+    "given",
 ]
 
-_LAZY = {"LocalStack": "local_stack", "Template": "template"}
+_LAZY = {"check_plugin": "conformance", "given": "conformance", "LocalStack": "local_stack", "Template": "template"}
 
 
 def __getattr__(name: str) -> object:

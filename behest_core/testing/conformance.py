@@ -44,7 +44,7 @@ from behest_core.plugins import Plugin, compiled
 from behest_core.state import RunState
 from behest_core.storable import as_stored
 from behest_core.testing.drawn_events import CantDrawError, DrawnEvents
-from behest_core.testing.given import RUN, commit_of, given, stored, used
+from behest_core.testing.given_when_then import RUN, commit_of, given, stored, used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -185,7 +185,11 @@ def _folded(state: RunState | None, commits: Sequence[Commit], dispatch: Dispatc
 
 
 def _check(subject: _Subject, log: Log, rule: Callable[[_Subject, Log], _Problem | None]) -> None:
-    problem = rule(subject, log)
+    try:
+        problem = rule(subject, log)
+    except SystemExit as error:
+        ended = _Problem("it never ends the process", f"plugin {subject.plugin.name}", f"raised {error!r}")
+        raise AssertionError(_told(ended, log)) from error
     if problem is None:
         return
     if problem.rule != _CAP:  # it takes many events, and which doesn't matter

@@ -116,12 +116,14 @@ def test_ctrl_c_ends_following_quietly(stack):
     assert (following.returncode, stdout, stderr) == (130, "", "")
 
 
-def test_the_demo_ends_with_every_state_right():
+def test_the_demo_ends_with_every_state_right_and_asks_what_the_plugins_fold():
     command = [sys.executable, "-m", "behest_core.cli", "demo"]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "12 of 12 states equal the fold of their logs (" in shown.stdout
     assert re.search(r"^write-haiku +Completed +70 tokens$", shown.stdout, re.MULTILINE)
     assert re.search(r"^  review-contract  silent since ", shown.stdout, re.MULTILINE)
-    assert "anthropic claude-sonnet-4  34,330 in  12,288 of them cached  2,235 out" in shown.stdout
+    assert "anthropic claude-sonnet-4-5  34,330 in  12,288 of them cached  2,235 out" in shown.stdout
+    assert "anthropic claude-sonnet-4-5  10 calls  0.1402 USD\n" in shown.stdout
+    assert re.search(r"^  review-contract  sign_contract  since ", shown.stdout, re.MULTILINE)
     assert max(map(len, shown.stdout.splitlines())) <= 100

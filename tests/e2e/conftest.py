@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.emulator import BUILT_TEMPLATE, EMULATOR, SAM, deploy, running_emulator
+from tests.e2e import third_party
+from tests.e2e.emulator import EMULATOR, SAM, build, deploy, running_emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def deployed_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Give the template, built and deployed onto an emulator that runs until the last test is over."""
-    missing = [str(file) for file in (SAM, EMULATOR / "ministack", BUILT_TEMPLATE) if not file.exists()]
+    """Give the template, built with a plugin and deployed onto an emulator that runs until the last test is over."""
+    missing = [str(file) for file in (SAM, EMULATOR / "ministack") if not file.exists()]
     if missing:
         pytest.fail(f"not there: {', '.join(missing)}; run `make e2e`, which makes what these tests need")
     folder = tmp_path_factory.mktemp("emulator")
+    template = build(tmp_path_factory.mktemp("build"), third_party.publish(tmp_path_factory.mktemp("plugin")))
     with running_emulator(folder) as endpoint:
-        yield deploy(endpoint, folder)
+        yield deploy(template, endpoint, folder, plugins=third_party.NAME)

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 LEASH = Path(__file__).with_name("leash.py")
 EMULATOR = ROOT / ".venvs" / "emulator" / "bin"
 SAM = ROOT / ".venvs" / "deploy" / "bin" / "sam"
-BUILT_TEMPLATE = ROOT / ".aws-sam" / "build" / "template.yaml"
 
 REGION = "us-east-1"
 START_SECONDS = 60
+BUILD_SECONDS = 300
 DEPLOY_SECONDS = 300
 LIFE_SECONDS = 20 * 60
 """No emulator lives longer, whatever happens to the test run that started it."""
@@ -101,37 +101,49 @@ def running_emulator(folder: Path) -> Iterator[str]:
             leash.wait()
 
 
-def deploy(endpoint: str, folder: Path, name: str = "behest-e2e") -> Stack:
-    """Deploy what `sam build` built onto the emulator, with parameters for the interpreter that runs the functions there."""
+def build(folder: Path, plugins: Path) -> Path:
+    """Build the template with the plugins of a requirements file into the folder; give the template that was built."""
+    env = {**_environment(), "PLUGIN_REQUIREMENTS": str(plugins)}
+    _sam("build", "--build-dir", folder, env=env, timeout=BUILD_SECONDS)
+    return folder / "template.yaml"
+
+
+def deploy(template: Path, endpoint: str, folder: Path, plugins: str, name: str = "behest-e2e") -> Stack:
+    """Deploy what was built onto the emulator, with parameters for the interpreter that runs the functions there."""
     env = {**_environment(), "AWS_ENDPOINT_URL": endpoint, "HOME": str(folder)}
     version, machine = _emulator_platform()
     parameters = {
         "Runtime": f"python{version}",
         "Architecture": {"aarch64": "arm64"}.get(machine, machine),
         "DeletionProtection": "false",
+        "Plugins": plugins,
     }
-    command = [SAM, "deploy", "--template-file", BUILT_TEMPLATE, "--stack-name", name]
-    command += ["--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar"]
-    command += ["--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items())]
+    arguments = ["deploy", "--template-file", template, "--stack-name", name]
+    arguments += ["--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar"]
+    arguments += ["--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items())]
+    _sam(*arguments, env=env, timeout=DEPLOY_SECONDS)
+    stack = Stack(name, endpoint, env, {}, folder / "emulator.log")
+    [described] = stack.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    stack.outputs.update((output["OutputKey"], output["OutputValue"]) for output in described["Outputs"])
+    return stack
+
+
+def _sam(command: str, *arguments: str | Path, env: dict[str, str], timeout: float) -> None:
     try:
         done = subprocess.run(
-            command,
+            [SAM, command, *arguments],
             cwd=ROOT,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=DEPLOY_SECONDS,
+            timeout=timeout,
             check=False,
         )
     except subprocess.TimeoutExpired as late:
-        raise AssertionError(f"`sam deploy` took longer than {DEPLOY_SECONDS} s and said:\n{late.stdout}") from None
-    assert done.returncode == 0, f"`sam deploy` failed:\n{done.stdout}"
-    stack = Stack(name, endpoint, env, {}, folder / "emulator.log")
-    [described] = stack.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    stack.outputs.update((output["OutputKey"], output["OutputValue"]) for output in described["Outputs"])
-    return stack
+        raise AssertionError(f"`sam {command}` took longer than {timeout} s and said:\n{late.stdout}") from None
+    assert done.returncode == 0, f"`sam {command}` failed:\n{done.stdout}"
 
 
 def _environment() -> dict[str, str]:

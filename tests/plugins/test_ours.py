@@ -24,7 +24,7 @@ from behest_core.extension import EXTENSIONS_BYTES
 from behest_core.fold import fold
 from behest_core.plugins import GROUP, compiled, load, plugin_from
 from behest_core.projector import Projector
-from behest_core.testing import LocalStack
+from behest_core.testing import LocalStack, check_plugin
 from tests.builders import (
     at,
     commit,
@@ -77,6 +77,11 @@ def test_installed_and_allowed_all_four_are_used():
     assert loaded.refused == ()
     assert [(plugin.name, plugin.distribution) for plugin in loaded.used] == [(n, f"behest-{n}") for n in sorted(OURS)]
     assert [extension.name for extension in loaded.dispatch.extensions] == sorted(OURS)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_passes_the_conformance_kit(name):
+    check_plugin(OURS[name])
 
 
 # ---------------------------------------------------------------- folding

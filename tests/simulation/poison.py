@@ -10,12 +10,23 @@ from tests.simulation.oracle import ALWAYS
 from tests.simulation.versions import BREAKS_TALLY, DEADLY, OLD, ONLY_NEW
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.contract.fake import FakeDynamoDB
     from tests.simulation.oracle import Oracle
     from tests.simulation.surroundings import Surroundings
 
-KINDS = ("malformed event", "no JSON", "wrong count", "no zlib", "no events", "only new", "breaks tally", "deadly")
-_WEIGHTS = (6, 1, 1, 1, 1, 2, 2, 2)
+KINDS = {
+    "malformed event": 6,
+    "no JSON": 1,
+    "wrong count": 1,
+    "no zlib": 1,
+    "no events": 1,
+    "only new": 2,
+    "breaks tally": 2,
+    "deadly": 2,
+}
+"""With how often each is drawn."""
 
 
 _ERRORS = {"only new": ONLY_NEW, "deadly": DEADLY, "breaks tally": BREAKS_TALLY}
@@ -31,8 +42,9 @@ class Poisoner:
         self._random = around.random
         self._now = around.moment
 
-    def drawn(self) -> str:
-        return self._random.choices(KINDS, _WEIGHTS)[0]
+    def drawn(self, kinds: Collection[str]) -> str:
+        weights = {kind: weight for kind, weight in KINDS.items() if kind in kinds}
+        return self._random.choices(list(weights), list(weights.values()))[0]
 
     def put(self, run_id: str, kind: str) -> None:
         sequence = self._oracle.head(run_id) + 1

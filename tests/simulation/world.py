@@ -27,14 +27,14 @@ from tests.simulation.lambda_service import LambdaService
 from tests.simulation.network import Client, Network, StreamsClient
 from tests.simulation.operators import Operators
 from tests.simulation.oracle import Oracle
-from tests.simulation.poison import Poisoner
+from tests.simulation.poison import KINDS, Poisoner
 from tests.simulation.processes import Pool, Process
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.surroundings import Finding, Surroundings
 from tests.simulation.versions import NEW, OLD, Versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from behest_core.reconciler import SweepReport
 
@@ -53,11 +53,15 @@ class SimulationError(AssertionError):
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much happens. `poison` counts events that can't be folded; `agents` write at a time, every `think` seconds."""
+    """How much happens.
+
+    `poison` counts events that can't be folded, of these `kinds`; so many `agents` write at a time, every `think` seconds.
+    """
 
     events: int = 1_000
     runs: int = 25
     poison: int = 1
+    kinds: Collection[str] = tuple(KINDS)
     agents: int = 8
     think: float = 1.5
 
@@ -288,7 +292,7 @@ class World:
         ]
         for _ in range(size.poison):
             plan = random.choice(plans)
-            plan.poison.append((random.randrange(1, plan.events + 1), self._poisoner.drawn()))
+            plan.poison.append((random.randrange(1, plan.events + 1), self._poisoner.drawn(size.kinds)))
             plan.poison.sort()
         return [plan for plan in plans for _ in range(2 if random.random() < 0.1 else 1)]
 

@@ -11,7 +11,7 @@ from behest_core.errors import MalformedStateError
 from behest_core.fold import fold
 from behest_core.state import ExtensionSlice, Parked, RunState, UnknownFinishReason
 from behest_core.storable import WRITE_UNIT_BYTES
-from tests.builders import at, commit, poison, raw_commit, record_commit, run_record, text_delta, whole_run
+from tests.builders import RUN, at, commit, poison, raw_commit, record_commit, run_record, text_delta, whole_run
 
 
 def write_units(item):
@@ -176,3 +176,10 @@ def test_anything_else_is_told_apart(given, change):
 
 def test_commits_have_a_last_position():
     assert (Commit(run_id="r", sequence=4, count=3).last, record_commit().last) == (6, 0)
+
+
+def test_a_slice_that_is_not_parked_has_no_attribute_parked():
+    state = RunState(run_id=RUN, extensions={"cost": ExtensionSlice(state={"cents": 1}, sequence=3, version=1)})
+    item = codec.state_to_item(state)
+    assert item["extensions"]["M"]["cost"]["M"].keys() == {"state", "sequence", "version"}
+    assert codec.state_from_item(item) == state

@@ -158,6 +158,21 @@ class Memory(set):
     pass
 
 
+cached = {}
+
+
+def keeps_its_state_elsewhere(state, event, run):
+    if cached.get("state") is not state:
+        state.total += 100
+        cached["state"] = state
+
+
+def leaves_when_malformed(event):
+    if not isinstance(event.get("stars"), int):
+        raise SystemExit
+    return event
+
+
 def ignores(state, event, run):
     state.count += 1
 
@@ -177,6 +192,8 @@ def ignores(state, event, run):
         (plugin_of(leaves_nan), "its state can be stored: extension ratings"),
         (plugin_of(names_an_attribute_empty), "its state can be stored: extension ratings"),
         (plugin_of(keeps_what_json_has_not, state=Forgetful), "(its state can be stored|any batching)"),
+        (plugin_of(keeps_its_state_elsewhere), "any batching gives the same state: extension ratings"),
+        (plugin_of(rate, upcasters={"ratings.Rated": leaves_when_malformed}), "it never ends the process: plugin"),
         (plugin_of(ignores, listens=Strict), "unknown fields change nothing: extension ratings"),
         (
             plugin_of(rate, upcasters={"ratings.Rated": lambda event: {**event, "stars": event["stars"] + 1}}),

@@ -5,6 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
+import tomllib
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,6 +106,31 @@ def test_every_pin_has_a_hash_and_no_file_names_an_index(file):
 
 def test_the_layer_has_no_plugin_unless_somebody_names_one():
     assert [line for line in PLUGINS.read_text().splitlines() if line and not line.startswith("#")] == []
+
+
+def layer_plugins(tmp_path: Path, requirements: str) -> Path:
+    """Give what is made of a requirements file before pip installs it into the layer."""
+    (tmp_path / "plugins.txt").write_text(requirements)
+    program = [sys.executable, ROOT / "requirements" / "layer_plugins.py", tmp_path / "plugins.txt", tmp_path]
+    subprocess.run(program, check=True, timeout=30)
+    return tmp_path / "plugins"
+
+
+def test_without_a_plugin_nothing_is_made_for_pip(tmp_path):
+    assert not layer_plugins(tmp_path, PLUGINS.read_text()).exists()
+
+
+def test_a_plugin_gets_the_layers_versions_and_a_behest_that_holds_nothing(tmp_path):
+    made = layer_plugins(tmp_path, "# mine\nacme-approvals==1.0\n")
+    constraints = dict(line.split("==") for line in (made / "constraints.txt").read_text().splitlines())
+    version = constraints.pop("behest")
+    assert constraints == pins(ROOT / "requirements" / "layer.txt")
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert version == f"{declared}+layer"
+    [wheel] = made.glob("*.whl")
+    info = f"behest-{version}.dist-info"
+    with zipfile.ZipFile(wheel) as packed:
+        assert sorted(packed.namelist()) == [f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL")]
 
 
 @pytest.mark.parametrize("function", of_type("AWS::Serverless::Function"))

@@ -18,6 +18,7 @@ from tests.builders import (
     poison,
     raw_commit,
     record_commit,
+    run_record,
     run_started,
     text_delta,
     usage_recorded,
@@ -127,6 +128,20 @@ def test_duplicates_change_nothing():
     assert not fold(state_of(*LOG), LOG, BOTH).changed
 
 
+def test_a_record_that_comes_late_is_seen_by_the_handlers_from_the_first_event_on():
+    teams = Extension("teams", Approvals)
+
+    @teams.on(TextDelta)
+    def look(state, event, run):
+        state.calls.append(f"{run.metadata} {run.created_at}")
+
+    using = dispatch(teams)
+    log = [record_commit(run_record(metadata="blue")), *LOG[1:]]
+    without = fold(None, log[1:], using).state
+    assert decide(without, log[:1], using).next is Next.READ
+    assert fold(without, log, using).state == state_of(*log, using=using)
+
+
 def test_an_extension_that_no_event_concerned_has_a_slice_with_its_checkpoint():
     slice_ = state_of(LOG[0], commit(1, run_started())).extensions["approvals"]
     assert (slice_.state, slice_.sequence, slice_.version) == ({"pending": 0, "calls": [], "seen": []}, 1, 1)
@@ -201,6 +216,18 @@ def test_what_cannot_be_stored_parks_the_slice_as_it_was_before_the_commit(worst
     assert (slice_.state["count"], slice_.sequence, slice_.parked.error) == (1, 3, "InvalidValueError")
 
 
+@pytest.mark.parametrize("text", ["9" * 40, '"' + "9" * 40, "\\" + "9" * 40, 'é"\\"' + "9" * 40])
+def test_a_text_may_have_more_digits_than_a_number(text):
+    noted = Extension("noted", Approvals)
+
+    @noted.on(TextDelta)
+    def note(state, event, run):
+        state.calls.append(event.delta)
+
+    slice_ = state_of(record_commit(), commit(1, text_delta(1, text)), using=dispatch(noted)).extensions["noted"]
+    assert (slice_.state["calls"], slice_.parked) == ([text], None)
+
+
 def test_what_only_dynamodb_cannot_store_parks_the_slice_too():
     odd = Extension("odd", Odd)
 
@@ -244,6 +271,18 @@ def test_an_extension_that_needs_events_that_are_gone_is_parked_and_the_run_move
     assert state.sequence == 8
     assert state.extensions["words"].parked.error == "LogTruncatedError"
     assert decide(state, [commit(9, text_delta())], BOTH).next is Next.FOLD
+
+
+def test_a_version_that_is_raised_over_a_log_that_is_gone_leaves_the_slice_as_it_was():
+    before = state_of(*LOG[:3])
+    slice_ = before.extensions["approvals"]
+    state = fold(before, LOG[3:], dispatch(approvals(version=2), words())).state
+    parked = state.extensions["approvals"]
+    assert (parked.state, parked.sequence, parked.version) == (slice_.state, 6, 1)
+    assert (parked.parked.error, parked.parked.version) == ("LogTruncatedError", 2)
+    assert (state.sequence, state.extensions["words"].sequence) == (8, 8)
+    assert decide(state, [commit(9, text_delta())], dispatch(approvals(version=2), words())).next is Next.FOLD
+    assert state_of(*LOG, using=dispatch(approvals(version=2))).extensions["approvals"].parked is None
 
 
 # ---------------------------------------------------------------- what handlers can't do

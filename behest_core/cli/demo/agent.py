@@ -81,6 +81,8 @@ class Agent:
             if turn.text:
                 yield [TextDelta(delta=f"{word} ", timestamp=_now()) for word in turn.text.split()]
             if iteration == len(script.turns) and script.ending is Ending.DIES:
+                if turn.tool is not None:
+                    yield [self._asks(turn.tool, self._id("call"))]
                 return
             yield self._usage(turn)
             if turn.tool is not None:
@@ -115,8 +117,7 @@ class Agent:
             ToolCallCompleted(call=call, timestamp=_now()),
         ]
         if tool.needs_approval:
-            # events of a plugin: core folds count them, the plugin's own fold would read them
-            yield [{"type": "approvals.Requested", "call_id": call_id, "timestamp": _now()}]
+            yield [self._asks(tool, call_id)]
             yield [{"type": "approvals.Granted", "call_id": call_id, "by": "erin", "timestamp": _now()}]
         yield [ToolExecutionStarted(call_id=call_id, tool_name=tool.name, timestamp=_now())]
         result = ToolExecutionResult.ok(tool.result) if tool.error is None else ToolExecutionResult.failed(tool.error)
@@ -126,6 +127,10 @@ class Agent:
             ),
             ToolMessageCommitted(message_id=self._id("message"), timestamp=_now()),
         ]
+
+    def _asks(self, tool: Tool, call_id: str) -> NewEvent:
+        """Give an event of the plugin behest-approvals. Without the plugin it is counted, and nothing else."""
+        return {"type": "approvals.Requested", "call_id": call_id, "tool_name": tool.name, "timestamp": _now()}
 
     def _end(self) -> list[NewEvent]:
         script = self.script

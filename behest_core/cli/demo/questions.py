@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from behest_core.plugins import Plugins
     from behest_core.store import RunStore
 
 _ASKED: Final = "fix-billing-tests"
@@ -52,6 +53,15 @@ def _as_it_was(store: RunStore, run_id: str) -> RunState:
     return replay(store.get_run(run_id), run_id, events)
 
 
+def _slices(store: RunStore) -> list[Any]:
+    return [state.extensions["cost"].state for state in store.runs()]
+
+
+def _waiting(store: Any) -> list[Any]:  # noqa: ANN401 (a slice is whatever its plugin made)
+    runs = store.runs(status=RunStatus.CALLING_MODEL)
+    return [state for state in runs if state.extensions["approvals"].state["waiting"]]
+
+
 # ---------------------------------------------------------------- asking
 
 
@@ -73,6 +83,17 @@ def ask_all(console: Console, store: RunStore, dynamodb: Any, states: Any) -> No
     state = _as_it_was(store, _ASKED)
     tokens = f"{count_text(state.total_usage.total_tokens)} tokens"
     _answer(console, [(status_text(state.status), f"iteration {state.iteration}", tokens)])
+
+
+def ask_plugins(console: Console, store: RunStore, plugins: Plugins) -> None:
+    """Ask what the slices of behest's own plugins answer, of those that are installed."""
+    extensions = {extension.name for plugin in plugins.used for extension in plugin.extensions}
+    if "cost" in extensions:
+        _ask(console, "What did each model cost? With the plugin behest-cost:", _slices)
+        _answer(console, _costs(_slices(store)), numbers=True)
+    if "approvals" in extensions:
+        _ask(console, "Which wait for a person, and for what? With the plugin behest-approvals:", _waiting)
+        _answer(console, (row for state in _waiting(store) for row in _approvals(state)))
 
 
 def _ask(console: Console, question: str, code: Callable[..., object]) -> None:
@@ -107,4 +128,31 @@ def _by_model(items: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
     return [
         (model, f"{count_text(read)} in", f"{count_text(cached)} of them cached", f"{count_text(written)} out")
         for model, (read, cached, written) in sorted(totals.items())
+    ]
+
+
+def _costs(slices: Iterable[Any]) -> list[tuple[str, ...]]:
+    """Add up the slices of behest-cost by model."""
+    totals: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for cost in slices:
+        for model, used in cost["models"].items():
+            for place, name in enumerate(("calls", "nano_usd", "unpriced_calls")):
+                totals[model][place] += used[name]
+    return [
+        (
+            model.replace("/", " ", 1),
+            f"{count_text(calls)} calls",
+            f"{nano_usd / 10**9:.4f} USD",
+            f"{unpriced} without a price" if unpriced else "",
+        )
+        for model, (calls, nano_usd, unpriced) in sorted(totals.items())
+    ]
+
+
+def _approvals(state: Any) -> list[tuple[str, str, str]]:  # noqa: ANN401
+    """Give the pending requests of a run's slice of behest-approvals."""
+    pending = state.extensions["approvals"].state["pending"]
+    return [
+        (state.run_id, clean(asked.get("tool") or call), f"since {second_text(asked['since'])}")
+        for call, asked in pending.items()
     ]

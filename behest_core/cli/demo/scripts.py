@@ -17,7 +17,7 @@ class Ending(Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     DIES = "dies"
-    """The agent's process is gone in the middle of a model call, and nobody says so."""
+    """The agent's process is gone in the middle of a model call, and nobody says so: at best it asks for an approval first."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Script:
 
 _GPT: Final = ("openai", "gpt-4o")
 _MINI: Final = ("openai", "gpt-4o-mini")
-_CLAUDE: Final = ("anthropic", "claude-sonnet-4")
+_CLAUDE: Final = ("anthropic", "claude-sonnet-4-5")
 _GEMINI: Final = ("google", "gemini-2.5-flash")
 
 _WEATHER: Final = Tool("get_weather", {"city": "Oslo"}, {"celsius": 3})
@@ -67,6 +67,7 @@ _FLIGHTS: Final = Tool("search_flights", {"from": "OSL", "to": "LIS"}, [{"flight
 _SEARCH: Final = Tool("search", {"query": "event sourcing"}, {"hits": 12})
 _SEARCH_FAILS: Final = Tool("search", {"query": "event sourcing"}, error="time-out after 10 s")
 _READ: Final = Tool("read_file", {"path": "report.md"}, {"bytes": 18_211})
+_SIGN: Final = Tool("sign_contract", {"path": "contract.pdf"}, needs_approval=True)
 _TESTS: Final = Tool("run_tests", {"only": "billing"}, error="2 of 41 tests failed")
 
 SCRIPTS: Final = (
@@ -148,7 +149,10 @@ SCRIPTS: Final = (
         "review-contract",
         "erin",
         *_CLAUDE,
-        (Turn(12_400, 520, "Clause 7 is unusual.", _READ), Turn(13_100, 640, "It binds you for five", cached=12_288)),
+        (
+            Turn(12_400, 520, "Clause 7 is unusual.", _READ),
+            Turn(13_100, 640, "It binds you for five years.", _SIGN, cached=12_288),
+        ),
         Ending.DIES,
     ),
     Script(

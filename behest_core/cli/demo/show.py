@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 import boto3
 import typer
-from msgspec.structs import replace
 from rich.live import Live
 from rich.text import Text
 
 from behest_core.cli.demo.agent import Agent
-from behest_core.cli.demo.questions import ask_all
+from behest_core.cli.demo.questions import ask_all, ask_plugins
 from behest_core.cli.demo.scripts import SCRIPTS
 from behest_core.cli.demo.view import Lines, Screen
 from behest_core.cli.terminal import results
-from behest_core.fold import replay
+from behest_core.plugins import ALL, load
 from behest_core.testing import LocalStack
+from behest_core.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from behest_core.cli.demo.view import View
+    from behest_core.dispatch import Dispatch
     from behest_core.store import RunStore
 
 _REFRESH_SECONDS: Final = 0.2
@@ -42,13 +43,18 @@ def run_demo() -> None:
         "behest demo: twelve agents write, the projector folds, in this process.\n"
         "DynamoDB is moto's; tables, handler and stream settings are template.yaml's.\n",
     )
-    with LocalStack() as stack:
+    plugins = load([ALL])
+    if plugins.used:
+        names = ", ".join(plugin.name for plugin in plugins.used)
+        console.print(f"Plugins that are installed, and fold as well: {names}.\n")
+    with LocalStack(plugins=[plugin.name for plugin in plugins.used]) as stack:
         agents = [Agent(stack.store, script, number) for number, script in enumerate(SCRIPTS)]
         with stack.running(), _view(console, stack, agents) as view:
             _play(stack.store, agents, view)
         states = boto3.resource("dynamodb").Table(stack.state_table)
         ask_all(console, stack.store, stack.dynamodb, states)
-        right = sum(_is_right(stack.store, agent.run_id) for agent in agents)
+        ask_plugins(console, stack.store, plugins)
+        right = sum(_is_right(stack.store, agent.run_id, plugins.dispatch) for agent in agents)
         _conclude(console, right, agents)
     if right < len(agents):
         raise typer.Exit(1)
@@ -90,11 +96,10 @@ def _watch(store: RunStore, agents: Sequence[Agent], view: View, playing: Sequen
         time.sleep(_REFRESH_SECONDS)
 
 
-def _is_right(store: RunStore, run_id: str) -> bool:
-    """Say whether a run's state is the fold of its log, done again in one go."""
-    events = [recorded.event for recorded in store.events(run_id)]
-    expected = replay(store.get_run(run_id), run_id, events)
-    return replace(store.get_state(run_id), revision=expected.revision) == expected
+def _is_right(store: RunStore, run_id: str, dispatch: Dispatch) -> bool:
+    """Say whether a run's state is the fold of its whole log, done again in one go, the plugins' slices included."""
+    verdict = verify(store.log, store.states, run_id, dispatch)
+    return verdict.is_right and verdict.behind == 0
 
 
 def _conclude(console: Console, right: int, agents: Sequence[Agent]) -> None:

@@ -4,6 +4,7 @@ from behest_lineage import TAGS, Linked
 from msgspec.json import encode
 
 from behest_core.extension import EXTENSION_BYTES
+from behest_core.fold import fold
 from tests.builders import RUN, at, model_started, raw_commit, run_completed, run_started
 from tests.plugins.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
 
@@ -22,6 +23,13 @@ def known(state):
 @pytest.mark.parametrize("first", [run_started(), model_started(), run_completed(), linked()])
 def test_the_runs_metadata_says_where_it_comes_from(first):
     assert known(slice_of(TABLE, first, metadata=METADATA)) == ("p", "r", "researcher", ["nightly", "eu"])
+
+
+def test_a_record_that_comes_after_its_events_says_it_too():
+    log = commits_of(run_started(), model_started(), metadata=METADATA)
+    without = fold(None, log[1:], TABLE).state
+    assert known(without.extensions["lineage"].state) == (None, None, None, [])
+    assert fold(without, log, TABLE).state.extensions == folded(log, TABLE).extensions
 
 
 def test_an_event_says_it_too():
