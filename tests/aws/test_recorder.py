@@ -229,7 +229,7 @@ def test_a_table_that_stays_away_raises_in_the_agent(stack, record):
 
 
 def test_a_table_that_stays_away_only_warns_if_it_is_to(stack, record):
-    with pytest.warns(UserWarning, match="dropped 1 events"), record(give_up_after=0.0, on_error="warn") as run:
+    with pytest.warns(UserWarning, match="dropped 1 events"), record(give_up_after=0.0, on_error="warn") as run:  # noqa: PT031
         run.flush()
         back = away(stack)
         run.text("lost")
@@ -241,7 +241,7 @@ def test_a_table_that_stays_away_only_warns_if_it_is_to(stack, record):
 
 
 def test_a_full_buffer_drops_and_counts_if_it_is_to_warn_only(stack, record, monkeypatch):
-    with record(on_error="warn") as run:
+    with record(on_error="warn") as run:  # noqa: PT031
         run.flush()
         monkeypatch.setattr(module, "_BUFFER_BYTES", 200)
         for _ in range(5):
