@@ -241,7 +241,7 @@ def test_a_table_that_stays_away_only_warns_if_it_is_to(stack, record):
 
 
 def test_a_full_buffer_drops_and_counts_if_it_is_to_warn_only(stack, record, monkeypatch):
-    with record(on_error="warn") as run:  # noqa: PT031
+    with record(on_error="warn") as run:
         run.flush()
         monkeypatch.setattr(module, "_BUFFER_BYTES", 200)
         for _ in range(5):
