@@ -61,13 +61,10 @@ class Dispatch:
         upcasters: Mapping[str, Upcaster] | None = None,
     ) -> None:
         self.extensions = tuple(extensions)
-        self.event_types = _by_type([*CORE_EVENTS, *event_types])
         self.upcasters = dict(upcasters or {})
         self.listeners: dict[type, tuple[tuple[int, ExtensionHandler], ...]] = _listeners(self.extensions)
+        self.event_types = _by_type([*CORE_EVENTS, *event_types, *self.listeners])
         _check_names(self.extensions)
-        for listened in self.listeners:
-            if self.event_types.get(type_name(listened)) is not listened:
-                raise PluginError(f"{listened.__name__} is listened to but no event type of an installed plugin")
         core = {each: narrowed(each, _reads(each)) for each in CORE_EVENTS}
         self.readers = {each: self._reader(each, core) for each in self.event_types.values()}
         self._core = EventDecoder(core.values())

@@ -29,8 +29,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def behest_event_types() -> Sequence[type[Event]]:
     """Give the event classes that the plugin adds.
 
-    Their tags have a dotted name, ``approvals.Requested``; two plugins can't claim one. Events of these types are checked when
-    they are appended by a process that has the plugin, and can be listened to.
+    Their tags have a dotted name, ``approvals.Requested``; two plugins can't claim one. Those that an extension listens to need
+    not be given.
     """
     raise AssertionError("a specification is not called")
 

@@ -30,6 +30,7 @@ from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import LogTruncatedError, RevisionConflictError
 from behest_core.fold import Decision, Folded, Next, decide, fold, killed, read_on
 from behest_core.state import CORE_FOLD, Parked, RunState
+from behest_core.storable import as_stored
 from behest_core.timestamps import from_datetime
 
 if TYPE_CHECKING:
@@ -369,7 +370,7 @@ def _compared(work: Work, folded: Folded, before: RunState | None) -> Folded:
         if work.is_finished:
             raise LogTruncatedError(work.run_id, state.sequence)
         return folded._replace(changed=False)
-    return folded._replace(changed=state != before)
+    return folded._replace(changed=replace(state, metadata=as_stored(state.metadata)) != before)
 
 
 def _is_slice_lost(work: Work, state: RunState, before: RunState | None) -> bool:

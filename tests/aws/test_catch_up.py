@@ -10,7 +10,7 @@ from behest_core.errors import LogTruncatedError, RunDeletedError, RunNotFoundEr
 from behest_core.projector import Fold, Projector
 from behest_core.state import RunStatus
 from tests.aws.test_projector import LOG, raiser, throttled
-from tests.builders import RUN, at, commit, poison, record_commit, run_completed, text_delta, usage_recorded
+from tests.builders import RUN, at, commit, poison, record_commit, run_completed, run_record, text_delta, usage_recorded
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -141,6 +141,11 @@ def test_folding_again_mends_a_wrong_state(projector, put, stack):
 
 def test_folding_again_writes_nothing_where_the_state_is_right(projector, put):
     projector.project(put(*LOG))
+    assert projector.catch_up(RUN, Fold.AGAIN).saves == 0
+
+
+def test_folding_again_writes_nothing_for_a_number_that_came_back_whole(projector, put):
+    projector.project(put(record_commit(run_record(metadata={"far": 5e22})), *LOG[1:]))
     assert projector.catch_up(RUN, Fold.AGAIN).saves == 0
 
 

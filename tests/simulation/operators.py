@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tests.simulation.surroundings import Surroundings
 
 SWEEP_SECONDS = 60.0
-_LOOKBACK = timedelta(hours=2)
-_EVER = timedelta(days=2)
 _MOST_SHARDS = 12
 
 
@@ -35,6 +33,7 @@ class Operators:
         self._feed = feed
         self._pool = pool
         self._runs = runs
+        self._began = around.scheduler.now
         self.deleted: set[str] = set()
 
     def tick(self, seconds: float) -> None:
@@ -42,7 +41,7 @@ class Operators:
         if self._faults.within("shard_split", seconds):
             self._split()
         if self._faults.within("sweep", seconds):
-            self.sweep(_LOOKBACK, SWEEP_SECONDS)
+            self.sweep(SWEEP_SECONDS)
         for name, fold in (("resume", Fold.RESUME), ("rebuild", Fold.AGAIN)):
             if self._runs and self._faults.within(name, seconds):
                 self.catch_up(self._random.choice(self._runs), fold)
@@ -55,17 +54,17 @@ class Operators:
 
     def sweep(
         self,
-        lookback: timedelta = _EVER,
         seconds: float | None = None,
         then: Callable[[SweepReport], None] | None = None,
     ) -> None:
+        """Sweep over all runs there are."""
         process = self._pool.take()
         deadline = self._scheduler.now + seconds if seconds is not None else float("inf")
 
         def body() -> None:
             try:
                 report = process.reconciler.sweep(
-                    lookback=lookback,
+                    lookback=timedelta(seconds=self._scheduler.now - self._began + 1),
                     stuck_after=timedelta(minutes=5),
                     remaining=lambda: deadline - self._scheduler.now,
                 )

@@ -124,6 +124,10 @@ def test_any_cut_into_batches_gives_the_same():
         assert plain(state) == whole
 
 
+def test_an_event_type_that_is_listened_to_need_not_be_given():
+    assert state_of(*LOG, using=Dispatch([approvals(), words()])) == state_of(*LOG)
+
+
 def test_duplicates_change_nothing():
     assert not fold(state_of(*LOG), LOG, BOTH).changed
 
@@ -383,7 +387,7 @@ class Other(Event, tag="approvals.Requested"):
         (lambda: Extension("words", Words).on(str), "takes event classes"),
         (lambda: Dispatch([words(), words()]), "two extensions claim the name words"),
         (lambda: Dispatch([], [Requested, Other]), "two event classes claim the type approvals.Requested"),
-        (lambda: Dispatch([approvals()]), "Requested is listened to but"),
+        (lambda: Dispatch([approvals()], [Other]), "two event classes claim the type approvals.Requested"),
     ],
 )
 def test_what_would_not_work_is_refused_when_it_is_made(make, message):
