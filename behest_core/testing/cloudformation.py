@@ -9,7 +9,9 @@ Names: a resource without a name of its own is called STACK-LOGICALID; CloudForm
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import yaml
@@ -54,7 +56,7 @@ class CloudFormationTemplate:
             TemplateError: it isn't there, isn't a template, or has no parameter of a name given.
         """
         try:
-            body = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+            body = deepcopy(_parse(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise TemplateError(f"can't read the template {path}: {error.strerror}") from error
         except yaml.YAMLError as error:
@@ -224,3 +226,9 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+@lru_cache(maxsize=4)
+def _parse(text: str) -> object:
+    """Parse a template once: it takes longer than all else that a local stack does to start."""
+    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
