@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 
     from behest_core.event_log import RecordedEvent
     from behest_core.events import NewEvent
-    from behest_core.recorder import OnError, Redact
+    from behest_core.outbox import OnError
+    from behest_core.recorder import Redact
     from behest_core.state import RunState, RunStatus
     from behest_core.storable import JSON
 
@@ -77,18 +77,15 @@ class RunStore:
         Raises InvalidValueError, naming the path, for metadata that can't be stored; InvalidRunIdError; StateTooLargeError;
         RunExistsError where the run id is taken by another run.
         """
-        if run_id is None:
-            run_id = str(uuid4()) if client_request_id is None else run_id_for(client_request_id)
-        moment = datetime.now(UTC) if created_at is None else created_at
         return self.log.create(
-            RunRecord(
-                run_id=run_id,
-                session_id=str(uuid4()) if session_id is None else session_id,
+            _record(
                 provider=provider,
                 model=model,
+                session_id=session_id,
                 metadata=metadata,
                 client_request_id=client_request_id,
-                created_at=moment if isinstance(moment, str) else from_datetime(moment),
+                run_id=run_id,
+                created_at=created_at,
             )
         )
 
@@ -111,8 +108,7 @@ class RunStore:
 
         See `create_run` for what the run is, `RunRecorder` for how it is recorded.
         """
-        create = partial(
-            self.create_run,
+        record = _record(
             provider=provider,
             model=model,
             session_id=session_id,
@@ -122,7 +118,7 @@ class RunStore:
         )
         return RunRecorder(
             self.log,
-            create,
+            record,
             interval=interval,
             give_up_after=give_up_after,
             on_error=on_error,
@@ -240,3 +236,28 @@ class RunStore:
             status = self._client.describe_table(TableName=table)["Table"].get("TableStatus")
             if status not in {"ACTIVE", "UPDATING"}:
                 raise ConfigurationError(f"table {table} is {status}, not ACTIVE; wait until it is")
+
+
+def _record(  # noqa: PLR0913 (a run record has as many fields)
+    *,
+    provider: str,
+    model: str,
+    session_id: str | None,
+    metadata: JSON,
+    client_request_id: str | None,
+    run_id: str | None,
+    created_at: datetime | str | None = None,
+) -> RunRecord:
+    """Give the record of a new run, with what the caller left open."""
+    if run_id is None:
+        run_id = str(uuid4()) if client_request_id is None else run_id_for(client_request_id)
+    moment = datetime.now(UTC) if created_at is None else created_at
+    return RunRecord(
+        run_id=run_id,
+        session_id=str(uuid4()) if session_id is None else session_id,
+        provider=provider,
+        model=model,
+        metadata=metadata,
+        client_request_id=client_request_id,
+        created_at=moment if isinstance(moment, str) else from_datetime(moment),
+    )

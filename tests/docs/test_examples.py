@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from behest_core.cli.app import app
 from tests.docs.pages import ROOT, blocks, names, pages, rows
+from tests.docs.stub_models import MODELS
 
 if TYPE_CHECKING:
     from behest_core.testing.local_stack import LocalStack
@@ -29,7 +30,7 @@ def test_the_examples_of_a_page_run_and_print_what_is_shown(
 ):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")  # so that the command writes for a terminal
     monkeypatch.setenv("COLUMNS", "110")
-    namespace: dict[str, Any] = {"__name__": page}
+    namespace: dict[str, Any] = {"__name__": page, **MODELS}
     with stack.running():
         for block in blocks(page, "python", "console"):
             if block.language == "console":

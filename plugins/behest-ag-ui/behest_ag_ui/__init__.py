@@ -1,0 +1,1 @@
+"""Records agents of AG-UI in behest."""

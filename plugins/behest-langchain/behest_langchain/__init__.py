@@ -1,0 +1,1 @@
+"""Records agents of LangChain and LangGraph in behest."""

@@ -1,0 +1,1 @@
+"""Records agents of the OpenAI Agents SDK in behest."""

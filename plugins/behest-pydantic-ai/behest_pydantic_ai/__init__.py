@@ -1,0 +1,1 @@
+"""Records agents of Pydantic AI in behest."""

@@ -1,0 +1,1 @@
+"""Records agents of Strands Agents in behest."""

@@ -1,0 +1,183 @@
+import json
+import uuid
+from dataclasses import dataclass
+from unittest.mock import ANY
+
+import msgspec
+import pytest
+
+from behest_core.adapter import as_json, begin, id_of, pause
+from behest_core.fold import fold
+from behest_core.state import RunStatus
+from tests.aws.test_recorder import away
+
+
+def raw_events(stack, run):
+    return [json.loads(each.raw) for each in stack.store.events(run.run_id)]
+
+
+def state_of(stack, run):
+    return fold(None, stack.store.log.commits(run.run_id)).state
+
+
+# ---------------------------------------------------------------- ids
+
+
+@pytest.mark.parametrize("original", ["run-1", "x" * 255, "日本", "a/b c"])
+def test_an_id_within_the_limits_is_kept(original):
+    assert id_of(original) == original
+
+
+def test_an_id_of_another_type_is_its_text():
+    original = uuid.UUID("7c2b1f0a-5a0e-4a57-9f0d-2c8f3a9f7d11")
+    assert id_of(original) == str(original)
+
+
+@pytest.mark.parametrize("original", ["", "x" * 256, "\ud800"])
+def test_an_id_beyond_the_limits_gives_the_same_uuid_each_time(original):
+    assert id_of(original) == id_of(original) == str(uuid.UUID(id_of(original)))
+    assert id_of(original) != id_of(original + "y")
+
+
+def test_the_original_id_is_in_the_metadata(stack):
+    run = begin(stack.store, "some", "x" * 300, provider="p", model="m", metadata={"a": 1})
+    run.close()
+    record = stack.store.get_run(id_of("x" * 300))
+    assert record.metadata == {"framework": "some", "framework_run_id": "x" * 300, "a": 1}
+
+
+def test_without_an_id_each_run_has_its_own(stack):
+    runs = [begin(stack.store, "some", provider="p", model="m") for _ in range(2)]
+    for run in runs:
+        run.close()
+    assert runs[0].run_id != runs[1].run_id
+
+
+def test_an_id_that_comes_again_continues_its_run(stack):
+    for text in "ab":
+        run = begin(stack.store, "some", "r", provider="p", model="m", session_id="s")
+        run.text(text)
+        run.completed()
+        run.close()
+    kinds = [each["type"] for each in raw_events(stack, run)]
+    assert kinds == ["RunStarted", "TextDelta", "RunCompleted"] * 2
+
+
+# ---------------------------------------------------------------- values
+
+
+@dataclass
+class Point:
+    x: int
+
+
+class Model:
+    def model_dump(self, mode):
+        return {"mode": mode}
+
+
+class Struct(msgspec.Struct):
+    x: int
+
+
+class Nasty:
+    def __str__(self):
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+def cycle():
+    value = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"a": [1, 2.5, None, True, "x"]}, {"a": [1, 2.5, None, True, "x"]}),
+        (Point(1), {"x": 1}),
+        (Model(), {"mode": "json"}),
+        ({"m": Model()}, {"m": {"mode": "json"}}),
+        (Struct(1), {"x": 1}),
+        (b"\x00\x01", "AAE="),
+        (float("nan"), None),
+        ({1: "a"}, {"1": "a"}),
+        ({None: "a", (1, 2): "b"}, {"None": "a", "(1, 2)": "b"}),
+        ("\ud800", "'\\ud800'"),
+        (Nasty(), "<Nasty>"),
+        (cycle(), "[[...]]"),
+    ],
+)
+def test_any_value_becomes_json(value, expected):
+    assert as_json(value) == expected
+
+
+# ---------------------------------------------------------------- never in the way
+
+
+def test_it_begins_while_the_table_is_away_and_loses_nothing(stack):
+    back = away(stack)
+    run = begin(stack.store, "some", "r", provider="p", model="m")
+    run.text("Hi")
+    run.completed()
+    assert run.close(timeout=0) == 0
+    back()
+    assert run.flush() == 3
+    assert state_of(stack, run).status is RunStatus.COMPLETED
+
+
+def test_without_a_table_everything_is_dropped_and_counted_at_once(stack, caplog):
+    stack.dynamodb.delete_table(TableName=stack.event_table)
+    run = begin(stack.store, "some", "r", provider="p", model="m")
+    run.flush()
+    run.text("Hi")
+    run.completed()
+    run.close()
+    assert run.dropped == 3
+    assert "ResourceNotFoundException" in caplog.text
+
+
+def test_an_event_that_can_not_be_recorded_is_dropped_and_counted(stack, caplog):
+    run = begin(stack.store, "some", "r", provider="p", model="m")
+    run.text("x" * 500_000)
+    run.text(5)
+    run.completed()
+    run.text("late")
+    run.close()
+    assert run.dropped == 3
+    assert [each["type"] for each in raw_events(stack, run)] == ["RunStarted", "RunCompleted"]
+    assert [name in caplog.text for name in ("EventTooLarge", "InvalidValue", "RunEnded")] == [True] * 3
+
+
+def test_metadata_that_can_not_be_stored_stops_no_agent(stack, caplog):
+    run = begin(stack.store, "some", "r", provider="p", model="m", metadata={"much": "x" * 500_000})
+    run.completed()
+    run.close()
+    assert run.dropped == 2
+    assert "r: StateTooLargeError" in caplog.text
+
+
+def test_a_redaction_that_raises_lets_nothing_through(stack):
+    def redact(event):
+        raise KeyError("password")
+
+    run = begin(stack.store, "some", "r", provider="p", model="m", settings={"redact": redact})
+    run.text("secret")
+    run.close()
+    assert (run.dropped, raw_events(stack, run)) == (2, [])
+
+
+def test_a_paused_run_is_not_over(stack):
+    run = begin(stack.store, "some", "r", provider="p", model="m")
+    run.model_started()
+    pause(run, "approval", ["call-1"])
+    run.close()
+    assert raw_events(stack, run)[-1] == {
+        "type": "agent.Paused",
+        "timestamp": ANY,
+        "reason": "approval",
+        "pending": ["call-1"],
+    }
+    assert state_of(stack, run).status is RunStatus.CALLING_MODEL
