@@ -19,8 +19,8 @@ import msgspec
 
 from behest_core.errors import InvalidRunIdError
 from behest_core.events import Event
-from behest_core.recorder import now
 from behest_core.state import check_run_id
+from behest_core.timestamps import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

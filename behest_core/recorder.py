@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
@@ -40,7 +39,7 @@ from behest_core.events import (
 from behest_core.outbox import Outbox
 from behest_core.state import TokenUsage
 from behest_core.storable import EVENT_BYTES
-from behest_core.timestamps import from_datetime
+from behest_core.timestamps import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -274,11 +273,6 @@ class RunRecorder:
     def cancelled(self) -> None:
         """The run was stopped."""
         self.emit(RunCancelled(timestamp=now()))
-
-
-def now() -> str:
-    """Give the time as behest writes it."""
-    return from_datetime(datetime.now(UTC))
 
 
 def _kind(event: NewEvent) -> str:

@@ -8,7 +8,9 @@ one form: UTC, nine fractional digits, `Z`.
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,40}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -22,17 +24,18 @@ def canonical(text: str) -> str:
     if match is None:
         raise ValueError("expected an RFC 3339 time such as 2026-01-31T12:00:00.5Z")
     date, clock, fraction, offset = match.groups()
-    seconds = datetime.fromisoformat(f"{date}T{clock}")
+    second = f"{date}T{clock}"
+    moment = datetime.fromisoformat(second)
     if offset not in "Zz":
         hours, minutes = int(offset[1:3]), int(offset[4:6])
         if hours > 23 or minutes > 59:
             raise ValueError(f"offset {offset} is not a time of day")
         shift = timedelta(hours=hours, minutes=minutes)
         try:
-            seconds = seconds - shift if offset[0] == "+" else seconds + shift
+            second = (moment - shift if offset[0] == "+" else moment + shift).isoformat()
         except OverflowError as error:
             raise ValueError("the time is outside the years 1 to 9999") from error
-    return f"{seconds.isoformat()}.{(fraction or '')[:9].ljust(9, '0')}Z"
+    return f"{second}.{(fraction or '')[:9].ljust(9, '0')}Z"
 
 
 def to_datetime(text: str) -> datetime:
@@ -45,6 +48,17 @@ def from_datetime(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone; pass an aware datetime such as datetime.now(UTC)")
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def now() -> str:
+    """Give the time of this machine's clock, with microseconds. Spells each second once: recorders ask for every event."""
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return f"{_spelled(seconds)}.{nanoseconds // 1000:06d}Z"
+
+
+@lru_cache(maxsize=2)
+def _spelled(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 def as_text(moment: datetime | str) -> str:
