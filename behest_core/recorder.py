@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     Redact = Callable[[dict[str, JSON]], Mapping[str, JSON] | None]
 
 _TERMINAL: Final = frozenset({type_name(RunCompleted), type_name(RunFailed), type_name(RunCancelled)})
-_LIFECYCLE: Final = _TERMINAL | {type_name(RunStarted)}
+LIFECYCLE: Final = _TERMINAL | {type_name(RunStarted)}
 _ERROR_LENGTH: Final = 10_000  # characters
 
 
@@ -203,7 +203,7 @@ class RunRecorder:
         with self._lock:  # so that nothing comes in behind a terminal event
             if self._has_ended and kind != "RunStarted":
                 raise RunEndedError(self.run_id, kind)
-            self._outbox.put(encoded, urgent=kind in _LIFECYCLE)
+            self._outbox.put(encoded, urgent=kind in LIFECYCLE)
             self._has_ended = kind in _TERMINAL
             self._iterations += kind == "ModelStarted"
 

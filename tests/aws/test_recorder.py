@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
+from random import Random
 
 import pytest
 
 from behest_core import outbox as module
-from behest_core.errors import EventTooLargeError, InvalidValueError, RecordingError, RunEndedError
+from behest_core.errors import EventTooLargeError, InvalidValueError, RecordingError, RunEndedError, RunExistsError
 from behest_core.events import RunStarted, TextDelta, ToolExecutionResult
 from behest_core.fold import fold
 from behest_core.state import RunStatus
@@ -203,6 +204,44 @@ def test_a_table_that_is_away_for_a_while_loses_nothing(stack, record, requests)
     assert run.dropped == 0
 
 
+def test_a_table_that_is_away_for_half_a_minute_loses_nothing(stack, record, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.1)
+    back = away(stack)
+    clock.at(30.0, back)
+    with record(interval=0.0) as run:
+        for n in range(100):
+            run.text(str(n))
+    assert clock.monotonic() >= 30.0
+    assert [json.loads(each.raw).get("delta") for each in stack.store.events(run.run_id)] == [
+        None,
+        *map(str, range(100)),
+        None,
+    ]
+    assert run.dropped == 0
+
+
+class Clock:
+    """A clock that stands still but for sleeping, and does one thing when its time has come."""
+
+    def __init__(self):
+        self._now = 0.0
+        self._due = None
+
+    def at(self, moment, do):
+        self._due = (moment, do)
+
+    def monotonic(self):
+        return self._now
+
+    def sleep(self, seconds):
+        self._now += seconds
+        if self._due is not None and self._now >= self._due[0]:
+            self._due[1]()
+            self._due = None
+
+
 def away(stack):
     """Let no more writes through; return how to let them."""
     call = stack.dynamodb._make_api_call
@@ -287,6 +326,27 @@ def test_redaction_sees_each_event_before_it_is_written(stack, record):
     assert [json.loads(each.raw).get("delta") for each in stack.store.events(run.run_id)] == [None, "***", None]
 
 
+def test_creating_a_run_is_tried_again_while_the_table_is_away(stack, record, requests):
+    for _ in range(3):
+        requests.before("PutItem", raiser(throttled("PutItem")))
+    with record() as run:
+        pass
+    assert types(stack, run) == ["RunStarted", "RunCompleted"]
+
+
+def test_a_missing_table_raises_at_once(stack, record):
+    stack.dynamodb.delete_table(TableName=stack.event_table)
+    with pytest.raises(stack.dynamodb.exceptions.ResourceNotFoundException), record(give_up_after=3600):
+        pytest.fail("entered")
+
+
+def test_a_run_id_that_is_taken_raises_on_entering(stack, record):
+    with record(run_id="r", session_id="s"):
+        pass
+    with pytest.raises(RunExistsError), record(run_id="r", session_id="another"):
+        pytest.fail("entered")
+
+
 # ---------------------------------------------------------------- the end of the process
 
 PROGRAM = """
@@ -314,3 +374,44 @@ def test_what_was_emitted_is_in_the_log_when_the_process_ends(stack, how, code):
         )
         assert ended.returncode == code
         assert [json.loads(each.raw)["type"] for each in stack.store.events("r")] == ["RunStarted", "TextDelta"]
+
+
+KILLED = """
+import os, sys
+from behest_core import RunStore
+store = RunStore(os.environ["BEHEST_EVENT_TABLE"], os.environ["BEHEST_STATE_TABLE"])
+recorder = store.record(provider="p", model="m", session_id="s", client_request_id=sys.argv[1], interval=0.002)
+with recorder as run:
+    for n in range(100_000):
+        run.text(str(n))
+        if n % 10 == 0:
+            print(n, flush=True)
+            run.flush() if n % 70 == 0 else None
+"""
+
+
+def test_a_process_that_is_killed_anywhere_leaves_a_log_that_can_be_continued(stack, record):
+    points = {f"killed-{point}": point for point in Random(7).sample(range(8, 60), 4)}
+    with stack.serving() as environment:
+        variables = os.environ | environment | {"PYTHONPATH": str(ROOT)}
+        processes = {
+            request: subprocess.Popen(
+                [sys.executable, "-c", KILLED, request], env=variables, cwd=ROOT, stdout=subprocess.PIPE
+            )
+            for request in points
+        }
+        for request, process in processes.items():
+            with process:
+                for _ in range(points[request]):
+                    assert process.stdout.readline()
+                process.kill()
+    for request in points:
+        with record(session_id="s", client_request_id=request) as run:
+            run.text("again")
+        events = [json.loads(each.raw) for each in stack.store.events(run.run_id)]
+        begun_again = max(n for n, each in enumerate(events) if each["type"] == "RunStarted")
+        written = [each.get("delta") for each in events[:begun_again]]
+        assert begun_again > 1
+        assert written == [None, *map(str, range(begun_again - 1))]
+        assert [each["type"] for each in events[begun_again:]] == ["RunStarted", "TextDelta", "RunCompleted"]
+        assert state_of(stack, run).event_count == len(events)

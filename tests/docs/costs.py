@@ -116,10 +116,10 @@ def cost(run: Sequence[Timed], *, packed_over: timedelta, batched_over: timedelt
     saves = list(pairwise([{}, *states]))
     return Cost(
         commits=len(items),
-        log=sum(map(_units, items)),
-        log_as_text=sum(_units(_as_text(commit)) for commit in log),
+        log=sum(map(units, items)),
+        log_as_text=sum(units(_as_text(commit)) for commit in log),
         saves=len(saves),
-        state=sum(max(map(_units, save)) for save in saves),
+        state=sum(max(map(units, save)) for save in saves),
         index=sum(_index_units(*save) for save in saves) + sum("hour_shard" in item for item in items),
     )
 
@@ -178,7 +178,7 @@ def _index_units(before: dict[str, Any], after: dict[str, Any]) -> int:
     return units
 
 
-def _units(item: dict[str, Any]) -> int:
+def units(item: dict[str, Any]) -> int:
     return -(-sum(len(name) + _bytes(value) for name, value in item.items()) // WRITE_UNIT_BYTES)
 
 

@@ -1,0 +1,165 @@
+"""What recording costs: the agent's thread in microseconds, the table in write units, and LangGraph's checkpointer beside it."""
+
+from __future__ import annotations
+
+import operator
+import time
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+
+import msgspec
+import pytest
+from botocore.config import Config
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
+from langgraph.graph import START, StateGraph
+from langgraph_checkpoint_aws import DynamoDBSaver
+
+from behest_core import codec, interchange
+from behest_core.event_log import EventLog
+from behest_core.events import TextDelta
+from behest_core.outbox import Outbox
+from behest_core.recorder import LIFECYCLE
+from behest_core.testing import LocalStack
+from behest_core.timestamps import now, to_datetime
+from tests.aws.conftest import Requests
+from tests.docs.costs import units
+from tests.golden import airline_runs, golden_lines
+
+if TYPE_CHECKING:
+    from behest_core.interchange import RunLine
+
+EMIT_GOAL_US = 5.0
+EMITS, ROUNDS = 5_000, 15
+INTERVALS = (0.1, 0.25, 0.5, 1.0, 2.0)
+DEFAULT_INTERVAL = 0.5
+UNITS_GOAL = 100.0
+
+
+# ---------------------------------------------------------------- the agent's thread
+
+
+@pytest.mark.benchmark
+def test_emit_on_the_agents_thread():
+    with LocalStack() as stack, stack.store.record(provider="p", model="m", interval=3600) as run:
+        run.flush()
+        seen = sorted(_microseconds_of_an_emit(run) for _ in range(ROUNDS))
+    print(f"\nemit: {seen[0]:.1f} us (goal {EMIT_GOAL_US:g}; up to {seen[-1]:.1f} in {ROUNDS} rounds of {EMITS:,})")
+
+
+def _microseconds_of_an_emit(run: Any) -> float:
+    began = time.perf_counter_ns()
+    for _ in range(EMITS):
+        run.emit(TextDelta(delta="Hello wor", timestamp=now()))
+    took = time.perf_counter_ns() - began
+    run.flush()
+    return took / EMITS / 1000
+
+
+# ---------------------------------------------------------------- the table
+
+
+class _Table:
+    """A DynamoDB client for an event table that takes everything and keeps nothing but the sizes."""
+
+    def __init__(self) -> None:
+        self.units = 0
+
+    def put_item(self, *, Item: dict[str, Any], **_: Any) -> None:  # noqa: N803 (boto3's)
+        self.units += units(Item) + (codec.HOUR_SHARD in Item)  # an entry of the index is one
+
+    def query(self, **_: Any) -> dict[str, Any]:
+        return {"Items": []}
+
+
+@pytest.mark.benchmark
+def test_write_units_of_real_runs_at_their_own_times():
+    if (file := airline_runs()) is None:
+        pytest.skip("airline_runs.jsonl.gz is not on this machine; BEHEST_GOLDEN names its folder")
+    runs = [interchange.read_run("airline_runs", number, line) for number, line in enumerate(golden_lines(file), 1)]
+    events = sum(len(run.events) for run in runs)
+    print(
+        f"\n{len(runs)} runs, {events:,} events: write units per 1,000 events (goal {UNITS_GOAL:g} at {DEFAULT_INTERVAL} s)"
+    )
+    for interval in INTERVALS:
+        written = [_replay(run, interval) for run in runs]
+        per_thousand = 1000 * sum(each.units for each in written) / events
+        print(f"  {interval:4} s {per_thousand:6.1f}")
+        if interval == DEFAULT_INTERVAL:
+            assert per_thousand <= UNITS_GOAL
+
+
+def _replay(run: RunLine, interval: float) -> _Table:
+    """Record a run with the recorder's own packing. The outbox's thread isn't started: its waiting is done in the run's time."""
+    assert run.record is not None
+    table = _Table()
+    log = EventLog(table, "events")  # type: ignore[arg-type]  # it has the methods that are called
+    outbox = Outbox(log, run.record, interval=interval, give_up_after=0, on_error="raise")
+    outbox._create()
+    due = None
+    for event, encoded in zip(run.decoded, run.events, strict=True):
+        moment = to_datetime(event.timestamp)
+        if due is not None and moment >= due:
+            outbox._append_buffer()
+            due = None
+        outbox.put(encoded, urgent=msgspec.json.decode(encoded)["type"] in LIFECYCLE)
+        due = due or moment + timedelta(seconds=interval)
+        if outbox._is_due():
+            outbox._append_buffer()
+            due = None
+    if due is not None:
+        outbox._append_buffer()
+    assert outbox.last == len(run.events)
+    return table
+
+
+# ---------------------------------------------------------------- beside it
+
+
+class _Conversation(TypedDict):
+    messages: Annotated[list[AnyMessage], operator.add]
+
+
+def _agent(checkpointer: DynamoDBSaver) -> Any:
+    """Give an agent that calls its model, a tool, and its model again."""
+    call = ToolCall(name="get_weather", args={"city": "Oslo"}, id="call-1")
+    answers = iter([AIMessage("", tool_calls=[call]), AIMessage("3 degrees.")])
+    model = GenericFakeChatModel(messages=answers)
+    graph = StateGraph(_Conversation)
+    graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
+    graph.add_node("tools", lambda state: {"messages": [ToolMessage('{"temp": 3}', tool_call_id="call-1")]})  # noqa: ARG005
+    graph.add_edge(START, "model")
+    graph.add_conditional_edges("model", lambda state: "tools" if state["messages"][-1].tool_calls else "__end__")
+    graph.add_edge("tools", "model")
+    return graph.compile(checkpointer=checkpointer)
+
+
+@pytest.mark.benchmark
+def test_what_langgraphs_dynamodb_checkpointer_writes_for_an_agent_with_two_model_calls_and_a_tool_call():
+    with LocalStack() as stack:
+        stack.dynamodb.create_table(
+            TableName="checkpoints",
+            KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK")],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        checkpointer = DynamoDBSaver("checkpoints", region_name="us-east-1", boto_config=Config())
+        theirs = Requests(checkpointer.client)
+        answer = _agent(checkpointer).invoke(
+            {"messages": [HumanMessage("How warm is it in Oslo?")]}, {"configurable": {"thread_id": "alice"}}
+        )
+        assert answer["messages"][-1].content == "3 degrees."
+    made = Counter(operation for operation, _ in theirs.made)
+    items = [item for operation, params in theirs.made for item in _items(operation, params)]
+    print(f"\nlanggraph-checkpoint-aws: {dict(made)}, {len(items)} items, {sum(map(units, items))} write units")
+
+
+def _items(operation: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+    match operation:
+        case "PutItem":
+            return [params["Item"]]
+        case "BatchWriteItem":
+            return [each["PutRequest"]["Item"] for table in params["RequestItems"].values() for each in table]
+        case _:
+            return []
