@@ -5,6 +5,7 @@
 - The run's metadata has `framework` and, as text, the original id: `framework_run_id`.
 - An id that comes again continues its run: another RunStarted in the same log.
 - The recorder only warns (``on_error="warn"``). It begins without waiting for the table, and its end waits `END_WAIT` at most.
+- What an adapter does with a framework's objects goes on inside `unobtrusive`: what it raises is logged, and the agent goes on.
 - Whatever a framework passes as arguments, outputs or metadata is made JSON by `as_json`, which never fails, and cut at 64 KB.
 - An invocation that stops to wait for somebody (an interrupt, an approval) is recorded with `Paused`. It has no terminal event,
   as it is not over.
@@ -12,6 +13,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 from uuid import UUID, uuid4, uuid5
 
@@ -23,7 +26,7 @@ from behest_core.state import check_run_id
 from behest_core.timestamps import now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from behest_core.recorder import Redact, RunRecorder
     from behest_core.storable import JSON
@@ -34,6 +37,8 @@ END_WAIT: Final = 2.0
 
 _NAMESPACE: Final = UUID("5d0c0f5e-6f4b-5c55-8d0a-8a4f5f5d2b61")
 _CUT_AT: Final = 64 * 1024
+
+_logger = logging.getLogger("behest_core")
 
 
 class RecorderSettings(TypedDict, total=False):
@@ -88,6 +93,19 @@ def begin(  # noqa: PLR0913 (what a run record has)
 def pause(run: RunRecorder, reason: str, pending: Iterable[object] = ()) -> None:
     """Record that the agent waits for somebody, see `Paused`."""
     run.emit(Paused(reason=reason, pending=[str(each) for each in pending], timestamp=now()))
+
+
+@contextmanager
+def unobtrusive() -> Iterator[None]:
+    """Log whatever Exception is raised in here to `behest_core`, and go on.
+
+    For a ``with`` block, also one that awaits; or as a decorator, ``@unobtrusive()``, of a function that isn't async and returns
+    None.
+    """
+    try:
+        yield
+    except Exception:
+        _logger.exception("behest could not record what an agent did; the agent goes on")
 
 
 def id_of(original: object) -> str:

@@ -6,7 +6,7 @@ from unittest.mock import ANY
 import msgspec
 import pytest
 
-from behest_core.adapter import as_json, begin, id_of, pause
+from behest_core.adapter import as_json, begin, id_of, pause, unobtrusive
 from behest_core.fold import fold
 from behest_core.state import RunStatus
 from tests.aws.test_recorder import away
@@ -115,6 +115,20 @@ def test_any_value_becomes_json(value, expected):
 
 
 # ---------------------------------------------------------------- never in the way
+
+
+def test_what_an_adapter_raises_is_logged_and_the_agent_goes_on(caplog):
+    @unobtrusive()
+    def look(value):
+        return value.of_another_version
+
+    assert (look(1), look(2)) == (None, None)
+    assert caplog.text.count("AttributeError") == 2
+
+
+def test_what_an_agent_is_stopped_by_goes_through():
+    with pytest.raises(KeyboardInterrupt), unobtrusive():
+        raise KeyboardInterrupt
 
 
 def test_it_begins_while_the_table_is_away_and_loses_nothing(stack):
