@@ -7,7 +7,8 @@ The rules, all of which hold for any commits that arrive, in any order, any numb
 - `decide`: if every fold-er that has something to do finds its next events among the commits, fold those. Otherwise the log
   has to be read, from the lowest checkpoint on. It is the same answer for a gap, a first sight of a run, a reducer of another
   version, and a record that arrives after its events.
-- A reducer of another version starts again from position 0. So does a record that was not known when the fold began.
+- A reducer of another version starts again from position 0. So does a record that was not known when the fold began. The
+  extensions do so with it, as their handlers look at the run.
 - An event that can't be folded parks the fold-er: its checkpoint stays at the event before, and it has nothing more to do
   until its version changes or it is resumed.
 - A deleted run stays deleted, whatever arrives.
@@ -27,7 +28,7 @@ from behest_core.dispatch import CORE, Dispatch, HalfRead
 from behest_core.errors import BehestError, MalformedEventError, MalformedRecordError
 from behest_core.events import DECODE_ERRORS, AnyEvent
 from behest_core.reducer import REDUCER_VERSION
-from behest_core.slices import Slices, is_behind
+from behest_core.slices import Slices, is_behind, outdated
 from behest_core.state import Parked, RunRecord, RunState
 from behest_core.storable import as_stored, check_metadata_size, check_text_size
 from behest_core.timestamps import canonical
@@ -185,8 +186,8 @@ def _fold_again(before: RunState | None, first: Commit, commits: Iterable[Commit
     state = RunState(run_id=first.run_id, reducer=REDUCER_VERSION)
     if before is not None:
         state.revision, state.extensions = before.revision, dict(before.extensions)
-        if first.is_record and _is_news(before, first):
-            _forget_slices(state, dispatch)
+        if is_of_another_reducer(before) or (first.is_record and _is_news(before, first)):
+            state.extensions = outdated(before.extensions)
     if first.is_record:
         _start(state, first)
     else:
@@ -198,12 +199,9 @@ def _fold_again(before: RunState | None, first: Commit, commits: Iterable[Commit
     return folded._replace(state=before, events=0, changed=state.parked is not None)
 
 
-def _forget_slices(state: RunState, dispatch: Dispatch) -> None:
-    """Let the extensions start again too: their handlers saw the run without its record."""
-    for extension in dispatch.extensions:
-        piece = state.extensions.get(extension.name)
-        if piece is not None and piece.parked is None:
-            del state.extensions[extension.name]
+def is_of_another_reducer(state: RunState) -> bool:
+    """Say whether the state was folded by a reducer of another version."""
+    return state.reducer not in {0, REDUCER_VERSION}
 
 
 def _start(state: RunState, commit: Commit) -> None:

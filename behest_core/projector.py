@@ -28,7 +28,8 @@ from behest_core import codec
 from behest_core.commit import Commit
 from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import LogTruncatedError, RevisionConflictError
-from behest_core.fold import Decision, Folded, Next, decide, fold, killed, read_on
+from behest_core.fold import Decision, Folded, Next, decide, fold, is_of_another_reducer, killed, read_on
+from behest_core.slices import outdated
 from behest_core.state import CORE_FOLD, Parked, RunState
 from behest_core.storable import as_stored
 from behest_core.timestamps import from_datetime
@@ -332,6 +333,8 @@ class Projector:
         others = {name: piece for name, piece in state.extensions.items() if name not in wanted}
         if extension is not None:
             return replace(state, total_usage=replace(state.total_usage), extensions=others)
+        if is_of_another_reducer(state):
+            others = outdated(others)
         return replace(state, parked=None, reducer=0, extensions=others)
 
     def _decide(self, work: Work) -> Decision:

@@ -8,6 +8,9 @@ The rules:
 - What an extension folds of a commit counts whole or not at all: if a handler raises, or what it left can't be stored, the slice
   goes back to the commit's beginning, and is parked.
 - An extension that isn't installed is left as it is.
+- Where the core starts again because its reducer has another version, or because a record has come late, its handlers saw another
+  run than there is now. So every slice becomes outdated, and is folded again: those of extensions that go on at once, the others
+  when they do.
 - If the log no longer reaches back, an extension that is behind is parked: it can't be folded. What there is of its slice stays.
 """
 
@@ -27,7 +30,7 @@ from behest_core.state import ExtensionSlice, Parked
 from behest_core.storable import check_storable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from behest_core.dispatch import Dispatch
     from behest_core.events import AnyEvent
@@ -54,6 +57,11 @@ class _Live(Struct):
     parked: Parked | None = None
 
 
+def outdated(slices: Mapping[str, ExtensionSlice]) -> dict[str, ExtensionSlice]:
+    """Give slices as those of a run that is another one now."""
+    return {name: replace(piece, outdated=True) for name, piece in slices.items()}
+
+
 def is_behind(state: RunState, dispatch: Dispatch) -> bool:
     """Say whether an installed extension has not come as far as the core."""
     return any(checkpoint != state.sequence for checkpoint in _checkpoints(state, dispatch))
@@ -69,7 +77,9 @@ def _goes_on(extension: Extension, piece: ExtensionSlice | None) -> bool:
 
 
 def _checkpoint(extension: Extension, piece: ExtensionSlice | None) -> int:
-    return 0 if piece is None or piece.version != extension.version or piece.parked is not None else piece.sequence
+    if piece is None or piece.version != extension.version or piece.parked is not None or piece.outdated:
+        return 0
+    return piece.sequence
 
 
 class Slices:

@@ -170,13 +170,15 @@ class ExtensionSlice(Struct, kw_only=True, omit_defaults=True):
     """A plugin's slice of a run's state.
 
     `state` is what its handlers made, `sequence` how far they have come, `version` the extension's. `parked` says why it has
-    stopped, where it has.
+    stopped, where it has. `outdated` is set where the core has started again without the extension: as its handlers saw another
+    run, it starts again too when it goes on.
     """
 
     state: JSON
     sequence: int
     version: int
     parked: Parked | None = None
+    outdated: bool = False
 
 
 class RunState(Struct, kw_only=True):

@@ -169,6 +169,8 @@ def _slice_differences(stored: RunState, folded: RunState, dispatch: Dispatch) -
         one, other = stored.extensions.get(extension.name), folded.extensions.get(extension.name)
         if one is None or other is None or (one.version, one.sequence) != (extension.version, stored.sequence):
             continue
+        if one.outdated:
+            continue
         name = f"extensions.{extension.name}"
         if other.parked is not None:
             yield Difference(f"{name}.parked", None, other.parked.error)

@@ -53,7 +53,7 @@ def full_state(finish: Any = "stop") -> RunState:
         created_at="t",
         updated_at="t",
         parked=PARKED,
-        extensions={"cost": ExtensionSlice(state={"cents": 1}, sequence=1, version=1, parked=PARKED)},
+        extensions={"cost": ExtensionSlice(state={"cents": 1}, sequence=1, version=1, parked=PARKED, outdated=True)},
         unfinished_folds=1,
     )
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from behest_core import codec
 from behest_core.dispatch import Dispatch
 from behest_core.errors import InvalidValueError
 from behest_core.event_log import EventLog
-from behest_core.events import RunStarted, encode_event
+from behest_core.events import RunStarted, UsageRecorded, encode_event
 from behest_core.extension import Extension, ExtensionState
-from behest_core.fold import fold
-from behest_core.projector import Projector
+from behest_core.fold import Next, decide, fold
+from behest_core.projector import Fold, Projector
 from behest_core.state_table import StateTable
 from behest_core.storable import check_storable
 from behest_core.testing import Template
+from behest_core.verify import verify
 from tests.builders import (
     RUN,
     commit,
+    model_started,
     raw_commit,
     record_commit,
     run_completed,
@@ -133,3 +136,95 @@ def test_a_state_too_large_for_an_item_parks_its_run_and_does_not_block_its_batc
 
 class _List(ExtensionState):
     numbers: list[int] = []
+
+
+# ---------------------------------------------------------------- a run that is another one when it is folded again
+
+LATE_RECORD = record_commit(run_record(metadata={"a": 1}))
+LATE_LOG = [LATE_RECORD, commit(1, run_started(), model_started(), usage_recorded()), commit(4, usage_recorded())]
+
+
+class _Seen(ExtensionState):
+    calls: int = 0
+    recorded: int = 0
+    iterations: int = 0
+
+
+def seen(*, breaks_at=None):
+    """Make a table with an extension that counts in how many calls it saw the run's record, and adds up iterations."""
+    extension = Extension("seen", _Seen)
+
+    @extension.on(UsageRecorded)
+    def look(state, _event, run):
+        state.calls += 1
+        state.recorded += run.metadata is not None
+        state.iterations += run.iteration
+        if state.calls == breaks_at:
+            raise ValueError(breaks_at)
+
+    return Dispatch([extension])
+
+
+def test_an_extension_that_was_uninstalled_when_the_record_came_sees_it_from_the_first_event_on_when_it_is_back():
+    uninstalled = fold(fold(None, LATE_LOG[1:2], seen()).state, LATE_LOG).state
+    assert (uninstalled.extensions["seen"].state["calls"], uninstalled.extensions["seen"].sequence) == (1, 3)
+    assert fold(uninstalled, LATE_LOG, seen()).state == fold(None, LATE_LOG, seen()).state
+
+
+def test_an_extension_that_keeps_step_was_folded_with_the_record_too():
+    uninstalled = fold(fold(None, LATE_LOG[1:], seen()).state, LATE_LOG).state
+    assert uninstalled.extensions["seen"].sequence == uninstalled.sequence
+    assert decide(uninstalled, [commit(5, run_completed())], seen()).next is Next.READ
+    assert fold(uninstalled, LATE_LOG, seen()).state == fold(None, LATE_LOG, seen()).state
+
+
+def test_an_extension_that_was_parked_when_the_record_came_sees_it_from_the_first_event_on_when_it_is_resumed():
+    parked = fold(None, LATE_LOG[1:], seen(breaks_at=2)).state
+    assert (parked.extensions["seen"].sequence, parked.extensions["seen"].parked.sequence) == (3, 4)
+    resumed = fold(parked, LATE_LOG, seen(breaks_at=2)).state
+    resumed.extensions["seen"].parked = None
+    assert fold(resumed, LATE_LOG, seen()).state == fold(None, LATE_LOG, seen()).state
+
+
+def folded_by_another_reducer():
+    """Give the state of a log whose iterations another reducer had counted otherwise, which the extension saw."""
+    state = fold(None, LATE_LOG, seen()).state
+    state.reducer += 1
+    state.extensions["seen"].state["iterations"] = 100
+    return state
+
+
+def test_a_reducer_of_another_version_lets_the_extensions_see_what_it_makes_of_the_run():
+    state = fold(folded_by_another_reducer(), LATE_LOG, seen()).state
+    assert state == fold(None, LATE_LOG, seen()).state
+
+
+def test_an_extension_that_was_uninstalled_while_the_reducer_changed_is_folded_again_when_it_is_back():
+    uninstalled = fold(folded_by_another_reducer(), LATE_LOG).state
+    assert uninstalled.extensions["seen"].state["iterations"] == 100
+    assert fold(uninstalled, LATE_LOG, seen()).state == fold(None, LATE_LOG, seen()).state
+
+
+def test_an_extension_that_was_uninstalled_while_another_reducer_rebuilt_the_run_is_folded_again_when_it_is_back(
+    client, states
+):
+    log = EventLog(client, EVENTS.name)
+    for each in LATE_LOG:
+        client.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(each))
+    states.save(folded_by_another_reducer())
+    Projector(log, states).catch_up(RUN, Fold.AGAIN)
+    assert states.get(RUN).extensions["seen"].state["iterations"] == 100
+    assert verify(log, states, RUN, seen()).is_right
+    Projector(log, states, seen()).catch_up(RUN)
+    assert states.get(RUN).extensions["seen"].state["iterations"] == 2
+
+
+def test_an_extension_that_was_uninstalled_while_its_run_was_rebuilt_by_the_same_reducer_stays_as_it_was(
+    client, states
+):
+    for each in LATE_LOG:
+        client.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(each))
+    before = states.save(replace(fold(None, LATE_LOG, seen()).state, iteration=100))
+    Projector(EventLog(client, EVENTS.name), states).catch_up(RUN, Fold.AGAIN)
+    assert states.get(RUN).iteration == 1
+    assert states.get(RUN).extensions == before.extensions
