@@ -63,13 +63,13 @@ def outdated(slices: Mapping[str, ExtensionSlice]) -> dict[str, ExtensionSlice]:
 
 
 def is_behind(state: RunState, dispatch: Dispatch) -> bool:
-    """Say whether an installed extension has not come as far as the core."""
-    return any(checkpoint != state.sequence for checkpoint in _checkpoints(state, dispatch))
-
-
-def _checkpoints(state: RunState, dispatch: Dispatch) -> list[int]:
+    """Say whether an installed extension has no slice, or one that has not come as far as the core."""
     found = ((extension, state.extensions.get(extension.name)) for extension in dispatch.extensions)
-    return [_checkpoint(extension, piece) for extension, piece in found if _goes_on(extension, piece)]
+    return any(
+        piece is None or _checkpoint(extension, piece) != state.sequence
+        for extension, piece in found
+        if _goes_on(extension, piece)
+    )
 
 
 def _goes_on(extension: Extension, piece: ExtensionSlice | None) -> bool:

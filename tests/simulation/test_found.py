@@ -228,3 +228,13 @@ def test_an_extension_that_was_uninstalled_while_its_run_was_rebuilt_by_the_same
     Projector(EventLog(client, EVENTS.name), states).catch_up(RUN, Fold.AGAIN)
     assert states.get(RUN).iteration == 1
     assert states.get(RUN).extensions == before.extensions
+
+
+def test_an_extension_that_is_rebuilt_before_the_first_event_keeps_its_slice(client, states):
+    client.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(record_commit(run_record("new"))))
+    projector = Projector(EventLog(client, EVENTS.name), states, seen())
+    projector.catch_up("new")
+    before = states.get("new").extensions
+    assert before.keys() == {"seen"}
+    projector.catch_up("new", Fold.AGAIN, extension="seen")
+    assert states.get("new").extensions == before
