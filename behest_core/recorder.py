@@ -164,8 +164,8 @@ class RunRecorder:
         return self._outbox.close(timeout)
 
     async def aclose(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 (it cancels nothing: see `close`)
-        """Close without holding up the event loop."""
-        return await asyncio.to_thread(self.close, timeout)
+        """Close without holding up the event loop. Whoever is cancelled meanwhile waits no longer; it is closed all the same."""
+        return await asyncio.shield(asyncio.to_thread(self.close, timeout))
 
     # ------------------------------------------------------------ events
 

@@ -1,5 +1,8 @@
+import asyncio
 import json
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from unittest.mock import ANY
 
@@ -181,6 +184,26 @@ def test_a_redaction_that_raises_lets_nothing_through(stack):
     run.text("secret")
     run.close()
     assert (run.dropped, raw_events(stack, run)) == (2, [])
+
+
+def test_closing_is_done_though_whoever_waits_for_it_is_cancelled(stack):
+    run = begin(stack.store, "some", "r", provider="p", model="m")
+    run.completed()
+
+    async def cancelled_while_no_thread_is_free():
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        busy, done = threading.Event(), threading.Event()
+        blocking = asyncio.create_task(asyncio.to_thread(busy.wait))
+        run.close, close = lambda timeout: (close(timeout), done.set()), run.close
+        closing = asyncio.create_task(run.aclose())
+        await asyncio.sleep(0)  # both are in the executor's queue
+        closing.cancel()
+        await asyncio.wait([closing])
+        busy.set()
+        await blocking
+        assert await asyncio.to_thread(done.wait, 10)
+
+    asyncio.run(cancelled_while_no_thread_is_free())
 
 
 def test_a_paused_run_is_not_over(stack):
