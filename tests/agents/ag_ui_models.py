@@ -1,0 +1,86 @@
+"""An agent that speaks AG-UI, made of the protocol's own classes: it asks for the weather, and tells it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ag_ui.core import (
+    RunAgentInput,
+    RunFinishedEvent,
+    RunStartedEvent,
+    TextMessageContentEvent,
+    TextMessageEndEvent,
+    TextMessageStartEvent,
+    TokenUsage,
+    ToolCallArgsEvent,
+    ToolCallEndEvent,
+    ToolCallResultEvent,
+    ToolCallStartEvent,
+    UserMessage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from ag_ui.core import BaseEvent
+
+NOON = 1_769_860_800_000
+"""2026-01-31 12:00 UTC, in milliseconds."""
+
+
+def asked(run_id: str = "run-1", thread_id: str = "thread-1", **about: Any) -> RunAgentInput:
+    """Give what a user interface sends to start a run."""
+    return RunAgentInput(
+        thread_id=thread_id, run_id=run_id, messages=[UserMessage(id="u", content="Weather in Oslo?")], **about
+    )
+
+
+def call(call_id: str, name: str, *pieces: str, at: int | None = None) -> Iterator[BaseEvent]:
+    """Give the events of a tool call whose arguments come in these pieces."""
+    yield ToolCallStartEvent(tool_call_id=call_id, tool_call_name=name, timestamp=at)
+    for piece in pieces:
+        yield ToolCallArgsEvent(tool_call_id=call_id, delta=piece, timestamp=at)
+    yield ToolCallEndEvent(tool_call_id=call_id, timestamp=at)
+
+
+def result(call_id: str, content: Any, at: int | None = None) -> BaseEvent:
+    """Give what the tool gave back."""
+    return ToolCallResultEvent(message_id=f"{call_id}-result", tool_call_id=call_id, content=content, timestamp=at)
+
+
+def text(message_id: str, *pieces: str, role: Any = "assistant") -> Iterator[BaseEvent]:
+    """Give the events of a message that comes in these pieces."""
+    yield TextMessageStartEvent(message_id=message_id, role=role)
+    for piece in pieces:
+        yield TextMessageContentEvent(message_id=message_id, delta=piece)
+    yield TextMessageEndEvent(message_id=message_id)
+
+
+def started(run_input: RunAgentInput, **about: Any) -> BaseEvent:
+    """Give the event that opens the run."""
+    return RunStartedEvent(thread_id=run_input.thread_id, run_id=run_input.run_id, **about)
+
+
+def finished(run_input: RunAgentInput, **about: Any) -> BaseEvent:
+    """Give the event that closes the run."""
+    return RunFinishedEvent(thread_id=run_input.thread_id, run_id=run_input.run_id, **about)
+
+
+async def weather_agent(run_input: RunAgentInput) -> AsyncIterator[BaseEvent]:
+    """Run the agent."""
+    yield started(run_input, timestamp=NOON)
+    for each in (*text("m-1"), *call("c-1", "get_weather", '{"city":', '"Oslo"}', at=NOON + 500)):
+        yield each
+    yield result("c-1", json.dumps({"temp": 3}), at=NOON + 542)
+    for each in text("m-2", "3 ", "degrees."):
+        yield each
+    usage = TokenUsage(
+        provider="anthropic",
+        model="claude-sonnet-4-5",
+        input_tokens=2460,
+        output_tokens=52,
+        cached_input_tokens=1024,
+        cache_write_input_tokens=400,
+    )
+    yield finished(run_input, usage=[usage], timestamp=NOON + 900)
