@@ -1,1 +1,67 @@
-"""Records agents of Pydantic AI in behest."""
+"""Records agents of Pydantic AI in behest: ``Agent(model, capabilities=[BehestRecording(store)])``.
+
+Each run of the agent is a run here, under the id that Pydantic AI gives it, and so is a run that an agent's tool starts, if its
+agent has the capability too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from behest_core.adapter import begin
+from behest_pydantic_ai.recorded_run import Outermost, RecordedRun, named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Unpack
+
+    from pydantic_ai import RunContext
+    from pydantic_ai.capabilities import AbstractCapability
+
+    from behest_core.adapter import RecorderSettings
+    from behest_core.recorder import RunRecorder
+    from behest_core.store import RunStore
+
+__all__ = ["BehestRecording"]
+
+
+class BehestRecording(Outermost):
+    """A capability that records the runs of the agents that have it, several at once too.
+
+    `session_id` is the runs' session; without it that is Pydantic AI's conversation. `metadata` is added to each run's record,
+    beside the metadata of the run itself. `settings` are those of `RunRecorder`.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        *,
+        session_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        **settings: Unpack[RecorderSettings],
+    ) -> None:
+        self._store = store
+        self._session_id = session_id
+        self._metadata = metadata or {}
+        self._settings = settings
+
+    async def for_run(self, ctx: RunContext[Any]) -> AbstractCapability[Any]:  # noqa: ARG002 (the framework's signature)
+        """Give the capability that records one run."""
+        return RecordedRun(self._begin)
+
+    def _begin(self, ctx: RunContext[Any], parent_run_id: str | None) -> RunRecorder:
+        agent = ctx.agent.name if ctx.agent else None
+        about = {"agent": agent, "parent_run_id": parent_run_id}
+        return begin(
+            self._store,
+            "pydantic-ai",
+            ctx.run_id,
+            **named(ctx.model),
+            session_id=self._session_id or ctx.conversation_id,
+            metadata={
+                **{key: value for key, value in about.items() if value is not None},
+                **self._metadata,
+                **(ctx.metadata or {}),
+            },
+            settings=self._settings,
+        )
