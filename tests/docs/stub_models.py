@@ -4,4 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-MODELS: Final[dict[str, object]] = {}
+from tests.agents.strands_models import StubModel, Turn
+
+MODELS: Final[dict[str, object]] = {
+    "strands_model": StubModel(
+        Turn(tools=[("call-1", "get_weather", {"city": "Oslo"})]), Turn(["It is ", "3 degrees."])
+    ),
+}

@@ -17,6 +17,7 @@ from strands.hooks import (
     BeforeModelCallEvent,
     BeforeToolCallEvent,
 )
+from strands.interrupt import Interrupt, InterruptException
 from strands.middleware import InvokeModelStage
 from strands.models.openai_responses import OpenAIResponsesModel
 from strands.multiagent import GraphBuilder, Swarm
@@ -580,6 +581,17 @@ def test_a_tool_that_asks_itself_has_begun(stack, agent_of):
     assert asked.types == ["RunStarted", *ASKS, "ToolExecutionStarted", "agent.Paused"]
     assert asked.events[-1]["reason"] == "which_city"
     assert resumed.types == ["RunStarted", *TOOL, *MODEL, "RunCompleted"]
+
+
+def test_a_model_that_waits_for_an_approval_has_not_been_called(stack, agent_of):
+    def ask_first(event):
+        raise InterruptException(Interrupt("budget-1", "budget"))
+
+    agent = agent_of(says("Done."), hooks=[hook(BeforeModelCallEvent, once(ask_first))])
+    agent(answer(agent("?"), "yes"))
+    asked, resumed = all_recorded(stack)
+    assert asked.types == ["RunStarted", "agent.Paused"]
+    assert resumed.types == ["RunStarted", *MODEL, "RunCompleted"]
 
 
 def test_a_checkpoint_is_a_pause(stack, agent_of):
