@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.agents.ag_ui_models import weather_agent
 from tests.agents.strands_models import StubModel, Turn
 
 MODELS: Final[dict[str, object]] = {
     "strands_model": StubModel(
         Turn(tools=[("call-1", "get_weather", {"city": "Oslo"})]), Turn(["It is ", "3 degrees."])
     ),
+    "ag_ui_agent": weather_agent,
 }
