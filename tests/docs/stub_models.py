@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.agents.ag_ui_models import weather_agent
+from tests.agents.pydantic_ai_models import answer, calls, scripted
 from tests.agents.strands_models import StubModel, Turn
 
 MODELS: Final[dict[str, object]] = {
@@ -12,4 +13,8 @@ MODELS: Final[dict[str, object]] = {
         Turn(tools=[("call-1", "get_weather", {"city": "Oslo"})]), Turn(["It is ", "3 degrees."])
     ),
     "ag_ui_agent": weather_agent,
+    "pydantic_ai_model": scripted(
+        calls("get_weather", input_tokens=100, output_tokens=10),
+        answer("It is 3 degrees.", input_tokens=120, output_tokens=5),
+    ),
 }
