@@ -185,6 +185,7 @@ class RecordedRun(Outermost):
         if answer.parts:
             self._run.message_committed(answer.provider_response_id)
 
+    @unobtrusive()
     def _asked_for(self, call: ToolCallPart) -> None:
         if call.tool_call_id not in self._calls:
             self._calls.add(call.tool_call_id)
@@ -196,6 +197,7 @@ class RecordedRun(Outermost):
         if isinstance(error, exceptions.FallbackExceptionGroup):
             self._tried(getattr(error, "attempts", ()))
 
+    @unobtrusive()
     def _settle(self) -> None:
         """Record what the run's messages have of the latest request, if that raised."""
         ctx, self._unanswered = self._unanswered, None
@@ -206,6 +208,7 @@ class RecordedRun(Outermost):
         if latest is not None and latest is not self._answer and latest.run_id == ctx.run_id:
             self._answered(latest)
 
+    @unobtrusive()
     def _tried(self, attempts: Sequence[ModelRequestAttempt]) -> None:
         """Record the models that a request went through in vain. The first is started already."""
         for number, attempt in enumerate(attempts):

@@ -428,6 +428,19 @@ def test_an_answer_that_a_fallback_rejects_has_used_its_tokens(stack, recording)
     assert run.text == "3 degrees."
 
 
+def test_a_fallback_that_streams_has_its_models_behind_the_pieces(stack, recording):
+    async def refuse(messages, info):
+        raise TEAPOT
+        yield
+
+    fallback = FallbackModel(FunctionModel(stream_function=refuse, model_name="first"), scripted(LAST, name="second"))
+    asyncio.run(use_run_stream_events(Agent(fallback, capabilities=[recording])))
+    run = the_recorded(stack)
+    assert [each["model"] for each in run.of("ModelStarted")] == ["first", "second"]
+    assert run.types[:5] == ["RunStarted", "ModelStarted", "TextDelta", "TextDelta", "ModelStarted"]
+    assert run.types[5:] == ["UsageRecorded", "AssistantMessageCommitted", "RunCompleted"]
+
+
 def test_when_every_model_of_a_fallback_fails_each_is_recorded(stack, recording):
     agent = Agent(FallbackModel(*[scripted(TEAPOT, name=name) for name in "abc"]), capabilities=[recording])
     with pytest.raises(ExceptionGroup):
@@ -550,6 +563,20 @@ def test_a_task_that_is_cancelled_while_a_tool_runs(stack, recording, hanging):
     assert run.of("ToolExecutionFinished")[0]["result"] == {"Failure": {"error": "CancelledError"}}
     assert run.state.status is RunStatus.CANCELLED
     assert run.state.total_usage == FIRST_TOKENS
+
+
+def test_a_tool_that_raises_stops_the_one_beside_it(stack, recording, hanging):
+    async def fail(city: str) -> str:
+        await hanging.is_hanging.wait()
+        raise KeyError(city)
+
+    agent = with_model(recording, calls("weather", "fail"), tools=[hanging.weather, fail])
+    with pytest.raises(KeyError):
+        asyncio.run(agent.run("Oslo?"))
+    run = the_recorded(stack)
+    errors = {each["tool_name"]: each["result"]["Failure"]["error"] for each in run.of("ToolExecutionFinished")}
+    assert errors == {"fail": "KeyError: 'Oslo'", "weather": "CancelledError"}
+    assert run.state.last_error == "KeyError: 'Oslo'"
 
 
 def test_a_task_that_is_cancelled_while_the_model_is_called(stack, recording, hanging):
