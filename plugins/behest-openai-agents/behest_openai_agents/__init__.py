@@ -1,1 +1,127 @@
-"""Records agents of the OpenAI Agents SDK in behest."""
+"""Records agents of the OpenAI Agents SDK in behest: ``BehestRunner(store).run(agent, input)`` in place of ``Runner.run``.
+
+The SDK tells hooks what happens inside a run, and nobody how it ends: a model that fails, a cancelled task or a guardrail silence
+them. So the runner is wrapped. recording.py has the rules of what is recorded. Tracing is neither needed nor changed.
+
+- An invocation is a run. Its id is the config's `trace_id`, where it has one and no trace is open: inside of a trace the SDK
+  ignores it too, and other runs may be in there.
+- A run that a tool starts with a `BehestRunner` has the run of that tool as `parent_run_id` in its metadata.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agents import Runner, RunResult, RunResultStreaming, RunState, TContext, TResponseInputItem, get_current_trace
+
+from behest_core.adapter import begin, unobtrusive
+from behest_openai_agents.reading import calls_before, configured, model_of, session_of
+from behest_openai_agents.recording import Recording, calling_run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Unpack
+
+    from agents import Agent
+    from agents.run import RunOptions
+
+    from behest_core.adapter import RecorderSettings
+    from behest_core.recorder import RunRecorder
+    from behest_core.store import RunStore
+
+__all__ = ["BehestRunner"]
+
+
+class BehestRunner:
+    """Runs agents as `agents.Runner` does, and records each run. Any number of runs can go on at once.
+
+    A run's session is the first of these that there is: its `conversation_id`, the id of its `session`, its config's `group_id`,
+    the session of the run whose tool started it, `session_id`, one of its own. `metadata` is added to each run's. `provider` is
+    that of models whose names don't begin with one, as ``anthropic/claude-sonnet-4-5`` does. `settings` are `RunRecorder`'s.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        *,
+        session_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        provider: str = "openai",
+        **settings: Unpack[RecorderSettings],
+    ) -> None:
+        self._store = store
+        self._session_id = session_id
+        self._metadata = metadata or {}
+        self._provider = provider
+        self._settings = settings
+
+    async def run(
+        self,
+        starting_agent: Agent[TContext],
+        input: str | list[TResponseInputItem] | RunState[TContext],  # noqa: A002 (the SDK's name)
+        **options: Unpack[RunOptions[TContext]],
+    ) -> RunResult:
+        """Do what `Runner.run` does with the same arguments, and record it."""
+        recording = self._begin(starting_agent, input, options)
+        try:
+            with recording.running():
+                result = await Runner.run(starting_agent, input, **recording.heard(options))
+            recording.end(result)
+        finally:
+            await recording.aclose()
+        return result
+
+    def run_sync(
+        self,
+        starting_agent: Agent[TContext],
+        input: str | list[TResponseInputItem] | RunState[TContext],  # noqa: A002 (the SDK's name)
+        **options: Unpack[RunOptions[TContext]],
+    ) -> RunResult:
+        """Do what `Runner.run_sync` does with the same arguments, and record it."""
+        recording = self._begin(starting_agent, input, options)
+        try:
+            with recording.running():
+                result = Runner.run_sync(starting_agent, input, **recording.heard(options))
+            recording.end(result)
+        finally:
+            recording.close()
+        return result
+
+    def run_streamed(
+        self,
+        starting_agent: Agent[TContext],
+        input: str | list[TResponseInputItem] | RunState[TContext],  # noqa: A002 (the SDK's name)
+        **options: Unpack[RunOptions[TContext]],
+    ) -> RunResultStreaming:
+        """Do what `Runner.run_streamed` does with the same arguments, and record it."""
+        recording = self._begin(starting_agent, input, options)
+        with recording.running():
+            result = Runner.run_streamed(starting_agent, input, **recording.heard(options))
+        recording.follow(result)
+        return result
+
+    def _begin(self, agent: Agent[TContext], input: object, options: RunOptions[TContext]) -> Recording:  # noqa: A002
+        recording = Recording(self._provider, options.get("run_config"))
+        with unobtrusive():
+            recording.calls_counted = calls_before(input, options)
+            recording.run = self._begin_run(agent, options)
+        return recording
+
+    def _begin_run(self, agent: Agent[TContext], options: RunOptions[TContext]) -> RunRecorder:
+        config, trace, caller = options.get("run_config"), get_current_trace(), calling_run()
+        provider, model = model_of(agent, config, self._provider)
+        about: dict[str, object] = {"agent": agent.name}
+        if trace is not None:
+            about["trace_id"] = trace.trace_id
+        if caller is not None:
+            about["parent_run_id"] = caller.run_id
+        return begin(
+            self._store,
+            "openai-agents",
+            configured(config, "trace_id") if trace is None else None,
+            provider=provider,
+            model=model,
+            session_id=session_of(options) or (self._session_id if caller is None else caller.record.session_id),
+            metadata={**about, **self._metadata},
+            settings=self._settings,
+        )
