@@ -120,10 +120,24 @@ def test_the_demo_ends_with_every_state_right_and_asks_what_the_plugins_fold():
     command = [sys.executable, "-m", "behest_core.cli", "demo"]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "12 of 12 states equal the fold of their logs (" in shown.stdout
+    assert "13 of 13 states equal the fold of their logs (" in shown.stdout
+    assert "One more agent is real" in shown.stdout
+    assert re.search(r"^strands-agent +Completed +494 tokens$", shown.stdout, re.MULTILINE)
     assert re.search(r"^write-haiku +Completed +70 tokens$", shown.stdout, re.MULTILINE)
     assert re.search(r"^  review-contract  silent since ", shown.stdout, re.MULTILINE)
     assert "anthropic claude-sonnet-4-5  34,330 in  12,288 of them cached  2,235 out" in shown.stdout
     assert "anthropic claude-sonnet-4-5  10 calls  0.1402 USD\n" in shown.stdout
     assert re.search(r"^  review-contract  sign_contract  since ", shown.stdout, re.MULTILINE)
     assert max(map(len, shown.stdout.splitlines())) <= 100
+
+
+def test_without_a_real_agent_the_demo_says_how_to_get_one_and_goes_on():
+    code = [
+        "import sys", "sys.modules['behest_strands'] = None", "sys.argv = ['behest', 'demo']",
+        "from behest_core.cli import main", "from behest_core.cli.demo import agent", "agent._PAUSES = (0.01,)", "main()",
+    ]  # fmt: skip
+    shown = subprocess.run([sys.executable, "-c", "\n".join(code)], capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "To have a real agent of Strands write as well: pip install behest-strands\n" in shown.stdout
+    assert "12 of 12 states equal the fold of their logs (325 events, 139 commits)" in shown.stdout
+    assert "strands-agent" not in shown.stdout

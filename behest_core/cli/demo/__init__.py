@@ -10,9 +10,9 @@ from behest_core.cli.failures import CommandError
 
 
 def demo() -> None:
-    """Run twelve agents and the whole stack on this machine, for about 15 seconds.
+    """Run twelve scripted agents and the whole stack on this machine, for about 15 seconds.
 
-    It needs no AWS account, no Docker and no configuration.
+    It needs no AWS account, no Docker and no configuration. With behest-strands, a real agent of Strands runs too.
     """
     try:
         from behest_core.cli.demo.show import run_demo  # noqa: PLC0415 (needs the extra `testing`)

@@ -1,10 +1,10 @@
-"""An agent of the demo: plays its script against the store, as an agent of yours would write to it."""
+"""The agents of the demo: a scripted one plays its script against the store, as an agent of yours would write to it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import count, cycle
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from behest_core.cli.demo.scripts import Ending
 from behest_core.events import (
@@ -42,14 +42,42 @@ if TYPE_CHECKING:
 _PAUSES: Final = (0.35, 0.15, 0.5, 0.25, 0.4)  # seconds between commits
 
 
-class Agent:
-    """One run: `play` appends its events, commit by commit. `appended` is the last sequence that its log has."""
+class Agent(Protocol):
+    """One run."""
+
+    @property
+    def name(self) -> str:
+        """What the run is called on the screen."""
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+
+    @property
+    def appended(self) -> int:
+        """The last sequence that its log has."""
+
+    @property
+    def commits(self) -> int:
+        """How many commits its log has."""
+
+    def play(self, stop: threading.Event) -> None:
+        """Do it all; give up where the demo is stopped."""
+
+
+class ScriptedAgent:
+    """Appends the events of its script, commit by commit."""
 
     def __init__(self, store: RunStore, script: Script, number: int) -> None:
-        self.script = script
+        self.name = self.run_id = script.run_id
+        self.model = script.model
         self.appended = 0
         self.commits = 0
-        self.run_id = script.run_id
+        self._script = script
         self._store = store
         self._number = number
         self._calls = count(1)
@@ -61,9 +89,9 @@ class Agent:
             return
         self._store.create_run(
             run_id=self.run_id,
-            session_id=self.script.session,
-            provider=self.script.provider,
-            model=self.script.model,
+            session_id=self._script.session,
+            provider=self._script.provider,
+            model=self._script.model,
             metadata={"demo": True},
         )
         for events in self._commits():
@@ -73,7 +101,7 @@ class Agent:
                 return
 
     def _commits(self) -> Iterator[list[NewEvent]]:
-        script = self.script
+        script = self._script
         started = RunStarted(session_id=script.session, provider=script.provider, model=script.model, timestamp=_now())
         yield [started]
         for iteration, turn in enumerate(script.turns, start=1):
@@ -91,7 +119,7 @@ class Agent:
 
     def _model_started(self, iteration: int) -> ModelStarted:
         return ModelStarted(
-            provider=self.script.provider, model=self.script.model, iteration=iteration, timestamp=_now()
+            provider=self._script.provider, model=self._script.model, iteration=iteration, timestamp=_now()
         )
 
     def _usage(self, turn: Turn) -> list[NewEvent]:
@@ -133,7 +161,7 @@ class Agent:
         return {"type": "approvals.Requested", "call_id": call_id, "tool_name": tool.name, "timestamp": _now()}
 
     def _end(self) -> list[NewEvent]:
-        script = self.script
+        script = self._script
         match script.ending:
             case Ending.FAILED if script.last_word.startswith("doom loop"):
                 looped = DoomLoopDetected(description=script.last_word, timestamp=_now())

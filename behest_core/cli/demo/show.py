@@ -13,7 +13,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from behest_core.cli.demo.agent import Agent
+from behest_core.cli.demo.agent import ScriptedAgent
 from behest_core.cli.demo.questions import ask_all, ask_plugins
 from behest_core.cli.demo.scripts import SCRIPTS
 from behest_core.cli.demo.view import Lines, Screen
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from behest_core.cli.demo.agent import Agent
     from behest_core.cli.demo.view import View
     from behest_core.dispatch import Dispatch
     from behest_core.store import RunStore
@@ -40,7 +41,7 @@ def run_demo() -> None:
     """Show the demo. Raises typer.Exit with 1 where a state is not the fold of its log."""
     console = results()
     console.print(
-        "behest demo: twelve agents write, the projector folds, in this process.\n"
+        "behest demo: twelve scripted agents write, the projector folds, in this process.\n"
         "DynamoDB is moto's; tables, handler and stream settings are template.yaml's.\n",
     )
     plugins = load([ALL])
@@ -48,7 +49,8 @@ def run_demo() -> None:
         names = ", ".join(plugin.name for plugin in plugins.used)
         console.print(f"Plugins that are installed, and fold as well: {names}.\n")
     with LocalStack(plugins=[plugin.name for plugin in plugins.used]) as stack:
-        agents = [Agent(stack.store, script, number) for number, script in enumerate(SCRIPTS)]
+        agents: list[Agent] = [ScriptedAgent(stack.store, script, number) for number, script in enumerate(SCRIPTS)]
+        agents += _real_agents(console, stack.store)
         with stack.running(), _view(console, stack, agents) as view:
             _play(stack.store, agents, view)
         states = boto3.resource("dynamodb").Table(stack.state_table)
@@ -58,6 +60,16 @@ def run_demo() -> None:
         _conclude(console, right, agents)
     if right < len(agents):
         raise typer.Exit(1)
+
+
+def _real_agents(console: Console, store: RunStore) -> list[Agent]:
+    try:
+        from behest_core.cli.demo.strands_agent import StrandsAgent  # noqa: PLC0415 (needs behest-strands)
+    except ImportError:
+        console.print("To have a real agent of Strands write as well: pip install behest-strands\n")
+        return []
+    console.print("One more agent is real: of Strands Agents, with a stub for its model, recorded by behest-strands.\n")
+    return [StrandsAgent(store)]
 
 
 @contextmanager

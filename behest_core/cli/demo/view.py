@@ -68,14 +68,14 @@ class Screen:
 
 def _row(agent: Agent, state: RunState | None) -> list[str | Text]:
     if state is None:
-        return [Text(agent.run_id, style="dim"), "", "", "", "", agent.script.model, ""]
+        return [Text(agent.name, style="dim"), "", "", "", "", agent.model, ""]
     return [
-        agent.run_id,
+        agent.name,
         status_text(state.status),
         str(state.iteration),
         count_text(state.total_usage.total_tokens),
         _progress(state.sequence, agent.appended),
-        agent.script.model,
+        agent.model,
         _end(state),
     ]
 
@@ -109,4 +109,4 @@ class Lines:
             if state is not None and self._seen.get(agent.run_id) is not state.status:
                 self._seen[agent.run_id] = state.status
                 tokens = count_text(state.total_usage.total_tokens)
-                self._console.print(f"{agent.run_id:<22} {state.status:<14} {tokens:>7} tokens")
+                self._console.print(f"{agent.name:<22} {state.status:<14} {tokens:>7} tokens")
