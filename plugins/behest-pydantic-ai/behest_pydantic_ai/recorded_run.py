@@ -15,9 +15,16 @@ from contextlib import aclosing
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from pydantic_ai import DeferredToolRequests, exceptions
+from pydantic_ai import DeferredToolRequests
 from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
-from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, SkipModelRequest, SkipToolExecution
+from pydantic_ai.exceptions import (
+    ApprovalRequired,
+    CallDeferred,
+    FallbackExceptionGroup,
+    RunCancelled,
+    SkipModelRequest,
+    SkipToolExecution,
+)
 from pydantic_ai.messages import (
     ModelResponse,
     PartDeltaEvent,
@@ -56,9 +63,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FINISH_REASONS: Final = {"tool_call": "tool_calls"}  # the others are the same words
-
-_RUN_CANCELLED: Final = getattr(exceptions, "RunCancelled", ())  # the first versions only have asyncio's
-"""What a run raises that its own program has cancelled."""
 
 _caller: ContextVar[str | None] = ContextVar("behest_caller", default=None)
 """The run whose tool is running."""
@@ -142,7 +146,7 @@ class RecordedRun(Outermost):
         self._settle()
         for call in list(self._running.values()):  # of a cancelled run: tools hear of it later than the run
             self._raised(call, error)
-        if isinstance(error, Exception) and not isinstance(error, _RUN_CANCELLED):
+        if isinstance(error, Exception) and not isinstance(error, RunCancelled):
             self._run.failed(error)
         else:
             self._run.cancelled()
@@ -174,8 +178,8 @@ class RecordedRun(Outermost):
     @unobtrusive()
     def _answered(self, answer: ModelResponse) -> None:
         self._answer = answer
-        if attempts := getattr(answer, "failed_attempts", None):  # the first versions have none
-            self._tried(attempts)
+        if answer.failed_attempts:
+            self._tried(answer.failed_attempts)
             self._run.model_started(provider=answer.provider_name, model=answer.model_name)
         if answer.text and not self._has_text:
             self._run.text(answer.text)
@@ -194,8 +198,8 @@ class RecordedRun(Outermost):
     @unobtrusive()
     def _not_answered(self, ctx: RunContext[Any], error: BaseException) -> None:
         self._unanswered = ctx
-        if isinstance(error, exceptions.FallbackExceptionGroup):
-            self._tried(getattr(error, "attempts", ()))
+        if isinstance(error, FallbackExceptionGroup):
+            self._tried(error.attempts)
 
     @unobtrusive()
     def _settle(self) -> None:
