@@ -14,6 +14,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -127,3 +129,21 @@ def chunks(message: AIMessage) -> Iterator[ChatGenerationChunk]:
 
 def _chunk(text: str, **more: Any) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(text, **more))
+
+
+def weather_agent() -> Any:
+    """Give a compiled graph that asks a tool how warm it is in Oslo, and tells."""
+    asks = answer("", ("call-1", "get_weather", {"city": "Oslo"}), tokens=(100, 10))
+    model = StubChatModel(answers=[asks, answer("3 degrees.", tokens=(120, 5))])
+
+    def get_weather(city: str) -> str:
+        """Tell the weather."""
+        return f"3 degrees in {city}"
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
+    graph.add_node("tools", ToolNode([get_weather]))
+    graph.add_edge(START, "model")
+    graph.add_conditional_edges("model", tools_condition)
+    graph.add_edge("tools", "model")
+    return graph.compile()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.agents.ag_ui_models import weather_agent
+from tests.agents.langchain_models import weather_agent as weather_graph
 from tests.agents.pydantic_ai_models import answer, calls, scripted
 from tests.agents.strands_models import StubModel, Turn
 
@@ -12,6 +13,7 @@ MODELS: Final[dict[str, object]] = {
     "strands_model": StubModel(
         Turn(tools=[("call-1", "get_weather", {"city": "Oslo"})]), Turn(["It is ", "3 degrees."])
     ),
+    "langgraph_agent": weather_graph(),
     "ag_ui_agent": weather_agent,
     "pydantic_ai_model": scripted(
         calls("get_weather", input_tokens=100, output_tokens=10),

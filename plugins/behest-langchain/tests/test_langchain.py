@@ -270,6 +270,19 @@ def test_what_langsmith_traces_around_an_agent_does_not_hide_it(stack, config):
     assert the_recorded(stack).types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
 
 
+def test_the_handler_may_be_bound_to_a_graph(stack, handler):
+    graph_of(model_of(ANSWERS)).with_config(callbacks=[handler]).invoke(QUESTION)
+    assert the_recorded(stack).types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
+
+
+def test_a_model_that_is_made_with_the_handler_records_its_own_calls(stack, handler):
+    graph_of(model_of(ASKS, ANSWERS, callbacks=[handler])).invoke(QUESTION)
+    ends = ["RunCompleted"]
+    assert [run.types for run in all_recorded(stack)] == [
+        ["RunStarted", *each, *ends] for each in (MODEL_ASKS, MODEL_ANSWERS)
+    ]
+
+
 # ---------------------------------------------------------------- tokens and finish reasons
 
 
@@ -569,7 +582,8 @@ def test_a_stream_that_is_cancelled_keeps_the_tokens_it_told(stack, config):
     assert run.state.total_usage.input_tokens == 120
 
 
-def test_a_tool_that_is_cancelled_has_no_end(stack, config, handler):
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_a_tool_that_is_cancelled_has_no_end(stack, handler, by_itself):
     async def cancel():
         begun = asyncio.Event()
 
@@ -579,14 +593,16 @@ def test_a_tool_that_is_cancelled_has_no_end(stack, config, handler):
             begun.set()
             await asyncio.Event().wait()
 
-        task = asyncio.create_task(graph_of(model_of(ASKS), endless).ainvoke(QUESTION, config))
+        runnable, given = (endless, {"city": "Oslo"}) if by_itself else (graph_of(model_of(ASKS), endless), QUESTION)
+        task = asyncio.create_task(runnable.ainvoke(given, {"callbacks": [handler]}))
         await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(cancel())
-    assert the_recorded(stack).types == ["RunStarted", *MODEL_ASKS, "ToolExecutionStarted", "RunCancelled"]
+    asked = [] if by_itself else MODEL_ASKS
+    assert the_recorded(stack).types == ["RunStarted", *asked, "ToolExecutionStarted", "RunCancelled"]
 
 
 def test_ctrl_c_cancels_the_run(stack, config):
