@@ -85,6 +85,7 @@ class BehestCallbackHandler(GraphCallbackHandler):
         return self._open(run_id)
 
     def _begun(self, run_id: UUID, metadata: Mapping[str, Any]) -> RecordedRun:
+        of_the_user = {key: value for key, value in metadata.items() if not key.startswith(("ls_", "lc_"))}
         recorder = begin(
             self._store,
             "langchain",
@@ -92,12 +93,7 @@ class BehestCallbackHandler(GraphCallbackHandler):
             provider=metadata.get("ls_provider") or self._provider,
             model=metadata.get("ls_model_name") or self._model,
             session_id=metadata.get("thread_id") or self._session_id,
-            metadata={
-                **self._metadata,
-                **{
-                    key: value for key, value in metadata.items() if not key.startswith(("ls_", "lc_"))
-                },  # not the user's
-            },
+            metadata={**self._metadata, **of_the_user},
             settings=self._settings,
         )
         return RecordedRun(run_id, recorder, self._watch_task(run_id))
@@ -127,7 +123,8 @@ class BehestCallbackHandler(GraphCallbackHandler):
         return None if run is None or run.is_over else run
 
     def _ended(self, run_id: UUID, error: BaseException | None = None) -> None:
-        run = self._runs.pop(run_id, None)
+        with self._lock:
+            run = self._runs.pop(run_id, None)
         if run is not None:
             run.ended(run_id, error)
 
@@ -153,9 +150,11 @@ class BehestCallbackHandler(GraphCallbackHandler):
     @unobtrusive()
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: object) -> None:
         """Record the end, where it is a root. A node that interrupts its graph ends in an error too."""
-        if isinstance(error, GraphInterrupt) and (run := self._open(run_id)) is not None:
-            run.interrupted("interrupt", error.args[0] if error.args else ())
-        self._ended(run_id, error)
+        try:
+            if isinstance(error, GraphInterrupt) and (run := self._open(run_id)) is not None:
+                run.interrupted("interrupt", error.args[0] if error.args else ())
+        finally:
+            self._ended(run_id, error)
 
     @unobtrusive()
     def on_interrupt(self, event: GraphInterruptEvent) -> None:

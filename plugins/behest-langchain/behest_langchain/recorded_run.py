@@ -3,8 +3,8 @@
 - It is over when its root and all its model calls are. LangChain ends the root of an abandoned synchronous stream as if it were
   done, and only then closes the model call: that is a run that was cancelled.
 - A root that ends in an error ends the run at once. Of calls that are still open, the tokens that were told so far count.
-- A run in which a graph was interrupted is paused, where its root ends normally or its stream is closed by whoever saw the
-  interrupt. LangGraph ends its root normally in both cases, or with a GeneratorExit.
+- A run in which a graph was interrupted is paused. LangGraph ends its root normally, or with a GeneratorExit where whoever saw
+  the interrupt closed the stream.
 """
 
 from __future__ import annotations
@@ -158,19 +158,24 @@ class RecordedRun:
 
     def _record_end(self) -> None:
         self._when_over()
-        for open_call in self._calls.values():
-            self._used(open_call.usage)
-        if self._interrupted_by is not None and (self._error is None or isinstance(self._error, GeneratorExit)):
+        try:
+            for open_call in [*self._calls.values()]:
+                self._used(open_call.usage)
+            self._emit_end(self._error)
+        finally:
+            self._close()
+
+    def _emit_end(self, error: BaseException | None) -> None:
+        if self._interrupted_by is not None and (error is None or isinstance(error, GeneratorExit)):
             pause(self._recorder, self._interrupted_by, self._pending)
-        elif self._error is None:
+        elif error is None:
             self._recorder.completed(self._finish_reason)
-        elif isinstance(self._error, GraphDrained):
-            pause(self._recorder, str(self._error))
-        elif isinstance(self._error, Exception):
-            self._recorder.failed(self._error)
+        elif isinstance(error, GraphDrained):
+            pause(self._recorder, str(error))
+        elif isinstance(error, Exception):
+            self._recorder.failed(error)
         else:
             self._recorder.cancelled()  # CancelledError, GeneratorExit, KeyboardInterrupt
-        self._close()
 
     def _close(self) -> None:
         try:
@@ -178,5 +183,5 @@ class RecordedRun:
         except RuntimeError:
             self._recorder.close(END_WAIT)
         else:
-            # not awaited: see the handler's `run_inline`. `asyncio.run` waits for it before it returns
+            # a callback that isn't async can't await it; `asyncio.run` waits for its executor before it returns
             loop.run_in_executor(None, self._recorder.close, END_WAIT)

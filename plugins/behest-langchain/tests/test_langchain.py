@@ -29,6 +29,7 @@ from langgraph.types import Command, RetryPolicy, interrupt
 from langsmith.run_helpers import tracing_context
 from langsmith.run_trees import RunTree
 
+from behest_core import adapter
 from behest_core.state import RunStatus
 from behest_core.testing import LocalStack
 from tests.agents.langchain_models import Broken, Endless, StubChatModel, answer
@@ -52,9 +53,18 @@ def tables():
 
 
 @pytest.fixture
-def stack(tables):
+def stack(tables, monkeypatch):
     """Give the stack with its log empty: making a new one each time takes longer than most tests."""
+    recorders = []
+
+    def begin(*args, **kwargs):
+        recorders.append(adapter.begin(*args, **kwargs))
+        return recorders[-1]
+
+    monkeypatch.setattr(behest_langchain, "begin", begin)
     yield tables
+    for each in recorders:
+        each.close()  # those of runs that have no end would go on writing
     names = {"#sequence": "sequence"}
     log = {"TableName": tables.event_table}
     items = tables.dynamodb.scan(**log, ProjectionExpression="run_id, #sequence", ExpressionAttributeNames=names)
