@@ -4,29 +4,55 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import Counter
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from behest_core.projector import Fold
 from tests.simulation.surroundings import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable
 
     from tests.contract.fake.table import FakeTable
     from tests.simulation.agents import Plan
     from tests.simulation.oracle import Oracle
+    from tests.simulation.scheduler import Task
+    from tests.simulation.versions import Plugin, Release
 
     Item = dict[str, Any]
 
 
+class Step(StrEnum):
+    """What a fold of a run may be in the life of an extension that is installed."""
+
+    INSTALLED = "first"
+    INSTALLED_OVER = "first of an old run"
+    WENT_ON = "going on"
+    OF_ANOTHER_VERSION = "of another version"
+    PARKED = "parked"
+    LEFT_PARKED = "left parked"
+    RESUMED = "resumed"
+    INSTALLED_AGAIN = "installed again"
+    OF_ANOTHER_RUN = "of another run"
+
+
 class StateWatch:
-    """Takes the state table's stream: every write that changes something, with the item before and after."""
+    """Takes the state table's stream: every write that changes something, with the item before and after.
+
+    `writer` says who writes, None where it isn't known.
+    """
 
     oracle: Oracle
     """To be given when there is a log."""
 
-    def __init__(self, report: Callable[[Finding], None]) -> None:
+    def __init__(self, report: Callable[[Finding], None], writer: Callable[[], Task | None] = lambda: None) -> None:
         self.writes = 0
+        self.slices: Counter[str] = Counter()
+        """How often a fold was which step for a slice."""
+
         self._report = report
+        self._writer = writer
 
     def append(self, keys: Item, new_image: Item | None = None, *, old_image: Item | None = None, **_: Any) -> None:
         self.writes += 1
@@ -47,15 +73,91 @@ class StateWatch:
             return ["a deleted run came back"]
         if _number(new, "sequence") < _number(old, "sequence"):
             return [f"the checkpoint went back from {_number(old, 'sequence')} to {_number(new, 'sequence')}"]
-        return self.oracle.judge(new)
+        return [*self.oracle.judge(new), *self._wrong_slices(new, old or {})]
+
+    def _wrong_slices(self, new: Item, old: Item) -> Iterable[str]:
+        """Say which slices the writer shouldn't have left as it did, given which plugins it has."""
+        writer = self._writer()
+        if writer is None:
+            return
+        for plugin in writer.release.plugins:
+            before, after = _slice(old, plugin.name), _slice(new, plugin.name)
+            if not plugin.is_installed:
+                if before != {name: value for name, value in after.items() if name != "outdated" or name in before}:
+                    yield f"{plugin.name} isn't installed, but its slice went from {before} to {after}"
+            elif _is_parked(before, plugin) and writer.name not in _RETRIES:
+                if before["parked"] != after.get("parked"):
+                    yield f"{plugin.name} was parked, and {writer.name} tried it again: it went from {before} to {after}"
+            elif writer.name == Fold.RESUME.value and _could_go_on(new, plugin, after):
+                yield f"{plugin} can fold all, but a resume left it parked: {after}"
+            elif _is_fold(new, old):
+                self.slices[_step(before, after, _number(old, "sequence")).value] += 1
+                yield from self._wrong_progress(new, plugin, before, after)
+
+    def _wrong_progress(self, new: Item, plugin: Plugin, before: Item, after: Item) -> Iterable[str]:
+        """Say why an installed plugin's slice hasn't come as far as it should have in a fold."""
+        if _number(after, "version") != plugin.version:
+            yield f"{plugin} was there when it was folded, but its slice is {after}"
+        elif "M" in after.get("parked", {}):
+            if not plugin.is_broken and after["parked"] != before.get("parked"):
+                yield f"{plugin} can fold all, but is parked: {after}"
+        elif after["sequence"] != new["sequence"]:
+            yield f"{plugin.name} is at {after['sequence']}, the core at {new['sequence']}"
+        elif plugin.is_broken:
+            known = _number(before, "sequence") if _number(before, "version") == plugin.version else 0
+            if met := self.oracle.requests(new["run_id"]["S"], known, _number(after, "sequence")):
+                yield f"{plugin} can't fold {met[0][0]}, but its slice is {after}"
+
+
+_RETRIES = {Fold.RESUME.value, Fold.AGAIN.value}
+"""The tasks that may try a parked slice again without another version of its extension."""
+
+
+def _is_parked(piece: Item, plugin: Plugin) -> bool:
+    return "M" in piece.get("parked", {}) and _number(piece, "version") == plugin.version
+
+
+def _could_go_on(item: Item, plugin: Plugin, piece: Item) -> bool:
+    return "M" in piece.get("parked", {}) and not plugin.is_broken and "parked" not in item
+
+
+def _is_fold(new: Item, old: Item) -> bool:
+    """Say whether a write is of a fold that has come to its end: not a guard's, and not of a run that the core can't fold."""
+    changed = {name for name in new.keys() | old.keys() if new.get(name) != old.get(name)}
+    return (
+        "parked" not in new
+        and "created_at" in new
+        and changed > {"revision"}
+        and changed != {"revision", "unfinished_folds"}
+    )
+
+
+def _step(before: Item, after: Item, core: int) -> Step:
+    """Say what a fold from a position of the core was to a slice."""
+    was_parked, is_parked = ("M" in piece.get("parked", {}) for piece in (before, after))
+    if not before:
+        return Step.INSTALLED_OVER if core else Step.INSTALLED
+    if "outdated" in before and "outdated" not in after:
+        return Step.OF_ANOTHER_RUN
+    if before["version"] != after.get("version"):
+        return Step.OF_ANOTHER_VERSION
+    if is_parked:
+        return Step.LEFT_PARKED if was_parked else Step.PARKED
+    if was_parked:
+        return Step.RESUMED
+    return Step.WENT_ON if _number(before, "sequence") == core else Step.INSTALLED_AGAIN
+
+
+def _slice(item: Item, name: str) -> Item:
+    piece: Item = item.get("extensions", {}).get("M", {}).get(name, {}).get("M", {})
+    return piece
 
 
 class Judge:
     """Says of each run, when nothing moves any more, what is wrong with it."""
 
-    def __init__(self, oracle: Oracle, with_tally: Collection[int], log: FakeTable, states: FakeTable) -> None:
+    def __init__(self, oracle: Oracle, log: FakeTable, states: FakeTable) -> None:
         self._oracle = oracle
-        self._with_tally = with_tally
         self._log = log
         self._states = states
 
@@ -70,7 +172,7 @@ class Judge:
         wrong = self._oracle.judge(item)
         if self.lacks_record(run_id):
             wrong.append("it was folded without its record")
-        return [*wrong, *self._position(run_id, item, head, version), *self._slice(run_id, item, version)]
+        return [*wrong, *self._position(run_id, item, head, version)]
 
     def _position(self, run_id: str, item: Item, head: int, version: int | None) -> Iterable[str]:
         parked = item.get("parked", {}).get("M")
@@ -87,20 +189,21 @@ class Judge:
         elif parked is None or _number(parked, "sequence") != stop or _number(parked, "version") != version:
             yield f"version {version} can't fold {stop}, but it is parked at {parked}"
 
-    def _slice(self, run_id: str, item: Item, version: int | None) -> Iterable[str]:
-        """Say what is wrong with the extension's progress: where the core was folded by a version that has it, it keeps step."""
-        folded_by = _number(item, "reducer")
-        if "parked" in item or folded_by not in self._with_tally or (version is not None and folded_by != version):
+    def slices(self, run_id: str, release: Release) -> Iterable[str]:
+        """Judge how far a run's slices have come when all is folded by a release. What is in them is judged with the state."""
+        found = self._states.get({"run_id": {"S": run_id}})
+        if found is None or found.item.keys() & {"deleted_at", "parked"}:
             return
-        piece = item.get("extensions", {}).get("M", {}).get("tally", {}).get("M")
-        if piece is None or _number(piece, "version") != folded_by:
-            yield f"version {folded_by} folded it, but tally is {piece}"
-            return
-        is_parked, stop = "M" in piece.get("parked", {}), self._oracle.tally_stops_at(run_id, folded_by)
-        if is_parked != (stop is not None):
-            yield f"tally should stop at {stop}, but is {piece}"
-        if not is_parked and piece["sequence"] != item["sequence"]:
-            yield f"tally is at {piece['sequence']}, the core at {item['sequence']}"
+        head = self._oracle.head(run_id)
+        for plugin in release.installed:
+            piece = _slice(found.item, plugin.name)
+            stop = self._oracle.requests(run_id, 0, head)[:1] if plugin.is_broken else []
+            parked = piece.get("parked", {}).get("M", {})
+            expected = (stop[0][0], stop[0][1] - 1) if stop else (0, head)
+            if (_number(parked, "sequence"), _number(piece, "sequence")) != expected:
+                yield f"{plugin} should be parked at, and folded up to {expected}, but is {piece}"
+            if _number(piece, "version") != plugin.version:
+                yield f"{plugin} has a slice of another version: {piece}"
 
     def _has_tombstone(self, run_id: str) -> bool:
         items = self._log.partitions[run_id].items
@@ -115,6 +218,11 @@ class Judge:
     def is_parked(self, run_id: str) -> bool:
         found = self._states.get({"run_id": {"S": run_id}})
         return found is not None and "parked" in found.item
+
+    def has_parked_slice(self, run_id: str) -> bool:
+        found = self._states.get({"run_id": {"S": run_id}})
+        pieces = found.item.get("extensions", {}).get("M", {}) if found is not None else {}
+        return any("M" in piece["M"].get("parked", {}) for piece in pieces.values())
 
     def is_deleted(self, run_id: str) -> bool:
         found = self._states.get({"run_id": {"S": run_id}})

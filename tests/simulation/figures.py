@@ -22,6 +22,7 @@ class Figures:
     wrong: int = 0
     lost: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    slices: Counter[str] = field(default_factory=Counter)
 
     def __iadd__(self, other: Figures) -> Self:
         for name, value in vars(other).items():
@@ -29,18 +30,22 @@ class Figures:
         return self
 
     def as_json(self) -> dict[str, Any]:
-        return {**vars(self), "faults": dict(self.faults)}
+        return {**vars(self), "faults": dict(self.faults), "slices": dict(self.slices)}
 
     @classmethod
     def from_json(cls, figures: dict[str, Any]) -> Self:
-        return cls(**{**figures, "faults": Counter(figures["faults"])})
+        return cls(**{**figures, "faults": Counter(figures["faults"]), "slices": Counter(figures["slices"])})
 
     def lines(self) -> list[str]:
         """Give the figures as text."""
-        faults = ", ".join(f"{count:,} {name}" for name, count in sorted(self.faults.items()))
         return [
             f"{self.simulations:,} simulations of {self.runs:,} runs, {self.events:,} events in {self.commits:,} commits",
             f"{self.deliveries:,} deliveries, {self.writes:,} states written, {self.parked:,} parked, {self.deleted:,} deleted",
-            f"faults: {faults or 'none'}",
+            f"faults: {_listed(self.faults)}",
+            f"slices: {_listed(self.slices)}",
             f"{self.wrong:,} wrong runs, {self.lost:,} lost events",
         ]
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())) or "none"

@@ -101,7 +101,7 @@ class LambdaService:
             if in_flight:
                 self.mapping.finish(in_flight.pop(), result)
 
-        task = self._scheduler.start(f"projector-{self.mapping.counts.deliveries}", body, process.version)
+        task = self._scheduler.start(f"projector-{self.mapping.counts.deliveries}", body, process.release)
         self._scheduler.after(TIMEOUT_SECONDS, lambda: self._time_out(task, in_flight))
 
     def _time_out(self, task: Task, in_flight: list[Delivery]) -> None:
@@ -157,5 +157,5 @@ class LambdaService:
             if not report.is_complete:
                 come_back()
 
-        task = self._scheduler.start("recover", body, process.version, if_killed=come_back)
+        task = self._scheduler.start("recover", body, process.release, if_killed=come_back)
         self._scheduler.after(4 * TIMEOUT_SECONDS, lambda: task.is_over or self._scheduler.kill(task))

@@ -10,7 +10,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from behest_core.errors import BehestError, LogTruncatedError, RunNotFoundError
 from behest_core.projector import Fold
 from tests.simulation.surroundings import Finding
-from tests.simulation.versions import NEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.feed import Feed
     from tests.simulation.processes import Pool
     from tests.simulation.surroundings import Surroundings
+    from tests.simulation.versions import Release
 
 SWEEP_SECONDS = 60.0
 _MOST_SHARDS = 12
@@ -42,14 +42,16 @@ class Operators:
             self._split()
         if self._faults.within("sweep", seconds):
             self.sweep(SWEEP_SECONDS)
-        for name, fold in (("resume", Fold.RESUME), ("rebuild", Fold.AGAIN)):
-            if self._runs and self._faults.within(name, seconds):
-                self.catch_up(self._random.choice(self._runs), fold)
+        if self._runs and self._faults.within("resume", seconds):
+            self.catch_up(self._random.choice(self._runs), Fold.RESUME)
+        if self._runs and self._faults.within("rebuild", seconds):
+            extensions = [None, *(plugin.name for plugin in self._pool.release.installed)]
+            self.catch_up(self._random.choice(self._runs), Fold.AGAIN, self._random.choice(extensions))
         if self._runs and self._faults.within("delete", seconds):
             self._delete(self._random.choice(self._runs))
 
-    def deploy(self) -> None:
-        self._pool.version = NEW
+    def deploy(self, release: Release) -> None:
+        self._pool.release = release
         self._faults.counts["deploy"] += 1
 
     def sweep(
@@ -74,7 +76,7 @@ class Operators:
             if then is not None:
                 then(report)
 
-        task = self._scheduler.start("sweep", body, process.version)
+        task = self._scheduler.start("sweep", body, process.release)
         if seconds is not None:
             self._scheduler.after(seconds, lambda: task.is_over or self._scheduler.kill(task))
 
@@ -85,12 +87,12 @@ class Operators:
         if len(shards) < _MOST_SHARDS:
             self._feed.stream.split(self._random.choice(open_shards))
 
-    def catch_up(self, run_id: str, fold: Fold) -> None:
+    def catch_up(self, run_id: str, fold: Fold, extension: str | None = None) -> None:
         process = self._pool.take()
 
         def body() -> None:
             try:
-                process.projector.catch_up(run_id, fold)
+                process.projector.catch_up(run_id, fold, extension=extension)
             except LogTruncatedError:
                 if run_id not in self.deleted:
                     self._report(Finding(run_id, "its log was taken for truncated"))
@@ -98,7 +100,7 @@ class Operators:
                 self._report(Finding(run_id, f"{fold} raised {error!r}"))
             self._pool.give_back(process)
 
-        self._scheduler.start(fold.value, body, process.version)
+        self._scheduler.start(fold.value, body, process.release)
 
     def _delete(self, run_id: str) -> None:
         self.deleted.add(run_id)
@@ -115,4 +117,4 @@ class Operators:
                 else:
                     return
 
-        self._scheduler.start("delete", body, process.version, if_killed=lambda: self._delete(run_id))
+        self._scheduler.start("delete", body, process.release, if_killed=lambda: self._delete(run_id))

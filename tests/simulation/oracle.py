@@ -10,9 +10,10 @@ import json
 import zlib
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.versions import OLD, factor
+from tests.simulation.versions import NEW, OLD, PLUGINS, factor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,9 +45,10 @@ class Fold:
     error: str | None = None
     created_at: str | None = None
     updated_at: str | None = None
-    tallied: int = 0
-    tallied_at: int = 0
-    """What the extension has added up, and the run's iteration when it last did."""
+    iterations: int = 0
+    recorded: int = 0
+    requests: int = 0
+    """What the extensions add up of the run, besides its tokens."""
 
     pending: deque[dict[str, Any]] = field(default_factory=deque)
     """Events of the last item read that lie behind `sequence`."""
@@ -71,8 +73,10 @@ class Fold:
             case "UsageRecorded":
                 usage = event["usage"]
                 self.tokens = self.tokens[0] + usage["input_tokens"], self.tokens[1] + usage["output_tokens"]
-                self.tallied += usage["input_tokens"] * factor(self.version)
-                self.tallied_at = self.iteration
+                self.iterations += self.iteration
+                self.recorded += self.metadata is not None
+            case "approvals.Requested":
+                self.requests += 1
             case "RunCompleted":
                 self.status, self.finish = "Completed", event["finish_reason"]
             case "RunFailed":
@@ -87,6 +91,12 @@ class Fold:
             for name, expected in self._attributes()
             if item.get(name) != expected
         ]
+
+    def slice(self, version: int) -> Item:
+        """Give the state of an extension's slice."""
+        counts = {"tokens": self.tokens[0] * version, "iterations": self.iterations}
+        counts |= {"recorded": self.recorded, "requests": self.requests}
+        return {"M": {name: {"N": str(count)} for name, count in counts.items()}}
 
     def _attributes(self) -> Iterator[tuple[str, Any]]:
         texts = ("session", "status", "provider", "model", "error", "created_at", "updated_at")
@@ -109,9 +119,8 @@ class Oracle:
 
     def __init__(self, log: FakeTable) -> None:
         self._log = log
-        self._folds: dict[tuple[str, int, bool | None], Fold] = {}
+        self._folds: dict[tuple[str, int, bool, str], Fold] = {}
         self._poison: dict[str, dict[int, int]] = {}
-        self._breaks: dict[str, list[tuple[int, int]]] = {}
         self.deadly: set[str] = set()
         self.healed_by_version: set[str] = set()
 
@@ -120,15 +129,6 @@ class Oracle:
         self._poison.setdefault(run_id, {})[sequence] = version
         if version != ALWAYS:
             self.healed_by_version.add(run_id)
-
-    def breaks_tally(self, run_id: str, begin: int, sequence: int) -> None:
-        """Take note of an event at which the old extension breaks, and where its commit begins."""
-        self._breaks.setdefault(run_id, []).append((sequence, begin))
-        self.healed_by_version.add(run_id)
-
-    def tally_stops_at(self, run_id: str, version: int) -> tuple[int, int] | None:
-        """Give the first position at which a version of the extension has to be parked, and where its commit begins."""
-        return min(self._breaks.get(run_id, []), default=None) if version == OLD else None
 
     @property
     def poisoned_runs(self) -> set[str]:
@@ -158,35 +158,48 @@ class Oracle:
         stop = self.stops_at(run_id, version)
         if stop is not None and sequence >= stop:
             return [f"sequence is {sequence}, but version {version} can't fold {stop}"]
-        wrong = self._fold(run_id, version, sequence, with_record="metadata" in item).differences(item)
-        return wrong + self._judge_tally(run_id, sequence, item.get("extensions", {}).get("M", {}).get("tally"))
+        wrong = self._fold(run_id, version, "metadata" in item, sequence).differences(item)
+        pieces = item.get("extensions", {}).get("M", {})
+        for name in PLUGINS:
+            if name in pieces:
+                wrong += self._judge_slice(item, name, pieces[name]["M"])
+        return wrong
 
-    def _judge_tally(self, run_id: str, core: int, piece: Item | None) -> list[str]:
-        """Say what is wrong with the extension's slice, as the fold of the log up to the position that it says."""
-        if piece is None:
-            return []
-        fields = piece["M"]
-        sequence, version = int(fields["sequence"]["N"]), int(fields["version"]["N"])
-        parked = fields.get("parked", {}).get("M")
-        stop = self.tally_stops_at(run_id, version)
-        if sequence > core:
-            return [f"tally is at {sequence}, the core at {core}"]
-        if parked is not None:
-            if stop is None or (int(parked["sequence"]["N"]), sequence) != (stop[0], stop[1] - 1):
-                return [f"tally is parked at {parked['sequence']['N']} and folded to {sequence}, expected {stop}"]
-        elif stop is not None and sequence >= stop[1]:
-            return [f"tally is at {sequence}, but can't fold {stop[0]}"]
-        fold = self._fold(run_id, version, sequence, with_record=None)
-        expected = {"M": {"tokens": {"N": str(fold.tallied)}, "iteration": {"N": str(fold.tallied_at)}}}
-        return [] if fields["state"] == expected else [f"tally at {sequence} is {fields['state']}, expected {expected}"]
+    def _judge_slice(self, item: Item, name: str, piece: Item) -> list[str]:
+        """Say what is wrong with a slice, as the fold of the log up to the position that it says.
 
-    def _fold(self, run_id: str, version: int, sequence: int, *, with_record: bool | None) -> Fold:
+        Its extension saw the run as the core has it now, as it would go on from there; or as it was once, where it says so.
+        """
+        run_id, sequence = item["run_id"]["S"], int(piece["sequence"]["N"])
+        if sequence > int(item["sequence"]["N"]):
+            return [f"{name} is at {sequence}, the core at {item['sequence']['N']}"]
+        if "M" in piece.get("parked", {}):
+            at = int(piece["parked"]["M"]["sequence"]["N"])
+            if self.requests(run_id, sequence, at) != [(at, sequence + 1)]:
+                return [f"{name} is parked at {at}, but folded up to {sequence}"]
+        runs = [(int(item["reducer"]["N"]), "metadata" in item)]
+        runs = [*product((OLD, NEW), (False, True))] if "outdated" in piece else runs
+        folds = (self._fold(run_id, reducer, with_record, sequence, name) for reducer, with_record in runs)
+        expected = [fold.slice(int(piece["version"]["N"])) for fold in folds]
+        return [] if piece["state"] in expected else [f"{name} at {sequence} is {piece['state']}, expected {expected}"]
+
+    def requests(self, run_id: str, after: int, last: int) -> list[tuple[int, int]]:
+        """Give the requests behind one position and up to another: the position of each, and where its commit begins."""
+        found, begin = [], after + 1
+        while begin <= last and (item := self._item(run_id, begin)) is not None:
+            events = list(enumerate(_events(item), begin))
+            found += [(at, begin) for at, event in events if event["type"] == "approvals.Requested" and at <= last]
+            begin += len(events)
+        return found
+
+    def _fold(self, run_id: str, version: int, with_record: bool, sequence: int, whose: str = "core") -> Fold:  # noqa: FBT001
         """Give the fold up to a position. It goes on from the last one asked for, which rarely lies behind."""
-        key = run_id, version, with_record
+        record = self._item(run_id, 0) if with_record else None
+        key = run_id, version, record is not None, whose
         fold = self._folds.get(key)
         if fold is None or fold.sequence > sequence:
             fold = self._folds[key] = Fold(version)
-            if with_record and (record := self._item(run_id, 0)) is not None:
+            if record is not None:
                 fold.begin(json.loads(record["record"]["S"]))
         while fold.sequence < sequence:
             if not fold.pending:

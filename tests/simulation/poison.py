@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tests.simulation.oracle import ALWAYS
-from tests.simulation.versions import BREAKS_TALLY, DEADLY, OLD, ONLY_NEW
+from tests.simulation.versions import DEADLY, OLD, ONLY_NEW
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,13 +23,12 @@ KINDS = {
     "no zlib": 1,
     "no events": 1,
     "only new": 2,
-    "breaks tally": 2,
     "deadly": 2,
 }
 """With how often each is drawn."""
 
 
-_ERRORS = {"only new": ONLY_NEW, "deadly": DEADLY, "breaks tally": BREAKS_TALLY}
+_ERRORS = {"only new": ONLY_NEW, "deadly": DEADLY}
 
 
 class Poisoner:
@@ -57,10 +56,7 @@ class Poisoner:
             "count": {"N": str(count)},
             **attributes,
         }
-        if kind == "breaks tally":
-            self._oracle.breaks_tally(run_id, sequence, sequence + bad)
-        else:
-            self._oracle.poisoned(run_id, sequence + bad, OLD if kind == "only new" else ALWAYS)
+        self._oracle.poisoned(run_id, sequence + bad, OLD if kind == "only new" else ALWAYS)
         if kind == "deadly":
             self._oracle.deadly.add(run_id)
         self._database.put_item(TableName=self._table, Item=item)
@@ -72,7 +68,7 @@ class Poisoner:
         match kind:
             case "malformed event":
                 bad: dict[str, Any] = {"type": "UsageRecorded", "timestamp": self._now(), "usage": "bad"}
-            case "only new" | "deadly" | "breaks tally":
+            case "only new" | "deadly":
                 bad = {"type": "RunFailed", "timestamp": self._now(), "error": _ERRORS[kind]}
             case "no JSON":
                 return 2, 0, {"events": {"S": "[{"}}

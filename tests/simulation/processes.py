@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from behest_core.testing import LambdaContext
     from tests.simulation.network import Client, StreamsClient
     from tests.simulation.surroundings import Surroundings
+    from tests.simulation.versions import Release
 
 
 class Process:
-    """One process with the parts that a function is wired from (wiring.py). It runs one version of the reducer."""
+    """One process with the parts that a function is wired from (wiring.py). It runs one release."""
 
     def __init__(
         self,
@@ -30,12 +31,12 @@ class Process:
         tables: tuple[str, str],
         dispatch: Dispatch,
         *,
-        version: int,
+        release: Release,
         number: int,
     ) -> None:
         now = around.now
         self.number = number
-        self.version = version
+        self.release = release
         self.streams = streams
         self.log = EventLog(client, tables[0], now=now)  # type: ignore[arg-type]
         self.states = StateTable(client, tables[1], sleep=around.scheduler.sleep)  # type: ignore[arg-type]
@@ -53,21 +54,21 @@ class Process:
 
 
 class Pool:
-    """Processes that wait for work. `version` is what is deployed: processes of another one finish what they do, and go."""
+    """Processes that wait for work. `release` is what is deployed: processes of another one finish what they do, and go."""
 
-    def __init__(self, around: Surroundings, make: Callable[[int, int], Process], version: int) -> None:
-        self.version = version
+    def __init__(self, around: Surroundings, make: Callable[[Release, int], Process], release: Release) -> None:
+        self.release = release
         self.made = 0
         self._make = make
         self._around = around
         self._idle: list[Process] = []
 
     def take(self) -> Process:
-        self._idle = [process for process in self._idle if process.version == self.version]
+        self._idle = [process for process in self._idle if process.release == self.release]
         if self._idle and not self._around.faults.strikes("cold_start"):
             return self._idle.pop(self._around.random.randrange(len(self._idle)))
         self.made += 1
-        return self._make(self.version, self.made)
+        return self._make(self.release, self.made)
 
     def give_back(self, process: Process) -> None:
         self._idle.append(process)

@@ -18,13 +18,15 @@ from behest_core.testing import FunctionKilled
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.simulation.versions import Release
+
 
 class Task:
-    """One thread's worth of code. `version` is the version of the reducer that its process runs."""
+    """One thread's worth of code. `release` is what its process runs."""
 
-    def __init__(self, name: str, body: Callable[[], None], back: threading.Lock, version: int) -> None:
+    def __init__(self, name: str, body: Callable[[], None], back: threading.Lock, release: Release) -> None:
         self.name = name
-        self.version = version
+        self.release = release
         self.is_over = False
         self.is_doomed = False
         self.was_killed = False
@@ -61,9 +63,9 @@ class Task:
 
 
 class Scheduler:
-    """The queue of what is to happen. `activate` is called with a task's version before it runs."""
+    """The queue of what is to happen. `activate` is called with a task's release before it runs."""
 
-    def __init__(self, now: float, activate: Callable[[int], None] = lambda _version: None) -> None:
+    def __init__(self, now: float, activate: Callable[[Release], None] = lambda _release: None) -> None:
         self.now = now
         self.current: Task | None = None
         self.steps = 0
@@ -90,13 +92,13 @@ class Scheduler:
         self,
         name: str,
         body: Callable[[], None],
-        version: int,
+        release: Release,
         *,
         delay: float = 0.0,
         if_killed: Callable[[], None] = lambda: None,
     ) -> Task:
         """Let a task begin after some seconds. `if_killed` is called where it doesn't come to its end."""
-        task = Task(name, body, self._back, version)
+        task = Task(name, body, self._back, release)
         self._tasks[task] = if_killed
         self.after(delay, lambda: self._resume(task))
         return task
@@ -135,7 +137,7 @@ class Scheduler:
         if task.is_over:
             return
         self.current = task
-        self._activate(task.version)
+        self._activate(task.release)
         task.hand_over()
         self.current = None
         if not task.is_over:

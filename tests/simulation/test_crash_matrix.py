@@ -23,6 +23,7 @@ from tests.contract.fake import FakeDynamoDB
 from tests.simulation.checks import Judge, StateWatch
 from tests.simulation.oracle import Oracle
 from tests.simulation.scheduler import Task
+from tests.simulation.versions import Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,7 +103,7 @@ class Matrix:
         self.database = FakeDynamoDB([EVENTS.create, STATES.create], {EVENTS.name: stream, STATES.name: watch})
         log, states = self.database.tables[EVENTS.name], self.database.tables[STATES.name]
         watch.oracle = Oracle(log)
-        self.judge = Judge(watch.oracle, (), log, states)
+        self.judge = Judge(watch.oracle, log, states)
         for each in LOG:
             self.database.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(each))
         [shard] = stream.shards()
@@ -140,7 +141,7 @@ class Matrix:
             assert report.first_unfinished is None
             client.task.pause()  # the last point at which it can be killed
 
-        client.task = Task("invocation", body, back, 1)
+        client.task = Task("invocation", body, back, Release())
         return client.task
 
 

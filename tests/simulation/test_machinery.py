@@ -12,6 +12,7 @@ import pytest
 
 from behest_core.testing import FunctionKilled
 from tests.golden import ROOT
+from tests.simulation.checks import Step
 from tests.simulation.faults import WORST, Rates
 from tests.simulation.figures import Figures
 from tests.simulation.mutants import MUTANTS, Edit, mutate
@@ -72,6 +73,15 @@ def test_every_fault_strikes():
         figures += World(seed, rates=WORST).run()
     missing = {each.name for each in fields(Rates)} - figures.faults.keys()
     assert missing == set()
+
+
+def test_every_step_of_a_plugins_life_is_taken():
+    missing = {step.value for step in Step}
+    for seed in range(10, 40):
+        missing -= World(seed).run().slices.keys()
+        if not missing:
+            return
+    pytest.fail(f"30 simulations took no such step: {', '.join(sorted(missing))}")
 
 
 def test_without_faults_a_history_has_none_and_each_record_is_delivered_once():

@@ -1,66 +1,127 @@
-"""Two versions in one process, as there are while a new one is deployed: of the reducer, and of an extension.
+"""What is deployed, one release after the other, in one process: the reducer in two versions, and plugins that come and go.
 
-Version 1 is the real one. Version 2 counts iterations twice, so that a state tells who folded it. The extension `tally` adds up
-tokens, twice as many in its version 2; it may be installed in both versions, in the new one only, or in none.
+Version 1 of the reducer is the real one. Version 2 counts iterations twice, so that a state tells who folded it.
+
+There are two plugins, each with an extension of its name. Both do the same, each in its own time: they are installed, over runs
+that are there already or before there are any; their versions are raised; they break, and are mended with or without another
+version; they are uninstalled, and installed again. A version adds up tokens so many times, and what it adds up of the run tells
+which run it saw. A broken build raises at each `approvals.Requested`.
 
 There are errors of a RunFailed, of whose fields the reducer reads that one, which no real run has: one that only version 2 can
-fold, one that kills the process that folds it, one at which version 1 of the extension breaks.
+fold, and one that kills the process that folds it.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from behest_core.dispatch import Dispatch
-from behest_core.events import ModelStarted, RunFailed, UsageRecorded, type_name
+from behest_core.events import Event, ModelStarted, RunFailed, UsageRecorded, type_name
 from behest_core.extension import Extension, ExtensionState
 from behest_core.reducer import REDUCER_VERSION
 from behest_core.testing import FunctionKilled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
+    from random import Random
 
 OLD: Final = REDUCER_VERSION
 NEW: Final = REDUCER_VERSION + 1
 ONLY_NEW: Final = "only the new version folds this"
 DEADLY: Final = "the process that folds this dies"
-BREAKS_TALLY: Final = "the old version of tally breaks at this"
+PLUGINS: Final = ("tally", "audit")
+_MOST_DEPLOYS: Final = 6
 
 
 def factor(version: int) -> int:
-    """Give how often a version counts."""
+    """Give how often a version of the reducer counts."""
     return 2 if version == NEW else 1
+
+
+class Plugin(NamedTuple):
+    """A plugin as a release has it. `version` is the latest there was, also where it isn't installed any more; 0 if never."""
+
+    name: str
+    version: int = 0
+    is_installed: bool = False
+    is_broken: bool = False
+
+    def successor(self, random: Random) -> Plugin:
+        """Draw what becomes of it."""
+        draw = random.random()
+        if self.is_broken and draw < 0.5:
+            return self._replace(is_broken=False)
+        if self.is_installed and draw < (0.6 if self.is_broken else 0.4):
+            return self._replace(is_installed=False, is_broken=False)
+        if not self.is_installed and self.version and draw < 0.6:
+            return self._replace(is_installed=True)
+        return Plugin(self.name, self.version + 1, is_installed=True, is_broken=random.random() < 0.5)
+
+
+class Release(NamedTuple):
+    """What is deployed at a time."""
+
+    reducer: int = OLD
+    plugins: tuple[Plugin, ...] = ()
+
+    @property
+    def installed(self) -> list[Plugin]:
+        return [plugin for plugin in self.plugins if plugin.is_installed]
+
+    def successor(self, random: Random) -> Release:
+        """Draw what is deployed next: now and then a new reducer, and something else of most plugins."""
+        reducer = NEW if random.random() < 0.3 else self.reducer
+        return Release(
+            reducer, tuple(each.successor(random) if random.random() < 0.7 else each for each in self.plugins)
+        )
+
+
+def drawn_releases(random: Random) -> list[Release]:
+    """Draw a history of releases. In the first a plugin is there already, or isn't yet."""
+    first = [random.randrange(2) for _ in PLUGINS]
+    plugins = (Plugin(name, there, is_installed=bool(there)) for name, there in zip(PLUGINS, first, strict=True))
+    releases = [Release(OLD, tuple(plugins))]
+    for _ in range(random.randrange(_MOST_DEPLOYS + 1)):
+        releases.append(releases[-1].successor(random))
+    return releases
+
+
+class Requested(Event, tag="approvals.Requested"):
+    call_id: str
 
 
 class Tally(ExtensionState):
     tokens: int = 0
-    iteration: int = 0
+    iterations: int = 0
+    recorded: int = 0
+    requests: int = 0
 
 
-def tally(version: int) -> Extension:
-    """Make a version of the extension. It looks at the run, too, which is another one at each event."""
-    extension = Extension("tally", Tally, version=version)
+def extension_of(plugin: Plugin) -> Extension:
+    """Make a plugin's extension. It looks at the run, too, which is another one at each event."""
+    extension = Extension(plugin.name, Tally, version=plugin.version)
 
     @extension.on(UsageRecorded)
     def add(state: Tally, event: UsageRecorded, run: Any) -> None:
-        state.tokens += event.usage.input_tokens * factor(version)
-        state.iteration = run.iteration
+        state.tokens += event.usage.input_tokens * plugin.version
+        state.iterations += run.iteration
+        state.recorded += run.metadata is not None
 
-    @extension.on(RunFailed)
-    def break_down(_state: Tally, event: RunFailed, _run: Any) -> None:
-        if event.error == BREAKS_TALLY and version == OLD:
-            raise ValueError(BREAKS_TALLY)
+    @extension.on(Requested)
+    def count(state: Tally, _event: Requested, _run: Any) -> None:
+        state.requests += 1
+        if plugin.is_broken:
+            raise ValueError(f"this build of {plugin.name} breaks at requests")
 
     return extension
 
 
 class Versions:
-    """As a context manager: lets `activate` say which version the code that runs next is of. `with_tally` have the extension."""
+    """As a context manager: lets `activate` say of which release the code is that runs next."""
 
-    def __init__(self, with_tally: Collection[int]) -> None:
-        self.with_tally = with_tally
-        self._dispatches = {version: self._made(version) for version in (OLD, NEW)}
+    def __init__(self) -> None:
+        self._dispatches: dict[Release, Dispatch] = {}
         self._active = OLD
 
     def __enter__(self) -> Self:
@@ -68,26 +129,29 @@ class Versions:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.activate(OLD)
+        self.activate(Release(OLD))
 
-    def activate(self, version: int) -> None:
-        if version != self._active:
-            self._active = version
+    def activate(self, release: Release) -> None:
+        if release.reducer != self._active:
+            self._active = release.reducer
             for module in self._modules:
-                module.REDUCER_VERSION = version  # type: ignore[attr-defined]
+                module.REDUCER_VERSION = release.reducer  # type: ignore[attr-defined]
 
-    def dispatch(self, version: int) -> Dispatch:
-        """Give the table that processes of a version fold by."""
-        return self._dispatches[version]
+    def dispatch(self, release: Release) -> Dispatch:
+        """Give the table that processes of a release fold by."""
+        if release not in self._dispatches:
+            self._dispatches[release] = _made(release)
+        return self._dispatches[release]
 
-    def _made(self, version: int) -> Dispatch:
-        dispatch = Dispatch([tally(version)] if version in self.with_tally else [])
-        for reader, handler in dispatch.handlers.items():
-            if type_name(reader) == type_name(RunFailed):
-                dispatch.handlers[reader] = _failed(handler, version)
-            elif type_name(reader) == type_name(ModelStarted):
-                dispatch.handlers[reader] = _counted(handler, version)
-        return dispatch
+
+def _made(release: Release) -> Dispatch:
+    dispatch = Dispatch([extension_of(plugin) for plugin in release.installed])
+    for reader, handler in dispatch.handlers.items():
+        if type_name(reader) == type_name(RunFailed):
+            dispatch.handlers[reader] = _failed(handler, release.reducer)
+        elif type_name(reader) == type_name(ModelStarted):
+            dispatch.handlers[reader] = _counted(handler, release.reducer)
+    return dispatch
 
 
 def _failed(real: Callable[[Any, Any], None], version: int) -> Callable[[Any, Any], None]:

@@ -3,8 +3,9 @@
 Everything that is behest's is the real code. DynamoDB is the fake that passes the contract suite, the stream mapping is the model
 of behest_core.testing. One random source and one clock decide all; so a seed is a history, and gives it again.
 
-A history has three parts. First agents write and faults strike. Then no fault strikes any more, and what is under way comes to
-its end: now each run has to be right of which the stream lost no record. Last the reconciler sweeps: now every run has to be.
+A history has four parts. First agents write, releases are deployed, and faults strike. Then no fault strikes any more, and what
+is under way comes to its end: now each run has to be right of which the stream lost no record. Then the reconciler sweeps: now
+every run has to be. Last the plugins that are installed catch up with runs that don't move any more: now every slice has to be.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from tests.simulation.poison import KINDS, Poisoner
 from tests.simulation.processes import Pool, Process
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.surroundings import Finding, Surroundings
-from tests.simulation.versions import NEW, OLD, Versions
+from tests.simulation.versions import Release, Versions, drawn_releases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -85,14 +86,14 @@ class World:
         self.digest = 0
         self._tracing = tracing
         random = Random(seed)
-        self._versions = Versions(with_tally=random.choice([(OLD, NEW), (NEW,), ()]))
+        self._versions = Versions()
         self._rates_are = rates if isinstance(rates, str) else "given"
         self.faults = Faults(random, Rates.of(rates, random) if isinstance(rates, str) else rates)
         self.scheduler = scheduler = Scheduler(START, self._versions.activate)
         self._around = around = Surroundings(scheduler, random, self.faults, self.findings.append, self._note)
         stream = MemoryStream(_EVENTS.name, shards=random.randint(1, 3), clock=scheduler.clock)
         self.feed = Feed(stream, around)
-        self.watch = StateWatch(self.findings.append)
+        self.watch = StateWatch(self.findings.append, lambda: self.scheduler.current)
         self._database = FakeDynamoDB(
             [_EVENTS.create, _STATES.create],
             {_EVENTS.name: self.feed, _STATES.name: self.watch},
@@ -103,13 +104,13 @@ class World:
         self.oracle = self.watch.oracle = Oracle(self._database.tables[_EVENTS.name])
         self._judge = Judge(
             self.oracle,
-            self._versions.with_tally,
             self._database.tables[_EVENTS.name],
             self._database.tables[_STATES.name],
         )
         self._network = Network(around)
         self._poisoner = Poisoner(around, self._database, _EVENTS.name, self.oracle)
-        self._pool = Pool(around, self._process, OLD)
+        self.releases = drawn_releases(random)
+        self._pool = Pool(around, self._process, self.releases[0])
         self.plans = self._planned()
         self._waiting = self.plans[::-1]
         self._begun: list[str] = []
@@ -118,7 +119,8 @@ class World:
         lane_by = random.choice(["partition_key", "item"])
         self.function = LambdaService(around, self.feed, settings or _drawn(random), lane_by, self._pool)
         self.operators = Operators(around, self.feed, self._pool, self._begun)
-        self._deploy_at = random.randrange(self.size.runs) if random.random() < 0.5 else None
+        deploys = sorted(random.randrange(self.size.runs) for _ in self.releases[1:])
+        self._to_deploy = list(zip(deploys, self.releases[1:], strict=True))
         self._tick_seconds = random.choice([0.25, 0.5, 1.0, 3.0])
 
     # ------------------------------------------------------------ the history
@@ -144,8 +146,7 @@ class World:
 
     def _settle(self) -> None:
         """Let what is under way come to its end. No fault strikes any more."""
-        if self._deploy_at is not None and self._pool.version != NEW:
-            self.operators.deploy()
+        self._deploy_up_to(self.size.runs)
         self.faults.stop()
         latest = self.scheduler.now + _MOST_QUIET_SECONDS
         self._quiet_ticks = 0
@@ -176,12 +177,35 @@ class World:
                 break
         self._fold_in_unheard_records()
         self._settle()
+        self._bring_slices_up()
 
     def _fold_in_unheard_records(self) -> None:
         """Rebuild the runs whose record came after their events and was lost on the way: sweeps look at positions only."""
         for run_id, position in sorted(self.feed.lost | self.function.discarded):
             if position == "0" and self._judge.lacks_record(run_id):
                 self.operators.catch_up(run_id, Fold.AGAIN)
+
+    def _bring_slices_up(self) -> None:
+        """Let the plugins that are installed catch up with the runs that don't move any more; then fold their slices again.
+
+        First they go on as they would at the run's next event, or when resumed. Each time all have to be right.
+        """
+        runs = [run_id for run_id in self._begun if not self._judge.is_parked(run_id)]
+        for run_id in runs:
+            self.operators.catch_up(run_id, Fold.RESUME if self._judge.has_parked_slice(run_id) else Fold.NEW)
+        self._settle()
+        self._judge_slices()
+        for run_id in runs:
+            for plugin in self._pool.release.installed:
+                self.operators.catch_up(run_id, Fold.AGAIN, plugin.name)
+        self._settle()
+        self._judge_slices()
+
+    def _judge_slices(self) -> None:
+        for run_id in self._begun:
+            wrong = self._judge.slices(run_id, self._pool.release)
+            self.findings += (Finding(run_id, what) for what in wrong)
+        self._stop_at_findings()
 
     def _judge_all(self) -> Figures:
         figures = Figures(
@@ -192,11 +216,12 @@ class World:
             deliveries=self.function.mapping.counts.deliveries,
             writes=self.watch.writes,
             faults=self.faults.counts,
+            slices=self.watch.slices,
         )
         for plan in self.plans:
             self.findings += (Finding(plan.run_id, what) for what in self._judge.misplaced(plan))
         for run_id in self._begun:
-            wrong = self._judge.findings(run_id, self._pool.version)
+            wrong = self._judge.findings(run_id, self._pool.release.reducer)
             self.findings += (Finding(run_id, what) for what in wrong)
             figures.wrong += bool(wrong)
             figures.lost += self._judge.lost(run_id)
@@ -236,15 +261,15 @@ class World:
 
     # ------------------------------------------------------------ who is in it
 
-    def _process(self, version: int, number: int) -> Process:
+    def _process(self, release: Release, number: int) -> Process:
         client, streams = Client(self._network, self._database), StreamsClient(self._network, self.feed.stream)
         return Process(
             self._around,
             client,
             streams,
             (_EVENTS.name, _STATES.name),
-            self._versions.dispatch(version),
-            version=version,
+            self._versions.dispatch(release),
+            release=release,
             number=number,
         )
 
@@ -264,16 +289,20 @@ class World:
         name = f"agent-{self._writing}"
         delay = self._around.soon(self.size.think)
         self.scheduler.start(
-            name, body, self._pool.version, delay=delay, if_killed=lambda: self._start_agent(in_hand[0])
+            name, body, self._pool.release, delay=delay, if_killed=lambda: self._start_agent(in_hand[0])
         )
 
     def _next_plan(self) -> Plan:
         plan = self._waiting.pop()
         if not self._begun or self._begun[-1] != plan.run_id:
             self._begun.append(plan.run_id)
-        if self._deploy_at == len(self._begun):
-            self.operators.deploy()
+        self._deploy_up_to(len(self._begun))
         return plan
+
+    def _deploy_up_to(self, begun: int) -> None:
+        """Deploy what is due when so many runs have begun."""
+        while self._to_deploy and self._to_deploy[0][0] <= begun:
+            self.operators.deploy(self._to_deploy.pop(0)[1])
 
     def _planned(self) -> list[Plan]:
         """Say which runs are to be written. Two agents share a run where its plan is there twice."""
