@@ -12,9 +12,10 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from behest_core import fold, projector
+from behest_core import fold, projector, slices
 from behest_core.event_log import EventLog
 from behest_core.projector import Projector
+from behest_core.slices import Slices
 from behest_core.state_table import StateTable
 from tests.simulation.faults import Rates
 
@@ -63,10 +64,59 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "takes its own repeated append for another's": (
         Edit(EventLog, "_put", 'if found.get(codec.COMMIT_ID) != {"S": commit.commit_id}:', "if True:"),
     ),
+    "does not let a slice catch up that is behind": (
+        Edit(fold, "_progress", "if dispatch.extensions and is_behind(state, dispatch):", "if False:"),
+    ),
+    "goes on with a slice of another version": (
+        Edit(slices, "_checkpoint", "or piece.version != extension.version ", ""),
+    ),
+    "folds a slice's last event again": (
+        Edit(slices, "_checkpoint", "return piece.sequence", "return max(piece.sequence - 1, 0)"),
+    ),
+    "goes on with a slice that saw the run before its record came": (
+        Edit(fold, "_fold_again", " or (first.is_record and _is_news(before, first))", ""),
+    ),
+    "goes on with a slice that saw another reducer's run": (
+        Edit(fold, "_fold_again", "is_of_another_reducer(before) or ", ""),
+    ),
+    "goes on with an outdated slice": (Edit(slices, "_checkpoint", " or piece.outdated", ""),),
+    "fails where an extension raises": (
+        Edit(
+            Slices,
+            "_tell",
+            'self._park(live, error, f"raised by {handler.__name__} of extension {live.extension.name}")',
+            "raise",
+        ),
+    ),
+    "says of a parked slice that it has come as far as the core": (
+        Edit(Slices, "store", "sequence=live.reached", "sequence=self._run.sequence"),
+    ),
+    "tries a parked slice at every event": (
+        Edit(slices, "_goes_on", " or piece.parked.version != extension.version", " or True"),
+    ),
+    "leaves a parked slice to its version": (
+        Edit(slices, "_goes_on", " or piece.parked.version != extension.version", ""),
+    ),
+    "resumes the core alone": (Edit(Projector, "_made_ready", "replace(piece, parked=None) if", "piece if"),),
+    "drops the slices of extensions that are not installed": (
+        Edit(fold, "_fold_again", "dict(before.extensions)", "{}"),
+    ),
 }
 
 RATES = {"brings deleted runs back": Rates(delete=0.3, throttle=0.2, stall=0.05, late_record=0.1)}
 """Of faults, for mutants that show themselves in rare encounters only: here that a delete is held up half-way."""
+
+FIRST_SEEDS = {
+    "takes the commits of a batch as they come": 4,
+    "tries a parked slice at every event": 1,
+    "goes on with a slice that saw another reducer's run": 1,
+    "fails where an extension raises": 1,
+    "says of a parked slice that it has come as far as the core": 1,
+    "leaves a parked slice to its version": 4,
+    "resumes the core alone": 4,
+    "drops the slices of extensions that are not installed": 1,
+}
+"""With which to begin, where that is known to be quicker than with 0."""
 
 
 def mutate(monkeypatch: pytest.MonkeyPatch, *edits: Edit) -> None:
