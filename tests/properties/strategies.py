@@ -189,7 +189,12 @@ states = st.builds(
     extensions=st.dictionaries(
         ids,
         st.builds(
-            ExtensionSlice, state=storable.map(as_stored), sequence=counts, version=counts, parked=st.none() | parks
+            ExtensionSlice,
+            state=storable.map(as_stored),
+            sequence=counts,
+            version=counts,
+            parked=st.none() | parks,
+            outdated=st.booleans(),
         ),
         max_size=2,
     ),
