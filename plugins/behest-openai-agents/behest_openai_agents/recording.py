@@ -165,9 +165,7 @@ class Recording:
         await self.aclose()
 
     def _task_done(self, result: RunResultStreaming, task: asyncio.Task[Any]) -> None:
-        if (
-            self._readers
-        ):  # they may still be told of a guardrail, or of too many turns: the SDK cancels the task then, or ends it
+        if self._readers:  # of a guardrail or too many turns only they are told; the task is cancelled or ends well
             return
         if task.cancelled():
             self.end(asyncio.CancelledError())
