@@ -6,6 +6,8 @@ from typing import Final
 
 from tests.agents.ag_ui_models import weather_agent
 from tests.agents.langchain_models import weather_agent as weather_graph
+from tests.agents.openai_agents_models import StubModel as OpenAIAgentsModel
+from tests.agents.openai_agents_models import asks, says, tokens
 from tests.agents.pydantic_ai_models import answer, calls, scripted
 from tests.agents.strands_models import StubModel, Turn
 
@@ -14,6 +16,9 @@ MODELS: Final[dict[str, object]] = {
         Turn(tools=[("call-1", "get_weather", {"city": "Oslo"})]), Turn(["It is ", "3 degrees."])
     ),
     "langgraph_agent": weather_graph(),
+    "openai_agents_model": OpenAIAgentsModel(
+        [asks("get_weather", {"city": "Oslo"}, tokens(100, 10)), says("It is 3 degrees.", tokens(120, 5))]
+    ),
     "ag_ui_agent": weather_agent,
     "pydantic_ai_model": scripted(
         calls("get_weather", input_tokens=100, output_tokens=10),
