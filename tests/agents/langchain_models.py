@@ -131,8 +131,8 @@ def _chunk(text: str, **more: Any) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(text, **more))
 
 
-def weather_agent() -> Any:
-    """Give a compiled graph that asks a tool how warm it is in Oslo, and tells."""
+def weather_agent(**compiled: Any) -> Any:
+    """Give a graph, compiled with these options, that asks a tool how warm it is in Oslo, and tells."""
     asks = answer("", ("call-1", "get_weather", {"city": "Oslo"}), tokens=(100, 10))
     model = StubChatModel(answers=[asks, answer("3 degrees.", tokens=(120, 5))])
 
@@ -146,4 +146,4 @@ def weather_agent() -> Any:
     graph.add_edge(START, "model")
     graph.add_conditional_edges("model", tools_condition)
     graph.add_edge("tools", "model")
-    return graph.compile()
+    return graph.compile(**compiled)

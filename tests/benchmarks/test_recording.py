@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 import time
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from behest_langchain import BehestCallbackHandler
 from botocore.config import Config
-from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
-from langgraph.graph import START, StateGraph
 from langgraph_checkpoint_aws import DynamoDBSaver
 
 from behest_core import codec, interchange
@@ -23,6 +20,7 @@ from behest_core.outbox import Outbox
 from behest_core.recorder import LIFECYCLE
 from behest_core.testing import LocalStack
 from behest_core.timestamps import now, to_datetime
+from tests.agents.langchain_models import weather_agent
 from tests.aws.conftest import Requests
 from tests.docs.costs import units
 from tests.golden import airline_runs, golden_lines
@@ -67,7 +65,7 @@ class _Table:
         self.units = 0
 
     def put_item(self, *, Item: dict[str, Any], **_: Any) -> None:  # noqa: N803 (boto3's)
-        self.units += units(Item) + (codec.HOUR_SHARD in Item)  # an entry of the index is one
+        self.units += _units_written(Item)
 
     def query(self, **_: Any) -> dict[str, Any]:
         return {"Items": []}
@@ -117,26 +115,8 @@ def _replay(run: RunLine, interval: float) -> _Table:
 # ---------------------------------------------------------------- beside it
 
 
-class _Conversation(TypedDict):
-    messages: Annotated[list[AnyMessage], operator.add]
-
-
-def _agent(checkpointer: DynamoDBSaver) -> Any:
-    """Give an agent that calls its model, a tool, and its model again."""
-    call = ToolCall(name="get_weather", args={"city": "Oslo"}, id="call-1")
-    answers = iter([AIMessage("", tool_calls=[call]), AIMessage("3 degrees.")])
-    model = GenericFakeChatModel(messages=answers)
-    graph = StateGraph(_Conversation)
-    graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
-    graph.add_node("tools", lambda state: {"messages": [ToolMessage('{"temp": 3}', tool_call_id="call-1")]})  # noqa: ARG005
-    graph.add_edge(START, "model")
-    graph.add_conditional_edges("model", lambda state: "tools" if state["messages"][-1].tool_calls else "__end__")
-    graph.add_edge("tools", "model")
-    return graph.compile(checkpointer=checkpointer)
-
-
 @pytest.mark.benchmark
-def test_what_langgraphs_dynamodb_checkpointer_writes_for_an_agent_with_two_model_calls_and_a_tool_call():
+def test_what_recording_an_agent_writes_beside_langgraphs_dynamodb_checkpointer():
     with LocalStack() as stack:
         stack.dynamodb.create_table(
             TableName="checkpoints",
@@ -145,14 +125,20 @@ def test_what_langgraphs_dynamodb_checkpointer_writes_for_an_agent_with_two_mode
             BillingMode="PAY_PER_REQUEST",
         )
         checkpointer = DynamoDBSaver("checkpoints", region_name="us-east-1", boto_config=Config())
-        theirs = Requests(checkpointer.client)
-        answer = _agent(checkpointer).invoke(
-            {"messages": [HumanMessage("How warm is it in Oslo?")]}, {"configurable": {"thread_id": "alice"}}
-        )
-        assert answer["messages"][-1].content == "3 degrees."
-    made = Counter(operation for operation, _ in theirs.made)
-    items = [item for operation, params in theirs.made for item in _items(operation, params)]
-    print(f"\nlanggraph-checkpoint-aws: {dict(made)}, {len(items)} items, {sum(map(units, items))} write units")
+        theirs, ours = Requests(checkpointer.client), Requests(stack.dynamodb)
+        for compiled, callbacks in [({"checkpointer": checkpointer}, []), ({}, [BehestCallbackHandler(stack.store)])]:
+            config = {"configurable": {"thread_id": "alice"}, "callbacks": callbacks}
+            answer = weather_agent(**compiled).invoke({"messages": [("user", "How warm is it in Oslo?")]}, config)
+            assert answer["messages"][-1].content == "3 degrees."
+    print("\nan agent with two model calls and a tool call")
+    for name, requests in (("langgraph-checkpoint-aws", theirs), ("behest", ours)):
+        made = Counter(operation for operation, _ in requests.made)
+        items = [item for operation, params in requests.made for item in _items(operation, params)]
+        print(f"  {name}: {dict(made)}, {len(items)} items, {sum(map(_units_written, items))} write units")
+
+
+def _units_written(item: dict[str, Any]) -> int:
+    return units(item) + (codec.HOUR_SHARD in item)  # an entry of that index is one
 
 
 def _items(operation: str, params: dict[str, Any]) -> list[dict[str, Any]]:
