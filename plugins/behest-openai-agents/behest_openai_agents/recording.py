@@ -41,9 +41,8 @@ _caller: ContextVar[Recording | None] = ContextVar("behest_openai_agents_caller"
 
 
 def calling_run() -> RunRecorder | None:
-    """Give the run whose tool is executed here."""
-    recording = _caller.get()
-    return None if recording is None else recording.run
+    """Give the run whose tool is executed here, unless that could not be begun."""
+    return getattr(_caller.get(), "run", None)
 
 
 class Recording:

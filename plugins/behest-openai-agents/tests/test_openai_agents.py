@@ -1,5 +1,5 @@
 import asyncio
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from agents import (
@@ -30,7 +30,7 @@ from behest_openai_agents.recording import RecordingHooks
 from openai.types.responses import ResponseFunctionWebSearch, ResponseOutputRefusal
 from openai.types.responses.response_output_item import LocalShellCall
 
-from behest_core.outbox import _flush_all
+from behest_core.outbox import _outboxes
 from behest_core.state import RunStatus, TokenUsage
 from behest_core.testing import LocalStack
 from tests.agents.openai_agents_models import StubModel, asks, says, streams, tokens
@@ -377,7 +377,12 @@ def settled(stack):
 
 def settled_all(stack):
     """Wait for what is written beside the agents, as the interpreter does at its exit."""
-    _flush_all()
+    for outbox in unfinished(stack):
+        outbox.flush()
+
+
+def unfinished(stack):
+    return [outbox for outbox in list(_outboxes) if outbox._log is stack.store.log]
 
 
 # ---------------------------------------------------------------- streaming
@@ -547,6 +552,13 @@ def test_several_runs_at_once_keep_apart(stack, runner):
         assert run.state.total_usage.total_tokens == 36
 
 
+def test_several_threads_can_share_a_runner(stack, runner):
+    with ThreadPoolExecutor(3) as threads:
+        results = list(threads.map(lambda city: asyncio.run(runner.run(agent(*answers()), city)), "abc"))
+    assert [result.final_output for result in results] == ["3 degrees."] * 3
+    assert [run.types for run in all_recorded(stack)] == [["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]] * 3
+
+
 def test_a_handoff_is_a_part_of_the_run_with_the_other_agents_model(stack, runner):
     other = StubModel([says("Hola", tokens(7, 1))])
     other.model = "anthropic/claude-sonnet-4-5"
@@ -632,6 +644,19 @@ def test_a_run_that_waits_for_an_approval_is_paused_and_its_resume_is_another(st
     assert resumed.types == ["RunStarted", *USED, *SAID, "RunCompleted"]
     assert (paused.state.total_usage.total_tokens, resumed.state.total_usage.total_tokens) == (12, 24)
     assert paused.record.session_id == resumed.record.session_id == "thread-7"
+
+
+def test_a_resume_with_the_same_trace_id_continues_the_log(stack, runner):
+    async def main():
+        an_agent, config = pausing(), RunConfig(trace_id="trace_1")
+        state = (await runner.run(an_agent, "Delete Oslo", run_config=config)).to_state()
+        state.approve(state.get_interruptions()[0])
+        await runner.run(an_agent, state, run_config=config)
+
+    asyncio.run(main())
+    run = the_recorded(stack)
+    assert run.types == ["RunStarted", *ASKED, "agent.Paused", "RunStarted", *USED, *SAID, "RunCompleted"]
+    assert (run.record.run_id, run.state.total_usage.total_tokens) == ("trace_1", 36)
 
 
 def test_a_tool_that_is_denied_is_not_executed(stack, runner):
@@ -829,10 +854,10 @@ def test_settings_reach_the_recorder(stack):
     assert run.of("ToolCallCompleted")[0]["call"]["arguments"] == {"cut": '{"city":"xxxxxxxxxxx', "bytes": 111}
 
 
-def test_no_thread_outlives_its_run(stack, runner):
+def test_no_recorder_outlives_its_run(stack, runner):
     async def main():
         await runner.run(agent(*answers()), "Oslo?")
         await read(runner.run_streamed(agent(*answers()), "Oslo?"))
 
     asyncio.run(main())
-    assert [thread.name for thread in threading.enumerate() if thread.name == "behest-recorder"] == []
+    assert unfinished(stack) == []
