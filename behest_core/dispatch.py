@@ -26,11 +26,12 @@ from behest_core.events import (
 from behest_core.reducer import REDUCER, Handler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from behest_core.extension import Extension, ExtensionHandler
+    from behest_core.extension import Condition, Extension, ExtensionHandler
 
     Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+    Placed = tuple[int, ExtensionHandler, Condition | None]
 
 
 class HalfRead(Struct, gc=False):
@@ -50,7 +51,8 @@ class Dispatch:
     """The compiled table.
 
     `readers` are the classes that events are read into, by their own. `handlers` are the core's by class, `listeners` the
-    extensions': by class, the place of the extension and its handler.
+    extensions': by class, the place of the extension, the handler, and while what it is called. `switched` are, by place, the
+    classes of the extension that nobody listens to always.
     Raises PluginError where two claim one name or one type.
     """
 
@@ -62,7 +64,8 @@ class Dispatch:
     ) -> None:
         self.extensions = tuple(extensions)
         self.upcasters = dict(upcasters or {})
-        self.listeners: dict[type, tuple[tuple[int, ExtensionHandler], ...]] = _listeners(self.extensions)
+        self.listeners: dict[type, tuple[Placed, ...]] = _listeners(self.extensions)
+        self.switched = [_switched(place, self.listeners) for place in range(len(self.extensions))]
         self.event_types = _by_type([*CORE_EVENTS, *event_types, *self.listeners])
         _check_names(self.extensions)
         core = {each: narrowed(each, _reads(each)) for each in CORE_EVENTS}
@@ -122,12 +125,20 @@ def _by_type(classes: Iterable[type[Event]]) -> dict[str, type[Event]]:
     return by_type
 
 
-def _listeners(extensions: tuple[Extension, ...]) -> dict[type, tuple[tuple[int, ExtensionHandler], ...]]:
-    found: dict[type, list[tuple[int, ExtensionHandler]]] = {}
+def _listeners(extensions: tuple[Extension, ...]) -> dict[type, tuple[Placed, ...]]:
+    found: dict[type, list[Placed]] = {}
     for place, extension in enumerate(extensions):
-        for event_class, handlers in extension.handlers.items():
-            found.setdefault(event_class, []).extend((place, handler) for handler in handlers)
+        for event_class, listeners in extension.listeners.items():
+            found.setdefault(event_class, []).extend((place, *listener) for listener in listeners)
     return {event_class: tuple(each) for event_class, each in found.items()}
+
+
+def _switched(place: int, listeners: Mapping[type, Sequence[Placed]]) -> tuple[type, ...]:
+    return tuple(
+        event_class
+        for event_class, each in listeners.items()
+        if any(where == place for where, _, _ in each) and all(while_ is not None for _, _, while_ in each)
+    )
 
 
 def _check_names(extensions: tuple[Extension, ...]) -> None:

@@ -14,6 +14,9 @@ An extension has a name, a typed state, a version, and handlers for event types,
 A handler changes `state` in place. It sees the run as it is after the event, and can't change it. It has to be deterministic: no
 clock, no randomness, no I/O. If it raises, or its state can't be stored, the extension is parked for that run, at the beginning
 of the commit; the core and the other extensions go on.
+
+One that is given `while_`, a function of the state, is called only while that says true. It is asked when the state may have
+changed, not at each event: so a handler of a frequent type costs nothing while it isn't waiting for one.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +32,7 @@ from msgspec import Struct
 from behest_core.errors import PluginError
 from behest_core.events import Event
 from behest_core.state import CORE_FOLD
+from behest_core.storable import plain_check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +48,15 @@ EXTENSIONS_BYTES: Final = 96 * 1024
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 ExtensionHandler: TypeAlias = Callable[[Any, Any, "RunView"], None]
+Condition: TypeAlias = Callable[[Any], bool]
 _Handler = TypeVar("_Handler", bound=ExtensionHandler)
+
+
+class Listener(NamedTuple):
+    """A handler, and what has to be true of the state for it to be called, None where it always is."""
+
+    handler: ExtensionHandler
+    while_: Condition | None = None
 
 
 def _is_event_class(candidate: object) -> bool:
@@ -56,15 +68,18 @@ class ExtensionState(Struct):
 
 
 class RunView:
-    """A run's state as a handler may see it: all its fields, none of which can be changed."""
+    """A run's state as a handler may see it: all its fields, none of which can be changed.
 
-    __slots__ = ("_state",)
+    `look` gives the state as of the event at hand. It is called when the handler wants a field, as most want none.
+    """
 
-    def __init__(self, state: RunState) -> None:
-        object.__setattr__(self, "_state", state)
+    __slots__ = ("_look",)
+
+    def __init__(self, look: Callable[[], RunState]) -> None:
+        object.__setattr__(self, "_look", look)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (it is whatever the field is)
-        value = getattr(self._state, name)
+        value = getattr(self._look(), name)
         return value if value is None or isinstance(value, str | int) else deepcopy(value)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -89,10 +104,12 @@ class Extension:
         self.name = name
         self.state = state
         self.version = version
-        self._handlers: dict[type[Event], list[ExtensionHandler]] = {}
+        self._listeners: dict[type[Event], list[Listener]] = {}
         try:
             self.decode: Callable[[bytes], ExtensionState] = msgspec.json.Decoder(state).decode
-            self.decode(msgspec.json.encode(state()))
+            self.blank = msgspec.json.encode(state())
+            self.decode(self.blank)
+            self.is_plain = plain_check(state)
         except (TypeError, ValueError) as error:
             raise PluginError(
                 f"extension {name}: {state.__name__} can't be stored ({error}); "
@@ -100,19 +117,22 @@ class Extension:
             ) from error
 
     @property
-    def handlers(self) -> Mapping[type[Event], Sequence[ExtensionHandler]]:
+    def listeners(self) -> Mapping[type[Event], Sequence[Listener]]:
         """The handlers by event class, in the order they were given."""
-        return self._handlers
+        return self._listeners
 
-    def on(self, *events: type[Event]) -> Callable[[_Handler], _Handler]:
-        """Register a function ``(state, event, run)`` for event classes."""
+    def on(self, *events: type[Event], while_: Condition | None = None) -> Callable[[_Handler], _Handler]:
+        """Register a function ``(state, event, run)`` for event classes.
+
+        With `while_`, a function of the state, it is called only while that says true.
+        """
         for event in events:
             if not _is_event_class(event):
                 raise PluginError(f"extension {self.name}: on() takes event classes, got {event!r}")
 
         def register(handler: _Handler) -> _Handler:
             for event in events:
-                self._handlers.setdefault(event, []).append(handler)
+                self._listeners.setdefault(event, []).append(Listener(handler, while_))
             return handler
 
         return register

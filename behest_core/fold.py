@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from enum import Enum
 from itertools import chain
+from operator import length_hint
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from behest_core.commit import Commit, decode_record
@@ -264,40 +265,26 @@ def apply(
     """Apply the events of a commit in place. Where one can't be, stop before it, and give the error."""
     if not events:
         return None
-    if slices is not None:
-        return _apply_with_slices(state, events, slices)
-    applied, error = len(events), None
-    event = events[0]
-    handler_of = dispatch.handlers.get
+    left, error = iter(events), None
+    handler_of = (dispatch.handlers if slices is None else slices.begin_commit(events, left)).get
+    sequence, event_count = state.sequence, state.event_count
     try:
         if state.created_at is None:
-            state.created_at = canonical(event.timestamp)
-        for event in events:
+            state.created_at = canonical(events[0].timestamp)
+        for event in left:
             handler = handler_of(event.__class__)
             if handler is not None:
                 handler(state, event)
     except Exception as raised:  # noqa: BLE001 (whatever it is, it is this event's)
-        applied, error = _index(events, event), raised
-    if applied:
-        state.sequence += applied
-        state.event_count += applied
+        error = raised
+    applied = len(events) - length_hint(left) - (error is not None)
+    if applied > 0:
+        state.sequence = sequence + applied
+        state.event_count = event_count + applied
         state.updated_at = events[applied - 1].timestamp
+    if slices is not None:
+        slices.end_commit()
     return error
-
-
-def _apply_with_slices(state: RunState, events: Sequence[AnyEvent | HalfRead], slices: Slices) -> Exception | None:
-    if state.created_at is None:
-        try:
-            state.created_at = canonical(events[0].timestamp)
-        except ValueError as wrong:
-            return wrong
-    error = slices.apply(events)
-    slices.end_commit()
-    return error
-
-
-def _index(events: Sequence[AnyEvent | HalfRead], event: AnyEvent | HalfRead) -> int:
-    return next(i for i, candidate in enumerate(events) if candidate is event)
 
 
 def _park(sequence: int, error: Exception) -> Parked:

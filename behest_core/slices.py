@@ -12,11 +12,14 @@ The rules:
   run than there is now. So every slice becomes outdated, and is folded again: those of extensions that go on at once, the others
   when they do.
 - If the log no longer reaches back, an extension that is behind is parked: it can't be folded. What there is of its slice stays.
+
+Most events concern no extension. So a run has a table of its own, in which only those that do have another handler than the
+core's; and a slice is read when the first of them comes.
 """
 
 from __future__ import annotations
 
-import re
+from operator import length_hint
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -30,31 +33,39 @@ from behest_core.state import ExtensionSlice, Parked
 from behest_core.storable import check_storable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from behest_core.dispatch import Dispatch
     from behest_core.events import AnyEvent
-    from behest_core.extension import ExtensionHandler
+    from behest_core.extension import Condition
     from behest_core.reducer import Handler
     from behest_core.state import RunState
 
 _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_EVERY: Final = 7  # of 39 digits in a row, five or more are among every seventh byte
+_MANY: Final = b"00000"
 _TOO_MANY_DIGITS: Final = b"0" * 39
-_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class _Live(Struct):
-    """A slice that goes on: its state, and that as it was before the commit at hand: as JSON, and as that reads back."""
+    """A slice that goes on.
 
+    `stored` is its state before the commit at hand, as JSON. `state` is None until an event concerns it. `reached` is where it
+    stopped, if it is parked.
+    """
+
+    place: int
     extension: Extension
-    state: ExtensionState
-    stored: bytes
+    before: ExtensionSlice | None
     checkpoint: int
-    reached: int
-    settled: ExtensionState | None = None
-    is_touched: bool = False
+    stored: bytes
+    switched: tuple[type, ...]
+    state: ExtensionState | None = None
     is_changed: bool = False
     parked: Parked | None = None
+    reached: int = 0
 
 
 def outdated(slices: Mapping[str, ExtensionSlice]) -> dict[str, ExtensionSlice]:
@@ -87,144 +98,157 @@ class Slices:
 
     def __init__(self, run: RunState, dispatch: Dispatch) -> None:
         self._run = run
-        self._view = RunView(run)
+        self._view = RunView(self._as_of_now)
+        self._core = dispatch.handlers
         self._listeners = dispatch.listeners
-        self._handlers = dispatch.handlers
-        self._live = [_open(run, extension) for extension in dispatch.extensions]
-        live = {each.extension.name for each in self._live if each is not None}
-        self._carried = sum(
-            len(msgspec.json.encode(piece.state)) for name, piece in run.extensions.items() if name not in live
-        )
+        self._handlers: dict[type, Handler] = {
+            **self._core,
+            **dict.fromkeys(self._listeners, self._tell),
+            HalfRead: self._tell_half_read,
+        }
+        self._all = _opened(run, dispatch)
+        self._live: list[_Live | None] = [None] * len(dispatch.extensions)
+        for live in self._all:
+            if live.parked is None:
+                self._live[live.place] = live
+        self._touched: dict[int, _Live] = {}
+        opened = {live.extension.name for live in self._all}
+        carried = [msgspec.json.encode(piece.state) for name, piece in run.extensions.items() if name not in opened]
+        self._bytes = sum(map(len, carried)) + sum(len(live.stored) for live in self._all)
 
-    def apply(self, events: Sequence[AnyEvent | HalfRead]) -> Exception | None:
-        """Apply a commit's events to the core and to the slices. Where the core can't, stop before it, and give the error."""
-        run, handler_of, listeners_of = self._run, self._handlers.get, self._listeners.get
-        sequence, uncounted = run.sequence, run.event_count - run.sequence
-        error = None
-        for event in events:
-            event_class = event.__class__
-            handler: Handler | None = handler_of(event_class)
-            if handler is not None:
-                try:
-                    handler(run, event)
-                except Exception as raised:  # noqa: BLE001 (whatever it is, it is this event's)
-                    error = raised
-                    break
-            elif event_class is HalfRead:
-                error = self._apply_core(event.event)  # type: ignore[union-attr]  # its class was just looked at
-                if error is not None:
-                    break
-            sequence += 1
-            run.updated_at = event.timestamp
-            listeners = listeners_of(event_class)
-            if listeners is not None:
-                run.sequence, run.event_count = sequence, sequence + uncounted
-                self._tell(listeners, event)
-            elif event_class is HalfRead:
-                run.sequence = sequence
-                self._park_readers(event)  # type: ignore[arg-type]
-        run.sequence, run.event_count = sequence, sequence + uncounted
-        return error
+    # ---------------------------------------------------------------- a commit
 
-    def _apply_core(self, event: AnyEvent) -> Exception | None:
-        handler: Handler | None = self._handlers.get(event.__class__)
-        try:
-            if handler is not None:
-                handler(self._run, event)
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is this event's)
-            return error
-        return None
+    def begin_commit(
+        self, events: Sequence[AnyEvent | HalfRead], left: Iterator[AnyEvent | HalfRead]
+    ) -> Mapping[type, Handler]:
+        """Begin a commit, given its events and what will be left of them. Give the handlers for them, by class."""
+        self._events, self._left, self._start = events, left, self._run.sequence
+        return self._handlers
 
-    def _tell(self, listeners: tuple[tuple[int, ExtensionHandler], ...], event: object) -> None:
-        sequence, lives, view = self._run.sequence, self._live, self._view
-        for place, handler in listeners:
-            live = lives[place]
-            if live is None or live.parked is not None or sequence <= live.checkpoint:
+    def end_commit(self) -> None:
+        """Settle what the commit changed: keep what can be stored, park what can't."""
+        for live in self._touched.values():
+            if live.parked is None:
+                self._settle(live)
+        self._touched.clear()
+
+    def _position(self) -> int:
+        return self._start + len(self._events) - length_hint(self._left)
+
+    def _as_of_now(self) -> RunState:
+        """Give the run as it is after the event at hand; the fold itself counts once for a commit."""
+        run, position = self._run, self._position()
+        run.event_count += position - run.sequence
+        run.sequence = position
+        run.updated_at = self._events[position - self._start - 1].timestamp
+        return run
+
+    def _tell(self, run: RunState, event: AnyEvent) -> None:
+        """Apply an event to the core and to the slices that listen to it."""
+        event_class = event.__class__
+        core = self._core.get(event_class)
+        if core is not None:
+            core(run, event)
+        for place, handler, while_ in self._listeners[event_class]:
+            live = self._live[place]
+            if live is None or (live.checkpoint > self._start and self._has_folded(live)):
                 continue
-            live.is_touched = True
+            if live.state is None and not self._is_read(live):
+                continue
             try:
-                handler(live.state, event, view)
+                if while_ is None or while_(live.state):
+                    self._touched[place] = live
+                    handler(live.state, event, self._view)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is the extension's)
                 # the message of a plugin's exception may hold payload
                 self._park(live, error, f"raised by {handler.__name__} of extension {live.extension.name}")
+            for switched in live.switched:
+                self._switch(switched)
 
-    def _park_readers(self, event: HalfRead) -> None:
-        for place, _ in self._listeners[event.listened]:
+    def _has_folded(self, live: _Live) -> bool:
+        return live.checkpoint >= self._position()
+
+    def _is_read(self, live: _Live) -> bool:
+        """Read a slice; say whether the extension's class can."""
+        try:
+            live.state = live.extension.decode(live.stored)
+        except Exception as error:  # noqa: BLE001 (the extension's class may refuse it with anything)
+            what = f"{live.extension.state.__name__} can't read the stored slice"
+            self._park(live, error, f"{what}; raise the version of {live.extension.name}")
+        return live.state is not None
+
+    def _tell_half_read(self, run: RunState, event: HalfRead) -> None:
+        """Apply an event to the core, and park the slices that listen to it."""
+        core = self._core.get(event.event.__class__)
+        if core is not None:
+            core(run, event.event)
+        for place, _, _ in self._listeners[event.listened]:
             live = self._live[place]
-            if live is not None and live.parked is None and self._run.sequence > live.checkpoint:
+            if live is not None and not self._has_folded(live):
                 self._park(
                     live, event.error, f"a {event.listened.__name__} that extension {live.extension.name} can't read"
                 )
 
-    def end_commit(self) -> None:
-        """Settle what the commit changed: keep what can be stored, park what can't."""
-        for live in self._live:
-            if live is None or live.parked is not None:
-                continue
-            if live.is_touched:
-                self._settle(live)
-            if live.parked is None:
-                live.reached = max(self._run.sequence, live.checkpoint)
+    def _switch(self, event_class: type) -> None:
+        """Let the core alone have the events of a class while no extension waits for them."""
+        for place, _, while_ in self._listeners[event_class]:
+            live = self._live[place]
+            if live is not None and (live.state is None or _holds(while_, live.state)):
+                self._handlers[event_class] = self._tell
+                return
+        core = self._core.get(event_class)
+        if core is not None:
+            self._handlers[event_class] = core
+        else:
+            self._handlers.pop(event_class, None)
+
+    # ---------------------------------------------------------------- what can be stored
 
     def _settle(self, live: _Live) -> None:
-        live.is_touched = False
+        """Go on with the state as it will be read again: what a state holds beyond its JSON must not depend on batches."""
         try:
-            stored = msgspec.json.encode(live.state)
-            if stored == live.stored and live.settled == live.state:
-                return
-            settled = self._read_back(live, stored)
+            stored = _encode(live.state)
+            total = self._bytes + len(stored) - len(live.stored)
+            live.state = self._read_back(live.extension, stored, total)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the extension's)
             self._park(live, error, f"the state of extension {live.extension.name} can't be stored")
         else:
             live.is_changed |= stored != live.stored
-            live.stored, live.settled = stored, settled
+            self._bytes, live.stored = total, stored
 
-    def _read_back(self, live: _Live, stored: bytes) -> ExtensionState:
-        self._check_size(live, len(stored))
-        try:
-            settled = live.extension.decode(stored)
-        except ValueError:
-            settled = None
-        if settled is None or settled != live.state or _has_too_many_digits(stored):
-            raise InvalidValueError(f"extension {live.extension.name}", "holds a NaN, or a number beyond 38 digits")
-        return settled
-
-    def _check_size(self, live: _Live, size: int) -> None:
-        if size > EXTENSION_BYTES:
-            raise StateTooLargeError(self._run.run_id, size, EXTENSION_BYTES)
-        total = size + self._carried
-        for each in self._live:
-            if each is not None and each is not live:
-                total += len(each.stored)
+    def _read_back(self, extension: Extension, stored: bytes, total: int) -> ExtensionState:
+        """Give the state as it will be read again, if it can be stored: it and the others' have so many bytes in total."""
+        if len(stored) > EXTENSION_BYTES:
+            raise StateTooLargeError(self._run.run_id, len(stored), EXTENSION_BYTES)
         if total > EXTENSIONS_BYTES:
             raise StateTooLargeError(self._run.run_id, total, EXTENSIONS_BYTES)
+        try:
+            state = extension.decode(stored)
+        except ValueError as error:
+            raise InvalidValueError(f"extension {extension.name}", "holds what its fields can't") from error
+        if _has_too_many_digits(stored) or not extension.is_plain(state):
+            check_storable(msgspec.json.decode(stored), extension.name)
+        return state
 
     def _park(self, live: _Live, error: Exception, message: str) -> None:
-        live.parked = Parked(
-            sequence=self._run.sequence, error=type(error).__name__, message=message, version=live.extension.version
-        )
+        """Stop folding a slice: it stays as it was before the commit."""
+        self._live[live.place] = None
+        live.reached = max(self._start, live.checkpoint)
+        live.parked = _parked(live.extension, self._position(), error, message)
 
     def store(self) -> bool:
         """Put the slices into the run; say whether anything else than their checkpoints has changed."""
         is_news = False
-        for live in self._live:
-            if live is None:
-                continue
-            name = live.extension.name
-            before = self._run.extensions.get(name)
+        for live in self._all:
+            name, before = live.extension.name, live.before
+            if live.parked is None:
+                live.reached = max(self._run.sequence, live.checkpoint)
             is_news |= before is None or live.is_changed or live.parked is not None or live.reached != before.sequence
             if before is not None and live.parked is not None and live.parked.error == LogTruncatedError.__name__:
                 self._run.extensions[name] = replace(before, parked=live.parked)
                 continue
-            state = msgspec.json.decode(live.stored)
-            try:
-                check_storable(state, name)
-            except InvalidValueError as error:
-                self._park(live, error, str(error))
-                state = before.state if before is not None else msgspec.to_builtins(live.extension.state())
-                live.reached = live.checkpoint
             self._run.extensions[name] = ExtensionSlice(
-                state=state,
+                state=msgspec.json.decode(live.stored),
                 sequence=live.reached,
                 version=live.extension.version,
                 parked=live.parked,
@@ -232,39 +256,33 @@ class Slices:
         return is_news
 
 
+def _holds(while_: Condition | None, state: ExtensionState) -> bool:
+    try:
+        return while_ is None or while_(state)
+    except Exception:  # noqa: BLE001 (the event that it is asked for raises it again)
+        return True
+
+
 def _has_too_many_digits(stored: bytes) -> bool:
-    """Say whether a number of the JSON has more digits than DynamoDB keeps; digits in a text are no number."""
-    return _TOO_MANY_DIGITS in stored.translate(_DIGITS) and _TOO_MANY_DIGITS in _TEXT.sub(b'""', stored).translate(
-        _DIGITS
-    )
+    """Say whether a number of the JSON may have more digits than DynamoDB keeps."""
+    return _MANY in stored[::_EVERY].translate(_DIGITS) and _TOO_MANY_DIGITS in stored.translate(_DIGITS)
 
 
-def _open(run: RunState, extension: Extension) -> _Live | None:
-    """Give a slice ready to go on, None where it is parked."""
-    piece = run.extensions.get(extension.name)
-    if not _goes_on(extension, piece):
-        return None
-    checkpoint = _checkpoint(extension, piece)
-    state = extension.state()
-    stored, wrong = msgspec.json.encode(state), None
-    if piece is not None and checkpoint:
-        stored = msgspec.json.encode(piece.state)
-        try:
-            state = extension.decode(stored)
-            stored = msgspec.json.encode(state)
-        except Exception as error:  # noqa: BLE001 (the extension's class may refuse it with anything)
-            wrong = error
-    live = _Live(extension, state, stored, checkpoint, reached=checkpoint)
-    if wrong is not None:
-        live.parked = Parked(
-            sequence=checkpoint + 1,
-            error=type(wrong).__name__,
-            message=f"{extension.state.__name__} can't read the stored slice; raise the version of {extension.name}",
-            version=extension.version,
-        )
-    elif run.sequence > checkpoint:
-        gone = LogTruncatedError(run.run_id, run.sequence)
-        live.parked = Parked(
-            sequence=checkpoint + 1, error=type(gone).__name__, message=str(gone), version=extension.version
-        )
-    return live
+def _opened(run: RunState, dispatch: Dispatch) -> list[_Live]:
+    """Give the slices that go on: not those that are parked."""
+    opened = []
+    for place, extension in enumerate(dispatch.extensions):
+        before = run.extensions.get(extension.name)
+        if _goes_on(extension, before):
+            checkpoint = _checkpoint(extension, before)
+            stored = msgspec.json.encode(before.state) if before is not None and checkpoint else extension.blank
+            live = _Live(place, extension, before, checkpoint, stored, dispatch.switched[place], reached=checkpoint)
+            if run.sequence > checkpoint:
+                gone = LogTruncatedError(run.run_id, run.sequence)
+                live.parked = _parked(extension, checkpoint + 1, gone, str(gone))
+            opened.append(live)
+    return opened
+
+
+def _parked(extension: Extension, sequence: int, error: Exception, message: str) -> Parked:
+    return Parked(sequence=sequence, error=type(error).__name__, message=message, version=extension.version)

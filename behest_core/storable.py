@@ -11,11 +11,14 @@ import math
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import inspect
+
 from behest_core.errors import InvalidValueError, StateTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    Check = Callable[[Any], bool]
     JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 else:
     JSON = Any
@@ -38,6 +41,7 @@ WRITE_UNIT_BYTES: Final = 1024
 _NUMBER_DIGITS: Final = 38
 _LONG: Final = 10**_NUMBER_DIGITS  # an int below it needs no second look
 _EXACT: Final = Context(prec=5000)
+_PLAIN_TYPES: Final = (inspect.StrType, inspect.IntType, inspect.BoolType, inspect.NoneType, inspect.LiteralType)
 _NESTING: Final = 30  # of 32: the attribute itself and its map are two levels
 
 
@@ -73,6 +77,44 @@ def _is_plain(value: object, depth: int) -> bool:
 
 def _is_plain_key(key: object) -> bool:
     return isinstance(key, str) and key.isascii() and key != ""
+
+
+def plain_check(value_type: Any) -> Check:  # noqa: ANN401 (a type, in any of the forms there are)
+    """Give a function that says of values of the type whether they need no closer look, but for the digits of their numbers.
+
+    Most of a value's type says that already: text that JSON can hold is UTF-8, and a class has a name for each of its fields.
+    """
+    return _plain_check(inspect.type_info(value_type), ()) or (lambda _: True)
+
+
+def _plain_check(found: inspect.Type, within: tuple[inspect.Type, ...]) -> Check | None:
+    """Give the check of a type that lies within others, None where it needs none."""
+    if isinstance(found, _PLAIN_TYPES):
+        return None
+    if isinstance(found, inspect.StructType) and found not in within:
+        checks = [_field_check(each.name, _plain_check(each.type, (*within, found))) for each in found.fields]
+        return _every([check for check in checks if check is not None])
+    if isinstance(found, inspect.ListType):
+        item = _plain_check(found.item_type, within)
+        return None if item is None else lambda value: all(map(item, value))
+    if isinstance(found, inspect.DictType) and isinstance(found.key_type, inspect.StrType):
+        entry = _plain_check(found.value_type, within)
+        return lambda value: "" not in value and (entry is None or all(map(entry, value.values())))
+    if isinstance(found, inspect.UnionType) and len(found.types) == 2 and found.includes_none:
+        checks = [_plain_check(each, within) for each in found.types]
+        given = _every([check for check in checks if check is not None])
+        return None if given is None else lambda value: value is None or given(value)
+    return lambda _: False
+
+
+def _field_check(name: str, check: Check | None) -> Check | None:
+    return None if check is None else lambda value: check(getattr(value, name))
+
+
+def _every(checks: list[Check]) -> Check | None:
+    if len(checks) < 2:
+        return checks[0] if checks else None
+    return lambda value: all(check(value) for check in checks)
 
 
 def _children(item: list[JSON] | dict[str, JSON], where: str) -> Iterator[tuple[JSON, str]]:

@@ -46,7 +46,7 @@ def _fields(plugin: Plugin, *, is_allowed: bool) -> dict[str, Any]:
         "hooks": plugin.hooks,
         "event_types": [type_name(each) for each in plugin.event_types],
         "extensions": [
-            {"name": each.name, "version": each.version, "listens": sorted(map(type_name, each.handlers))}
+            {"name": each.name, "version": each.version, "listens": sorted(map(type_name, each.listeners))}
             for each in plugin.extensions
         ],
         "refused": plugin.refused,

@@ -14,6 +14,7 @@ The rules, each checked with the logs that are given and with logs drawn from a 
 - No valid event parks a slice, the state can be stored, and stays under its cap.
 - It never changes the run, nor an event that other plugins get after it.
 - The same log gives the same state: twice, in any batches, folded again, and in another process with other hashes.
+- What `while_` says of a state depends on the state alone, and changes nothing.
 - Unknown fields change nothing, unknown types do no harm, and a malformed event parks no more than the slices that listen to it.
 - Upcasters leave new shapes, and what they made, as it is.
 
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from behest_core.events import Event, NewEvent
-    from behest_core.extension import ExtensionHandler, RunView
+    from behest_core.extension import Condition, ExtensionHandler, RunView
     from behest_core.state import ExtensionSlice
 
 __all__ = ["check_plugin", "given"]
@@ -100,7 +101,7 @@ def check_plugin(
         drawn = _drawn(subject, given_logs, Random(seed), logs)
     except CantDrawError as error:
         raise AssertionError(f"no logs can be drawn for plugin {subject.plugin.name}: {error}") from error
-    for rule in (_storable, _read_only, _repeatable, _unknown, partial(_malformed, seed)):
+    for rule in (_storable, _read_only, _repeatable, _switched, _unknown, partial(_malformed, seed)):
         for log in [*given_logs, *drawn]:
             _check(subject, log, rule)
     for log in [*given_logs, *drawn[:-1]]:
@@ -144,19 +145,22 @@ class _Subject:
         self.seen: list[_Meddling] = []
         self.given: frozenset[bytes] = frozenset()
         """Events that the plugin's author gave: they may have old shapes."""
+        self.switching = compiled([plugin]).dispatch
+        """As it is used. In the other, what a handler's `while_` says is asked for each event."""
         self.dispatch.listeners = {
-            listened: tuple((place, self._watched(place, handler)) for place, handler in handlers)
-            for listened, handlers in self.dispatch.listeners.items()
+            listened: tuple((place, self._watched(place, handler, while_), None) for place, handler, while_ in placed)
+            for listened, placed in self.dispatch.listeners.items()
         }
 
-    def _watched(self, place: int, handler: ExtensionHandler) -> ExtensionHandler:
+    def _watched(self, place: int, handler: ExtensionHandler, while_: Condition | None) -> ExtensionHandler:
         name = self.dispatch.extensions[place].name
 
         @wraps(handler)
         def watched(state: Any, event: Event, run: RunView) -> None:  # noqa: ANN401 (whatever the extension's is)
             before = msgspec.json.encode(event)
             try:
-                handler(state, event, run)
+                if while_ is None or while_(state):
+                    handler(state, event, run)
             except BaseException as error:
                 what = f"{handler.__name__} raised {error!r} at a {type_name(type(event))}"
                 self.seen.append(_Meddling(name, what, is_raised=True, error=error))
@@ -286,6 +290,16 @@ def _repeatable(subject: _Subject, log: Log) -> _Problem | None:
     return _differing("installed later it catches up with the same state", "caught up", first, caught_up)
 
 
+def _switched(subject: _Subject, log: Log) -> _Problem | None:
+    """What `while_` says depends on the state alone, and changes nothing: it may be asked at any time."""
+    return _differing(
+        "while_ depends on the state alone",
+        "asked only when the state may have changed",
+        subject.folded(log),
+        subject.folded(log, subject.switching),
+    )
+
+
 def _any_batches(seed: int, subject: _Subject, log: Log) -> _Problem | None:
     """However a log is cut into commits and batches, stored in between, the state is the same."""
     whole, random = subject.folded(log), Random(seed)
@@ -342,9 +356,9 @@ def _malformed(seed: int, subject: _Subject, log: Log) -> _Problem | None:
             return _Problem("a malformed event parks its slice alone", who, f"stopped the run at a malformed {name}")
         listening = {
             subject.dispatch.extensions[place_].name
-            for listened, handlers in subject.dispatch.listeners.items()
+            for listened, placed in subject.dispatch.listeners.items()
             if type_name(listened) == name
-            for place_, _ in handlers
+            for place_, _, _ in placed
         }
         for extension, piece in state.extensions.items():
             if piece.parked is not None and extension not in listening:

@@ -37,10 +37,10 @@ class Ratings(ExtensionState):
     names: set[str] = set()
 
 
-def plugin_of(handler, *, listens=Rated, state=Ratings, upcasters=None):
+def plugin_of(handler, *, listens=Rated, state=Ratings, while_=None, upcasters=None):
     """Give a plugin of one extension with one handler."""
     extension = Extension("ratings", state)
-    extension.on(listens)(handler)
+    extension.on(listens, while_=while_)(handler)
     own = [listens] if listens in (Rated, Strict, Binary) else []
     hooks = {"behest_extensions": lambda: [extension], "behest_event_types": lambda: own}
     if upcasters is not None:
@@ -124,7 +124,7 @@ def changes_the_run(state, event, run):
 
 
 def goes_behind_the_view(state, event, run):
-    run._state.iteration = 99
+    run._look().iteration = 99
 
 
 def changes_the_event(state, event, run):
@@ -177,6 +177,20 @@ def ignores(state, event, run):
     state.count += 1
 
 
+class Asked(ExtensionState):
+    count: int = 0
+    asked: int = 0
+
+
+def counts_how_often_it_is_asked(state):
+    state.asked += 1
+    return state.asked % 3 > 0
+
+
+def only_by_chance(state):
+    return random.random() < 0.5
+
+
 @pytest.mark.parametrize(
     ("plugin", "rule"),
     [
@@ -193,6 +207,8 @@ def ignores(state, event, run):
         (plugin_of(names_an_attribute_empty), "its state can be stored: extension ratings"),
         (plugin_of(keeps_what_json_has_not, state=Forgetful), "(its state can be stored|any batching)"),
         (plugin_of(keeps_its_state_elsewhere), "any batching gives the same state: extension ratings"),
+        (plugin_of(ignores, state=Asked, while_=counts_how_often_it_is_asked), "while_ depends on the state alone"),
+        (plugin_of(ignores, while_=only_by_chance), "(the same log gives|installed later|any batching|while_)"),
         (plugin_of(rate, upcasters={"ratings.Rated": leaves_when_malformed}), "it never ends the process: plugin"),
         (plugin_of(ignores, listens=Strict), "unknown fields change nothing: extension ratings"),
         (

@@ -6,11 +6,12 @@ import pytest
 
 from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import PluginError
-from behest_core.events import Event, ModelStarted, TextDelta, UsageRecorded
+from behest_core.events import Event, ModelStarted, RunStarted, TextDelta, UsageRecorded
 from behest_core.extension import EXTENSION_BYTES, Extension, ExtensionState
-from behest_core.fold import Next, decide, fold, read_on
+from behest_core.fold import Next, decide, fold, read_on, replay
 from behest_core.state import RunStatus
 from tests.builders import (
+    RUN,
     at,
     commit,
     custom,
@@ -212,7 +213,7 @@ def test_a_resumed_slice_catches_up_and_the_others_are_not_folded_twice():
     assert plain(fold(state, LOG, BOTH).state) == state_of(*LOG)
 
 
-@pytest.mark.parametrize("worst", [float("nan"), float("inf"), 10**39])
+@pytest.mark.parametrize("worst", [float("nan"), float("inf"), 10**39 + 1])
 def test_what_cannot_be_stored_parks_the_slice_as_it_was_before_the_commit(worst):
     using = dispatch(words(worst=worst))
     state = state_of(*LOG[:2], commit(4, text_delta(4), text_delta(5, "nan")), using=using)
@@ -314,6 +315,79 @@ def test_what_a_handler_does_to_the_runs_metadata_stays_with_it():
     assert state_of(*LOG, using=dispatch(meddler)).total_usage.input_tokens == 10
 
 
+class Waiting(ExtensionState):
+    is_waiting: bool = False
+    first: list[str] = []
+    asked: int = 0
+
+
+def first_words(*, fails=False, also=()):
+    extension, asked = Extension("first-words", Waiting), []
+
+    def is_waiting(state):
+        asked.append(state)
+        if fails:
+            raise RuntimeError
+        return state.is_waiting
+
+    @extension.on(ModelStarted)
+    def wait(state, event, run):
+        state.is_waiting = True
+
+    @extension.on(TextDelta, *also, while_=is_waiting)
+    def keep(state, event, run):
+        state.first.append(f"{event.timestamp} {run.sequence}")
+        state.is_waiting = False
+
+    return extension, asked
+
+
+def test_a_handler_is_called_only_while_its_condition_holds_and_that_is_not_asked_at_each_event():
+    extension, asked = first_words()
+    texts = [text_delta(second) for second in range(10, 59)]
+    log = [record_commit(), commit(1, run_started(), *texts), commit(51, model_started(), *texts)]
+    slice_ = state_of(*log, using=dispatch(extension)).extensions["first-words"]
+    assert slice_.state["first"] == [f"{at(10)} 52"]
+    assert len(asked) < 10
+
+
+def test_a_type_that_one_listens_to_always_is_told_to_the_others_only_while_they_wait():
+    extension, _ = first_words()
+    state = state_of(*LOG, using=dispatch(extension, words()))
+    assert (state.extensions["first-words"].state["first"], state.extensions["words"].state["count"]) == (
+        [f"{at(8)} 8"],
+        3,
+    )
+
+
+def test_a_type_of_the_core_that_nobody_waits_for_is_still_the_cores():
+    extension, _ = first_words(also=[RunStarted])
+    log = [record_commit(), commit(1, text_delta(), run_started(provider="other"))]
+    assert state_of(*log, using=dispatch(extension)).provider == "other"
+
+
+def test_a_condition_that_raises_parks_its_slice():
+    extension, _ = first_words(fails=True)
+    state = state_of(*LOG, using=dispatch(extension, words()))
+    assert (state.extensions["first-words"].parked.error, state.extensions["first-words"].parked.sequence) == (
+        "RuntimeError",
+        3,
+    )
+    assert state.extensions["words"].state["count"] == 3
+
+
+def test_a_handler_sees_the_position_of_each_event_also_of_one_that_is_there_twice():
+    same = text_delta()
+    seen = Extension("seen", Approvals)
+
+    @seen.on(TextDelta)
+    def look(state, event, run):
+        state.seen.append((run.sequence, str(run.event_count)))
+
+    state = replay(run_record(), RUN, [same, run_started(), same, same], dispatch(seen))
+    assert state.extensions["seen"].state["seen"] == [[1, "1"], [3, "3"], [4, "4"]]
+
+
 # ---------------------------------------------------------------- upcasters
 
 
@@ -338,13 +412,15 @@ def test_an_upcaster_that_raises_parks_the_extensions_that_listen():
 def test_a_stored_slice_that_the_class_cannot_read_is_parked_as_it_is_until_its_version_is_raised():
     state = state_of(*LOG[:3])
     state.extensions["approvals"].state = {"pending": "many"}
-    state = fold(state, LOG[3:], BOTH).state
+    log = [*LOG, commit(9, text_delta(), custom())]
+    state = fold(state, log[3:], BOTH).state
     slice_ = state.extensions["approvals"]
-    assert (slice_.parked.error, slice_.sequence, slice_.state) == ("ValidationError", 6, {"pending": "many"})
+    assert (slice_.parked.error, slice_.parked.sequence) == ("ValidationError", 10)
+    assert (slice_.sequence, slice_.state) == (8, {"pending": "many"})
     assert "raise the version of approvals" in slice_.parked.message
-    assert state.extensions["words"].state["count"] == 3
-    state = fold(state, LOG, dispatch(approvals(version=2), words())).state
-    assert (state.extensions["approvals"].state["pending"], state.extensions["approvals"].parked) == (4, None)
+    assert state.extensions["words"].state["count"] == 4
+    state = fold(state, log, dispatch(approvals(version=2), words())).state
+    assert (state.extensions["approvals"].state["pending"], state.extensions["approvals"].parked) == (6, None)
 
 
 class Numbered(ExtensionState):
