@@ -40,7 +40,7 @@ def canonical(text: str) -> str:
 
 def to_datetime(text: str) -> datetime:
     """Give the instant as an aware `datetime` in UTC, cut to microseconds. Raises ValueError where it isn't RFC 3339."""
-    return datetime.fromisoformat(canonical(text)[:26]).replace(tzinfo=UTC)
+    return datetime.fromisoformat(canonical(text))
 
 
 def from_datetime(moment: datetime) -> str:

@@ -154,15 +154,10 @@ def _called(model: str, usage: TokenUsage) -> OpenCall:
         usage.cache_read_input_tokens,
         usage.cached_input_tokens,
     )
-    says_nothing = created is UNSET and read is UNSET and cached is UNSET
+    if created is UNSET and read is UNSET and cached is UNSET:
+        return OpenCall("metrics", model, usage.input_tokens, usage.output_tokens)
     return OpenCall(
-        "metrics" if says_nothing else "repeat",
-        model,
-        usage.input_tokens,
-        usage.output_tokens,
-        _count(created),
-        _count(read),
-        _count(cached),
+        "repeat", model, usage.input_tokens, usage.output_tokens, _count(created), _count(read), _count(cached)
     )
 
 

@@ -7,6 +7,7 @@ stands for all that begin so. The name itself comes before any ``*``, a longer `
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ _PICO: Final = 10**6
 """USD per million tokens times this is picodollars per token."""
 
 _HIGHEST: Final = 10**6
+_MODELS: Final = 128
+"""How many models' rates a process remembers."""
 
 
 class Price(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,8 +71,10 @@ class Rates:
         self._patterns = [(name[:-1], by_name[name]) for name in patterns]
         self.checksum = crc32(msgspec.json.encode([table.dated, by_name], order="deterministic"))
 
-    def of(self, model: str) -> Rate | None:
-        """Give the rate of ``provider/model``, None where there is none."""
+        self.of = lru_cache(_MODELS)(self._of)
+        """Gives the rate of ``provider/model``, None where there is none."""
+
+    def _of(self, model: str) -> Rate | None:
         rate = self._exact.get(model)
         if rate is not None:
             return rate

@@ -63,17 +63,19 @@ class LineageState(ExtensionState):
 lineage: Final = Extension("lineage", LineageState, version=1)
 
 
-@lineage.on(RunStarted, ModelStarted, RunCompleted, RunFailed, RunCancelled)
+def _has_no_metadata(state: LineageState) -> bool:
+    return not state.has_metadata
+
+
+@lineage.on(RunStarted, ModelStarted, RunCompleted, RunFailed, RunCancelled, Linked, while_=_has_no_metadata)
 def look(state: LineageState, event: Event, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
     """Look at the run's metadata, once."""
-    if not state.has_metadata:
-        look_at_metadata(state, run.run_id, run.metadata)
+    look_at_metadata(state, run.run_id, run.metadata)
 
 
 @lineage.on(Linked)
 def link(state: LineageState, event: Linked, run: RunView) -> None:
     """Take what the event says."""
-    look(state, event, run)
     said = {
         "parent_run_id": event.parent_run_id,
         "root_run_id": event.root_run_id,

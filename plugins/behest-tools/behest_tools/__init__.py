@@ -100,12 +100,14 @@ def begin_wait(state: ToolsState, event: ModelStarted, run: RunView) -> None:  #
     state.waiting_since = event.timestamp[:_LONGEST_TIME]
 
 
-@tools.on(TextDelta)
+def _waits(state: ToolsState) -> bool:
+    return state.waiting_since is not None
+
+
+@tools.on(TextDelta, while_=_waits)
 def end_wait(state: ToolsState, event: TextDelta, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
-    """Measure the wait for the first text, if this is the first."""
-    if state.waiting_since is None:
-        return
-    waited = _milliseconds(state, state.waiting_since, event.timestamp)
+    """Measure the wait for the first text."""
+    waited = _milliseconds(state, state.waiting_since or "", event.timestamp)
     state.waiting_since = None
     if waited is None:
         return
