@@ -13,7 +13,8 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from behest_core.adapter import begin, unobtrusive
+from behest_core.adapter import END_WAIT, begin, unobtrusive
+from behest_langchain.ending import ending
 from behest_langchain.langgraph_if_any import GraphCallbackHandler, GraphInterrupt
 from behest_langchain.recorded_run import RecordedRun
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from langgraph.callbacks import GraphInterruptEvent
 
     from behest_core.adapter import RecorderSettings
+    from behest_core.recorder import RunRecorder
     from behest_core.store import RunStore
 
 __all__ = ["BehestCallbackHandler"]
@@ -43,11 +45,7 @@ class BehestCallbackHandler(GraphCallbackHandler):
     """
 
     run_inline = True
-    """Asynchronous code calls the handler in its own task, in order, and not from threads.
-
-    The methods aren't ``async``, as synchronous code would then run each in an event loop of its own, and so take away the one
-    that its thread has.
-    """
+    """Asynchronous code calls the handler in its own task, in order, and not from threads."""
 
     def __init__(
         self,
@@ -112,8 +110,8 @@ class BehestCallbackHandler(GraphCallbackHandler):
 
         @unobtrusive()
         def end(task: asyncio.Task[Any]) -> None:
-            if task.cancelled():
-                self._ended(run_id, asyncio.CancelledError())
+            if task.cancelled() and (recorder := self._ended(run_id, asyncio.CancelledError())) is not None:
+                task.get_loop().run_in_executor(None, recorder.close, END_WAIT)
 
         task.add_done_callback(end)
         return lambda: task.remove_done_callback(end)
@@ -122,11 +120,10 @@ class BehestCallbackHandler(GraphCallbackHandler):
         run = None if run_id is None else self._runs.get(run_id)
         return None if run is None or run.is_over else run
 
-    def _ended(self, run_id: UUID, error: BaseException | None = None) -> None:
+    def _ended(self, run_id: UUID, error: BaseException | None = None) -> RunRecorder | None:
         with self._lock:
             run = self._runs.pop(run_id, None)
-        if run is not None:
-            run.ended(run_id, error)
+        return None if run is None else run.ended(run_id, error)
 
     # ------------------------------------------------------------ chains, graphs and their nodes
 
@@ -142,19 +139,18 @@ class BehestCallbackHandler(GraphCallbackHandler):
         """Begin to record, where it is a root."""
         self._started(run_id, parent_run_id, metadata)
 
-    @unobtrusive()
-    def on_chain_end(self, *_: object, run_id: UUID, **__: object) -> None:
+    @ending
+    def on_chain_end(self, *_: object, run_id: UUID, **__: object) -> RunRecorder | None:
         """Record the end, where it is a root."""
-        self._ended(run_id)
+        return self._ended(run_id)
 
-    @unobtrusive()
-    def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: object) -> None:
+    @ending
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: object) -> RunRecorder | None:
         """Record the end, where it is a root. A node that interrupts its graph ends in an error too."""
-        try:
+        with unobtrusive():
             if isinstance(error, GraphInterrupt) and (run := self._open(run_id)) is not None:
                 run.interrupted("interrupt", error.args[0] if error.args else ())
-        finally:
-            self._ended(run_id, error)
+        return self._ended(run_id, error)
 
     @unobtrusive()
     def on_interrupt(self, event: GraphInterruptEvent) -> None:
@@ -192,23 +188,21 @@ class BehestCallbackHandler(GraphCallbackHandler):
         if (run := self._open(run_id)) is not None:
             run.token(run_id, token, chunk)
 
-    @unobtrusive()
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: object) -> None:
+    @ending
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: object) -> RunRecorder | None:
         """Record the message, its tool calls, and the tokens used."""
-        try:
+        with unobtrusive():
             if (run := self._open(run_id)) is not None:
                 run.model_answered(run_id, response)
-        finally:
-            self._ended(run_id)
+        return self._ended(run_id)
 
-    @unobtrusive()
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: object) -> None:
+    @ending
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: object) -> RunRecorder | None:
         """Record the tokens used, as far as they were told."""
-        try:
+        with unobtrusive():
             if (run := self._open(run_id)) is not None:
                 run.model_failed(run_id)
-        finally:
-            self._ended(run_id, error)
+        return self._ended(run_id, error)
 
     # ------------------------------------------------------------ tools
 
@@ -227,23 +221,21 @@ class BehestCallbackHandler(GraphCallbackHandler):
         if (run := self._started(run_id, parent_run_id, metadata)) is not None:
             run.tool_started(run_id, tool_call_id or str(run_id), serialized["name"])
 
-    @unobtrusive()
-    def on_tool_end(self, output: Any, *, run_id: UUID, **_: object) -> None:  # noqa: ANN401 (a tool may return anything)
+    @ending
+    def on_tool_end(self, output: Any, *, run_id: UUID, **_: object) -> RunRecorder | None:  # noqa: ANN401 (a tool may return anything)
         """Record ToolExecutionFinished."""
-        try:
+        with unobtrusive():
             if (run := self._open(run_id)) is not None:
                 run.tool_returned(run_id, output)
-        finally:
-            self._ended(run_id)
+        return self._ended(run_id)
 
-    @unobtrusive()
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: object) -> None:
+    @ending
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: object) -> RunRecorder | None:
         """Record ToolExecutionFinished. The run goes on where the graph handles it."""
-        try:
+        with unobtrusive():
             if (run := self._open(run_id)) is not None:
                 run.tool_raised(run_id, error)
-        finally:
-            self._ended(run_id, error)
+        return self._ended(run_id, error)
 
     # ------------------------------------------------------------ retrievers
 

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.messages.ai import add_usage
 from langchain_core.outputs import Generation
 
-from behest_core.adapter import END_WAIT, as_json, pause
+from behest_core.adapter import as_json, pause, unobtrusive
 from behest_core.events import ToolExecutionResult
 from behest_langchain.langgraph_if_any import GraphBubbleUp, GraphDrained
 from behest_langchain.words import finish_reason, tokens
@@ -136,8 +135,8 @@ class RecordedRun:
         self._interrupted_by = reason
         self._pending |= {each.id: None for each in interrupts}
 
-    def ended(self, run_id: UUID, error: BaseException | None) -> None:
-        """The root, or a run below it, has ended."""
+    def ended(self, run_id: UUID, error: BaseException | None) -> RunRecorder | None:
+        """The root, or a run below it, has ended. If all is over now, the end is recorded; return what is to be closed then."""
         with self._lock:
             was_call = self._calls.pop(run_id, None) is not None
             if run_id == self._root_id:
@@ -146,8 +145,14 @@ class RecordedRun:
                 self._error = error
             is_last = self._has_root_ended and not self.is_over and (self._error is not None or not self._calls)
             self.is_over |= is_last
-        if is_last:
-            self._record_end()
+        if not is_last:
+            return None
+        self._when_over()
+        with unobtrusive():
+            for open_call in [*self._calls.values()]:
+                self._used(open_call.usage)
+            self._emit_end(self._error)
+        return self._recorder
 
     def forgotten(self, run_id: UUID) -> None:
         """Nobody will say any more how this one ends. Without its root a run has no end here."""
@@ -155,15 +160,6 @@ class RecordedRun:
             self.is_over = True
             self._when_over()
             self._recorder.close(0)
-
-    def _record_end(self) -> None:
-        self._when_over()
-        try:
-            for open_call in [*self._calls.values()]:
-                self._used(open_call.usage)
-            self._emit_end(self._error)
-        finally:
-            self._close()
 
     def _emit_end(self, error: BaseException | None) -> None:
         if self._interrupted_by is not None and (error is None or isinstance(error, GeneratorExit)):
@@ -176,12 +172,3 @@ class RecordedRun:
             self._recorder.failed(error)
         else:
             self._recorder.cancelled()  # CancelledError, GeneratorExit, KeyboardInterrupt
-
-    def _close(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._recorder.close(END_WAIT)
-        else:
-            # a callback that isn't async can't await it; `asyncio.run` waits for its executor before it returns
-            loop.run_in_executor(None, self._recorder.close, END_WAIT)

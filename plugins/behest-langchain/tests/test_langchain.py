@@ -30,6 +30,7 @@ from langsmith.run_helpers import tracing_context
 from langsmith.run_trees import RunTree
 
 from behest_core import adapter
+from behest_core.recorder import RunRecorder
 from behest_core.state import RunStatus
 from behest_core.testing import LocalStack
 from tests.agents.langchain_models import Broken, Endless, StubChatModel, answer
@@ -173,8 +174,37 @@ def test_asynchronous_code_is_recorded_alike(stack, config):
 def test_synchronous_code_within_an_event_loop_is_recorded_alike(stack, config):
     async def cell_of_a_notebook():
         graph_of(model_of(ASKS, ANSWERS)).invoke(QUESTION, config)
+        assert the_recorded(stack).types == ["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]
 
     asyncio.run(cell_of_a_notebook())
+
+
+def test_a_run_that_was_awaited_is_in_the_log(stack, config):
+    async def invoke():
+        await graph_of(model_of(ANSWERS)).ainvoke(QUESTION, config)
+        assert the_recorded(stack).types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
+
+    asyncio.run(invoke())
+
+
+def test_the_end_of_a_run_holds_up_no_event_loop(stack, config, monkeypatch):
+    closing, go_on = threading.Event(), threading.Event()
+    close = RunRecorder.close
+
+    def wait(*args):
+        closing.set()
+        assert go_on.wait(10)
+        return close(*args)
+
+    monkeypatch.setattr(RunRecorder, "close", wait)
+
+    async def invoke():
+        task = asyncio.create_task(graph_of(model_of(ANSWERS)).ainvoke(QUESTION, config))
+        await asyncio.to_thread(closing.wait, 10)
+        go_on.set()
+        await task
+
+    asyncio.run(invoke())
     assert the_recorded(stack).state.status is RunStatus.COMPLETED
 
 
