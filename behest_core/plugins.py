@@ -127,8 +127,8 @@ def _dispatch(plugins: Sequence[Plugin]) -> Dispatch:
 def _load_one(name: str, entry_point: EntryPoint | None) -> Plugin:
     if entry_point is None:
         return Plugin(name, refused=f"no installed package has an entry point {name} in group {GROUP}; install it")
-    package = entry_point.dist
-    distribution, version = (package.name, package.version) if package is not None else ("", "")
+    about = entry_point.dist.metadata if entry_point.dist is not None else {"Name": "", "Version": ""}
+    distribution, version = about["Name"], about["Version"]
     try:
         implementation = entry_point.load()
     except Exception as error:  # noqa: BLE001 (importing a plugin may raise anything)

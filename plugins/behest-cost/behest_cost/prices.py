@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
@@ -99,7 +98,7 @@ def _rate(name: str, price: Price) -> Rate:
 
 def shipped() -> PriceTable:
     """Give the table that comes with the package."""
-    return _decode(files(__package__).joinpath("prices.json").read_bytes(), "prices.json")
+    return _decode(Path(__file__).with_name("prices.json").read_bytes(), "prices.json")
 
 
 def with_changes(file: str) -> PriceTable:
