@@ -31,7 +31,7 @@ NEW: Final = REDUCER_VERSION + 1
 ONLY_NEW: Final = "only the new version folds this"
 DEADLY: Final = "the process that folds this dies"
 PLUGINS: Final = ("tally", "audit")
-_MOST_DEPLOYS: Final = 6
+_RUNS_PER_DEPLOY: Final = 8
 
 
 def factor(version: int) -> int:
@@ -77,12 +77,12 @@ class Release(NamedTuple):
         )
 
 
-def drawn_releases(random: Random) -> list[Release]:
-    """Draw a history of releases. In the first a plugin is there already, or isn't yet."""
+def drawn_releases(random: Random, runs: int) -> list[Release]:
+    """Draw the releases in the time of so many runs. In the first a plugin is there already, or isn't yet."""
     first = [random.randrange(2) for _ in PLUGINS]
     plugins = (Plugin(name, there, is_installed=bool(there)) for name, there in zip(PLUGINS, first, strict=True))
     releases = [Release(OLD, tuple(plugins))]
-    for _ in range(random.randrange(_MOST_DEPLOYS + 1)):
+    for _ in range(random.randrange(4 + runs // _RUNS_PER_DEPLOY)):
         releases.append(releases[-1].successor(random))
     return releases
 

@@ -109,7 +109,7 @@ class World:
         )
         self._network = Network(around)
         self._poisoner = Poisoner(around, self._database, _EVENTS.name, self.oracle)
-        self.releases = drawn_releases(random)
+        self.releases = drawn_releases(random, self.size.runs)
         self._pool = Pool(around, self._process, self.releases[0])
         self.plans = self._planned()
         self._waiting = self.plans[::-1]
