@@ -70,6 +70,12 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "goes on with a slice of another version": (
         Edit(slices, "_checkpoint", "or piece.version != extension.version ", ""),
     ),
+    "tells a slice of events that it has folded": (
+        Edit(Slices, "_tell", " or (live.checkpoint > self._start and self._has_folded(live))", ""),
+    ),
+    "does not tell a slice again that was not waiting for a while": (
+        Edit(Slices, "_switch", "self._handlers[event_class] = self._tell", "pass"),
+    ),
     "folds a slice's last event again": (
         Edit(slices, "_checkpoint", "return piece.sequence", "return max(piece.sequence - 1, 0)"),
     ),
@@ -110,7 +116,7 @@ FIRST_SEEDS = {
     "takes the commits of a batch as they come": 4,
     "tries a parked slice at every event": 1,
     "goes on with a slice that saw another reducer's run": 1,
-    "fails where an extension raises": 1,
+    "fails where an extension raises": 2,
     "says of a parked slice that it has come as far as the core": 1,
     "leaves a parked slice to its version": 4,
     "resumes the core alone": 4,

@@ -48,7 +48,9 @@ class Fold:
     iterations: int = 0
     recorded: int = 0
     requests: int = 0
-    """What the extensions add up of the run, besides its tokens."""
+    answers: int = 0
+    is_waiting: bool = False
+    """What the extensions know of the run, besides its tokens."""
 
     pending: deque[dict[str, Any]] = field(default_factory=deque)
     """Events of the last item read that lie behind `sequence`."""
@@ -70,6 +72,10 @@ class Fold:
             case "ModelStarted":
                 self.status = "CallingModel"
                 self.iteration = event["iteration"] * factor(self.version)
+                self.is_waiting = True
+            case "TextDelta":
+                self.answers += self.is_waiting
+                self.is_waiting = False
             case "UsageRecorded":
                 usage = event["usage"]
                 self.tokens = self.tokens[0] + usage["input_tokens"], self.tokens[1] + usage["output_tokens"]
@@ -95,8 +101,9 @@ class Fold:
     def slice(self, version: int) -> Item:
         """Give the state of an extension's slice."""
         counts = {"tokens": self.tokens[0] * version, "iterations": self.iterations}
-        counts |= {"recorded": self.recorded, "requests": self.requests}
-        return {"M": {name: {"N": str(count)} for name, count in counts.items()}}
+        counts |= {"recorded": self.recorded, "requests": self.requests, "answers": self.answers}
+        numbers = {name: {"N": str(count)} for name, count in counts.items()}
+        return {"M": numbers | {"is_waiting": {"BOOL": self.is_waiting}}}
 
     def _attributes(self) -> Iterator[tuple[str, Any]]:
         texts = ("session", "status", "provider", "model", "error", "created_at", "updated_at")

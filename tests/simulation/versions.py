@@ -5,7 +5,8 @@ Version 1 of the reducer is the real one. Version 2 counts iterations twice, so 
 There are two plugins, each with an extension of its name. Both do the same, each in its own time: they are installed, over runs
 that are there already or before there are any; their versions are raised; they break, and are mended with or without another
 version; they are uninstalled, and installed again. A version adds up tokens so many times, and what it adds up of the run tells
-which run it saw. A broken build raises at each `approvals.Requested`.
+which run it saw. It counts the model calls that were answered by text, and listens to text only while it waits for some. A broken
+build raises at each `approvals.Requested`.
 
 There are errors of a RunFailed, of whose fields the reducer reads that one, which no real run has: one that only version 2 can
 fold, and one that kills the process that folds it.
@@ -17,7 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from behest_core.dispatch import Dispatch
-from behest_core.events import Event, ModelStarted, RunFailed, UsageRecorded, type_name
+from behest_core.events import Event, ModelStarted, RunFailed, TextDelta, UsageRecorded, type_name
 from behest_core.extension import Extension, ExtensionState
 from behest_core.reducer import REDUCER_VERSION
 from behest_core.testing import FunctionKilled
@@ -96,6 +97,8 @@ class Tally(ExtensionState):
     iterations: int = 0
     recorded: int = 0
     requests: int = 0
+    answers: int = 0
+    is_waiting: bool = False
 
 
 def extension_of(plugin: Plugin) -> Extension:
@@ -107,6 +110,15 @@ def extension_of(plugin: Plugin) -> Extension:
         state.tokens += event.usage.input_tokens * plugin.version
         state.iterations += run.iteration
         state.recorded += run.metadata is not None
+
+    @extension.on(ModelStarted)
+    def wait(state: Tally, _event: ModelStarted, _run: Any) -> None:
+        state.is_waiting = True
+
+    @extension.on(TextDelta, while_=lambda state: state.is_waiting)
+    def stop_waiting(state: Tally, _event: TextDelta, _run: Any) -> None:
+        state.answers += 1
+        state.is_waiting = False
 
     @extension.on(Requested)
     def count(state: Tally, _event: Requested, _run: Any) -> None:
