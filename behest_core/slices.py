@@ -191,16 +191,16 @@ class Slices:
 
     def _switch(self, event_class: type) -> None:
         """Let the core alone have the events of a class while no extension waits for them."""
+        handler = self._core.get(event_class)
         for place, _, while_ in self._listeners[event_class]:
             live = self._live[place]
             if live is not None and (live.state is None or _holds(while_, live.state)):
-                self._handlers[event_class] = self._tell
-                return
-        core = self._core.get(event_class)
-        if core is not None:
-            self._handlers[event_class] = core
-        else:
+                handler = self._tell
+                break
+        if handler is None:
             self._handlers.pop(event_class, None)
+        else:
+            self._handlers[event_class] = handler
 
     # ---------------------------------------------------------------- what can be stored
 

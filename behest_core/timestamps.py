@@ -40,7 +40,8 @@ def canonical(text: str) -> str:
 
 def to_datetime(text: str) -> datetime:
     """Give the instant as an aware `datetime` in UTC, cut to microseconds. Raises ValueError where it isn't RFC 3339."""
-    return datetime.fromisoformat(canonical(text))
+    is_utc = text.endswith("Z") and _RFC_3339.fullmatch(text) is not None
+    return datetime.fromisoformat(text if is_utc else canonical(text))
 
 
 def from_datetime(moment: datetime) -> str:

@@ -20,7 +20,7 @@ are exact. So nothing drifts, and the same log gives the same sum however it is 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
@@ -95,15 +95,6 @@ class CostState(ExtensionState):
     open_call: OpenCall | None = None
 
 
-class Tokens(NamedTuple):
-    """A call's tokens, in four kinds that don't overlap."""
-
-    input: int
-    read: int
-    written: int
-    output: int
-
-
 def cost_of(table: PriceTable) -> Extension:
     """Give the extension `cost` with these prices. Raises PluginError for a price that won't do.
 
@@ -172,38 +163,30 @@ def _with_metrics(call: OpenCall, event: CacheMetrics) -> OpenCall:
     return call
 
 
-def _tokens(call: OpenCall, rate: Rate | None) -> Tokens:
-    read = max(call.read, call.cached)
-    within = call.created + read if rate is not None and rate.input_includes_cache else call.cached
-    return Tokens(max(0, call.input_tokens - within), read, call.created, call.output_tokens)
-
-
-def _nano_usd(tokens: Tokens, rate: Rate) -> int:
-    pico = (
-        tokens.input * rate.input
-        + tokens.read * rate.cache_read
-        + tokens.written * rate.cache_write
-        + tokens.output * rate.output
-    )
-    return (pico + _PICO_PER_NANO // 2) // _PICO_PER_NANO
-
-
 def _add(state: CostState, call: OpenCall, rate: Rate | None, sign: Literal[1, -1]) -> None:
     """Add a call to its model and to the run, or take it back."""
-    tokens = _tokens(call, rate)
+    read = max(call.cached, call.read)
+    within = call.created + read if rate is not None and rate.input_includes_cache else call.cached
+    new = call.input_tokens - within if call.input_tokens > within else 0
     model = _model(state, call.model)
     model.calls += sign
-    model.input_tokens += sign * tokens.input
-    model.cache_read_tokens += sign * tokens.read
-    model.cache_write_tokens += sign * tokens.written
-    model.output_tokens += sign * tokens.output
+    model.input_tokens += sign * new
+    model.cache_read_tokens += sign * read
+    model.cache_write_tokens += sign * call.created
+    model.output_tokens += sign * call.output_tokens
     state.calls += sign
     if rate is None:
         for each in (model, state):
             each.unpriced_calls += sign
-            each.unpriced_tokens += sign * sum(tokens)
+            each.unpriced_tokens += sign * (new + read + call.created + call.output_tokens)
     else:
-        nano_usd = sign * _nano_usd(tokens, rate)
+        pico = (
+            new * rate.input
+            + read * rate.cache_read
+            + call.created * rate.cache_write
+            + call.output_tokens * rate.output
+        )
+        nano_usd = sign * ((pico + _PICO_PER_NANO // 2) // _PICO_PER_NANO)
         model.nano_usd += nano_usd
         state.nano_usd += nano_usd
 
