@@ -11,9 +11,9 @@ from openai.types.responses import Response, ResponseCompletedEvent, ResponseTex
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails, ResponseUsage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
-    from agents.items import TResponseStreamEvent
+    from agents.items import TResponseOutputItem, TResponseStreamEvent
 
 set_trace_processors([])  # spans are made, and exported nowhere
 
@@ -46,8 +46,11 @@ def asks(name: str, arguments: dict[str, Any], usage: Usage | None = None, *, ca
     return ModelStep(output=[call], usage=usage or Usage(), response_id="resp-0")
 
 
-def streams(*pieces: str, usage: Usage | None = None, error: Exception | None = None) -> ModelStep:
-    """Give a step that streams a text slowly enough to be read meanwhile; then it raises `error`, or is complete."""
+def streams(
+    *pieces: str, usage: Usage | None = None, error: Exception | None = None, then: ModelStep | None = None
+) -> ModelStep:
+    """Give a step that streams a text slowly enough to be read meanwhile; then it raises `error`, or asks what `then` asks."""
+    asked = [] if then is None else then.output
 
     async def events(_call: object) -> AsyncIterator[TResponseStreamEvent]:
         for number, piece in enumerate(pieces):
@@ -65,19 +68,19 @@ def streams(*pieces: str, usage: Usage | None = None, error: Exception | None = 
         if error is not None:
             raise error
         yield ResponseCompletedEvent(
-            type="response.completed", response=_response("".join(pieces), usage), sequence_number=len(pieces)
+            type="response.completed", response=_response("".join(pieces), asked, usage), sequence_number=len(pieces)
         )
 
     return ModelStep.stream(events)
 
 
-def _response(text: str, usage: Usage | None) -> Response:
+def _response(text: str, asked: Sequence[TResponseOutputItem], usage: Usage | None) -> Response:
     return Response(
         id="resp-1",
         created_at=0,
         model="gpt-4o",
         object="response",
-        output=[assistant_message(text, item_id="msg-1")],
+        output=[assistant_message(text, item_id="msg-1"), *asked],
         tool_choice="auto",
         tools=[],
         parallel_tool_calls=False,

@@ -1,5 +1,6 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from agents import (
@@ -31,6 +32,7 @@ from openai.types.responses import ResponseFunctionWebSearch, ResponseOutputRefu
 from openai.types.responses.response_output_item import LocalShellCall
 
 from behest_core.outbox import _outboxes
+from behest_core.recorder import RunRecorder
 from behest_core.state import RunStatus, TokenUsage
 from behest_core.testing import LocalStack
 from tests.agents.openai_agents_models import StubModel, asks, says, streams, tokens
@@ -346,6 +348,52 @@ def test_a_cancelled_task_is_cancelled_and_recorded_so(stack, runner):
     assert (run.state.status, run.state.total_usage.total_tokens) == (RunStatus.CANCELLED, 12)
 
 
+def test_a_tool_that_outlives_its_cancelled_run_is_recorded_no_more(stack, runner, caplog):
+    entered, ended, returned = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @function_tool
+    async def stubborn(city: str) -> str:
+        """Does not let itself be cancelled."""
+        entered.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await ended.wait()
+        return "late"
+
+    class Hooks(RunHooks):
+        async def on_tool_end(self, *_):
+            returned.set()
+
+    async def main():
+        task = asyncio.create_task(runner.run(agent(*answers("stubborn"), tools=[stubborn]), "Oslo?", hooks=Hooks()))
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        ended.set()
+        await returned.wait()
+
+    asyncio.run(main())
+    assert settled(stack).types == ["RunStarted", *ASKED, *USED, "RunCancelled"]
+    assert caplog.text == ""
+
+
+def test_a_cancelled_run_does_not_wait_for_the_table(stack, runner, monkeypatch):
+    waits = []
+
+    async def aclose(*arguments):
+        waits.append(arguments)
+
+    def interrupt(_call):
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(RunRecorder, "aclose", aclose)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(runner.run(agent(ModelStep.respond(interrupt)), "Oslo?"))
+    assert settled(stack).state.status is RunStatus.CANCELLED
+    assert waits == []
+
+
 def test_a_timeout_around_a_run_cancels_it(stack, runner):
     async def main():
         async def expire(_call):
@@ -427,6 +475,26 @@ def test_a_stream_that_is_read_late_or_not_at_all_is_recorded_once_and_whole(sta
     said = ["ModelStarted", "TextDelta", "AssistantMessageCommitted"]
     assert [run.types for run in all_recorded(stack)] == [["RunStarted", *said, "RunCompleted"]] * 2
     assert [run.text for run in all_recorded(stack)] == ["3 degrees."] * 2
+
+
+def test_a_reader_who_falls_behind_gets_no_text_into_the_log_twice(stack, runner):
+    answered = asyncio.Event()
+
+    class Hooks(RunHooks):
+        async def on_llm_start(self, *_):
+            answered.clear()
+
+        async def on_llm_end(self, *_):
+            answered.set()
+
+    async def main():
+        steps = [streams("Let ", "me ", "see. ", then=asks("weather", {"city": "Oslo"})), says("3 degrees.")]
+        async for event in runner.run_streamed(agent(*steps), "Oslo?", hooks=Hooks()).stream_events():
+            if event.type == "raw_response_event":
+                await answered.wait()
+
+    asyncio.run(main())
+    assert [each["delta"] for each in the_recorded(stack).of("TextDelta")] == ["Let ", "me see. ", "3 degrees."]
 
 
 def test_a_stream_that_is_left_early_goes_on_and_is_recorded_to_its_end(stack, runner):
