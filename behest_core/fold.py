@@ -136,7 +136,7 @@ def _reaches_back(first: Commit, state: RunState | None, dispatch: Dispatch) -> 
 def _progress_with(state: RunState | None, first: Commit, dispatch: Dispatch) -> Progress:
     """Say how far the run has come, given the first of the commits: a record may tell what the state doesn't know."""
     progress = _progress(state, dispatch)
-    if state is not None and progress.goes_on and first.is_record and _is_news(state, first):
+    if state is not None and progress.goes_on and first.is_record and _brings_news(first, state):
         return Progress(NOTHING, covers=state.sequence)
     return progress
 
@@ -154,15 +154,19 @@ def _progress(state: RunState | None, dispatch: Dispatch) -> Progress:
     return Progress(state.sequence)
 
 
-def _is_news(state: RunState, commit: Commit) -> bool:
+def _brings_news(commit: Commit, state: RunState) -> bool:
+    """Say whether the state was folded without the run record that this commit is."""
+    try:
+        return is_news(decode_record(commit), state)
+    except MalformedRecordError:
+        return False
+
+
+def is_news(record: RunRecord, state: RunState) -> bool:
     """Say whether the state was folded without this run record.
 
     Without one, a state has no metadata, and its session and time come from its first events.
     """
-    try:
-        record = decode_record(commit)
-    except MalformedRecordError:
-        return False
     known = (state.session_id, state.created_at, state.provider is None)
     if known != (record.session_id, canonical(record.created_at), False):
         return True
@@ -187,7 +191,7 @@ def _fold_again(before: RunState | None, first: Commit, commits: Iterable[Commit
     state = RunState(run_id=first.run_id, reducer=REDUCER_VERSION)
     if before is not None:
         state.revision, state.extensions = before.revision, dict(before.extensions)
-        if is_of_another_reducer(before) or (first.is_record and _is_news(before, first)):
+        if is_of_another_reducer(before) or (first.is_record and _brings_news(first, before)):
             state.extensions = outdated(before.extensions)
     if first.is_record:
         _start(state, first)

@@ -8,6 +8,9 @@ its events all the same. Two ways lead back to them:
   parked ones. The first through an index of the event table by hour: a run of which the projector never saw anything is found
   by it, without a scan.
 
+Where a run's record came after its events and was lost, the state's sequence is right and the state is not. A state that has
+metadata was folded with its record; of the others the record is read and compared, and what lacks it is folded again.
+
 What lags is folded guarded: a run that kills the process that folds it is parked the third time (projector.py).
 """
 
@@ -23,8 +26,9 @@ from botocore.exceptions import ClientError
 from msgspec import Struct, field
 
 from behest_core import codec
-from behest_core.errors import MalformedError, RunDeletedError
-from behest_core.projector import Trouble
+from behest_core.errors import MalformedError, MalformedRecordError, RunDeletedError
+from behest_core.fold import is_news
+from behest_core.projector import Fold, Trouble
 from behest_core.reducer import REDUCER_VERSION
 from behest_core.state import FOLDED_STATUSES, RunState
 from behest_core.timestamps import to_datetime
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
     from behest_core.event_log import EventLog
-    from behest_core.projector import Projector
+    from behest_core.projector import Projector, Work
     from behest_core.state_table import StateTable
 
 _AT_ONCE: Final = 100
@@ -169,10 +173,23 @@ class Reconciler:
                 report.stuck += 1
             return
         report.lagging += 1
-        work = self._projector.catch_up(run_id, guarded=True, remaining=remaining)
+        work = self._catch_up(run_id, state, remaining)
         report.troubles += work.troubles
         report.caught_up += work.is_finished
         report.is_complete &= work.is_finished
+
+    def _catch_up(self, run_id: str, state: RunState | None, remaining: Callable[[], float]) -> Work:
+        again = Fold.AGAIN if self._lacks_its_record(run_id, state) else Fold.NEW
+        return self._projector.catch_up(run_id, again, guarded=True, remaining=remaining)
+
+    def _lacks_its_record(self, run_id: str, state: RunState | None) -> bool:
+        if state is None or state.deleted_at is not None or state.parked is not None or state.metadata is not None:
+            return False
+        try:
+            record = self._log.record(run_id)
+        except (MalformedRecordError, RunDeletedError):
+            return False
+        return record is not None and is_news(record, state)
 
     def _lags(self, run_id: str, state: RunState | None, now: datetime) -> bool:
         if state is not None and state.deleted_at is not None:
@@ -182,7 +199,7 @@ class Reconciler:
         except RunDeletedError:
             return False
         if state is not None and state.sequence >= tail.last and state.created_at is not None:
-            return False
+            return self._lacks_its_record(run_id, state)
         return not tail.committed_at or _is_before(tail.committed_at, now - _GRACE)
 
     # ------------------------------------------------------------ lost batches
@@ -199,8 +216,9 @@ class Reconciler:
                 raise
             report.was_found = False
             return report
+        states = self._states.get_many(run_ids, repair=True)
         for run_id in sorted(run_ids):
-            work = self._projector.catch_up(run_id, guarded=True, remaining=remaining)
+            work = self._catch_up(run_id, states.get(run_id), remaining)
             report.runs += 1
             report.troubles += work.troubles
             report.is_complete &= work.is_finished

@@ -10,6 +10,7 @@ from behest_core.event_log import EventLog
 from behest_core.projector import Projector
 from behest_core.reconciler import LostBatch, Reconciler
 from behest_core.state import RunStatus
+from behest_core.timestamps import canonical
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, commit, poison, record_commit, run_record, run_started, text_delta, whole_run
 
@@ -61,6 +62,27 @@ def test_a_late_event_of_a_finished_run_is_found(outage, stack):
     outage.write(RUN, text_delta(), record=False)
     assert outage.sweep().lagging == 1
     assert stack.store.get_state(RUN).event_count == 6
+
+
+@pytest.mark.parametrize("metadata", [{"a": 1}, None])
+@pytest.mark.parametrize("events", [[run_started()], whole_run()])
+def test_a_record_that_came_late_and_was_lost_is_found(outage, stack, events, metadata):
+    record = run_record(RUN, metadata=metadata)
+    outage.write(RUN, *events, record=False)
+    outage.projector.catch_up(RUN)
+    outage.log.create(record)
+    assert outage.sweep().caught_up == 1
+    state = stack.store.get_state(RUN)
+    assert (state.metadata, state.created_at) == (metadata, canonical(record.created_at))
+    assert outage.sweep().lagging == 0
+
+
+def test_a_late_record_of_a_lost_batch_is_folded(outage, stack):
+    outage.write(RUN, record=False)
+    outage.projector.catch_up(RUN)
+    outage.log.create(run_record(RUN, metadata={"a": 1}))
+    outage.reconciler.recover(LostBatch.from_message(lost(stack, first=-1)), streams(stack))
+    assert stack.store.get_state(RUN).metadata == {"a": 1}
 
 
 def test_an_active_run_is_found_however_old_it_is(outage, stack):

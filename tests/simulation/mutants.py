@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from behest_core import fold, projector, slices
 from behest_core.event_log import EventLog
 from behest_core.projector import Projector
+from behest_core.reconciler import Reconciler
 from behest_core.slices import Slices
 from behest_core.state_table import StateTable
 from tests.simulation.faults import Rates
@@ -79,8 +80,11 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "folds a slice's last event again": (
         Edit(slices, "_checkpoint", "return piece.sequence", "return max(piece.sequence - 1, 0)"),
     ),
+    "sweeps without a look at the record": (
+        Edit(Reconciler, "_lacks_its_record", "record is not None and is_news(record, state)", "False"),
+    ),
     "goes on with a slice that saw the run before its record came": (
-        Edit(fold, "_fold_again", " or (first.is_record and _is_news(before, first))", ""),
+        Edit(fold, "_fold_again", " or (first.is_record and _brings_news(first, before))", ""),
     ),
     "goes on with a slice that saw another reducer's run": (
         Edit(fold, "_fold_again", "is_of_another_reducer(before) or ", ""),
@@ -109,8 +113,11 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
 }
 
-RATES = {"brings deleted runs back": Rates(delete=0.3, throttle=0.2, stall=0.05, late_record=0.1)}
-"""Of faults, for mutants that show themselves in rare encounters only: here that a delete is held up half-way."""
+RATES = {
+    "brings deleted runs back": Rates(delete=0.3, throttle=0.2, stall=0.05, late_record=0.1),
+    "sweeps without a look at the record": Rates(lost_record=0.3),
+}
+"""Of faults, for mutants that show themselves in rare encounters only: a delete is held up half-way, a late record lost."""
 
 FIRST_SEEDS = {
     "takes the commits of a batch as they come": 4,

@@ -102,16 +102,6 @@ def test_a_number_too_long_to_be_written_is_refused_by_name():
         check_storable({"a": 10**5000 + 1}, "metadata")
 
 
-@pytest.mark.xfail(reason="a state does not know that it was folded without its record; `behest rebuild` mends it")
-def test_a_record_that_comes_late_and_unheard_is_found_by_a_sweep(client, states, projector):
-    for each in (commit(1, run_started(), run_id="late"), record_commit(run_record("late", metadata={"a": 1}))):
-        client.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(each))
-        if not each.is_record:
-            projector.catch_up("late")
-    assert projector.catch_up("late", guarded=True).is_finished
-    assert states.get("late").metadata == {"a": 1}
-
-
 def test_a_state_too_large_for_an_item_parks_its_run_and_does_not_block_its_batch(client):
     def greedy(name):
         extension = Extension(name, _List)

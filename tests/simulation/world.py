@@ -133,6 +133,8 @@ class World:
                 self._settle()
                 self._judge_what_the_stream_told()
                 self._sweep()
+                self._judge_what_the_sweep_mended()
+                self._bring_slices_up()
                 return self._judge_all()
             finally:
                 self.scheduler.close()
@@ -175,15 +177,13 @@ class World:
             self._go_on(lambda: not self.scheduler.tasks)
             if done and done[-1].is_complete and done[-1].caught_up == done[-1].lagging:
                 break
-        self._fold_in_unheard_records()
         self._settle()
-        self._bring_slices_up()
 
-    def _fold_in_unheard_records(self) -> None:
-        """Rebuild the runs whose record came after their events and was lost on the way: sweeps look at positions only."""
-        for run_id, position in sorted(self.feed.lost | self.function.discarded):
-            if position == "0" and self._judge.lacks_record(run_id):
-                self.operators.catch_up(run_id, Fold.AGAIN)
+    def _judge_what_the_sweep_mended(self) -> None:
+        for run_id in self._begun:
+            wrong = self._judge.findings(run_id, self._pool.release.reducer)
+            self.findings += (Finding(run_id, f"after the sweep: {what}") for what in wrong)
+        self._stop_at_findings()
 
     def _bring_slices_up(self) -> None:
         """Let the plugins that are installed catch up with the runs that don't move any more; then fold their slices again.
