@@ -75,7 +75,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(Slices, "_tell", " or (live.checkpoint > self._start and self._has_folded(live))", ""),
     ),
     "does not tell a slice again that was not waiting for a while": (
-        Edit(Slices, "_switch", "self._handlers[event_class] = self._tell", "pass"),
+        Edit(Slices, "_switch", "handler = self._tell", "pass"),
     ),
     "folds a slice's last event again": (
         Edit(slices, "_checkpoint", "return piece.sequence", "return max(piece.sequence - 1, 0)"),
