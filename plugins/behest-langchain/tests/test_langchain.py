@@ -29,10 +29,8 @@ from langgraph.types import Command, RetryPolicy, interrupt
 from langsmith.run_helpers import tracing_context
 from langsmith.run_trees import RunTree
 
-from behest_core import adapter
 from behest_core.recorder import RunRecorder
 from behest_core.state import RunStatus
-from behest_core.testing import LocalStack
 from tests.agents.langchain_models import Broken, Endless, StubChatModel, answer
 from tests.agents.recorded import all_recorded, recorded, the_recorded
 from tests.aws.test_recorder import away
@@ -45,32 +43,6 @@ ANSWERS = answer("3 degrees.", tokens=(120, 5), id="message-2")
 MODEL_ASKS = ["ModelStarted", "TextDelta", "ToolCallCompleted", "UsageRecorded", "AssistantMessageCommitted"]
 MODEL_ANSWERS = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
 TOOL = ["ToolExecutionStarted", "ToolExecutionFinished"]
-
-
-@pytest.fixture(scope="module")
-def tables():
-    with LocalStack() as local:
-        yield local
-
-
-@pytest.fixture
-def stack(tables, monkeypatch):
-    """Give the stack with its log empty: making a new one each time takes longer than most tests."""
-    recorders = []
-
-    def begin(*args, **kwargs):
-        recorders.append(adapter.begin(*args, **kwargs))
-        return recorders[-1]
-
-    monkeypatch.setattr(behest_langchain, "begin", begin)
-    yield tables
-    for each in recorders:
-        each.close()  # those of runs that have no end would go on writing
-    names = {"#sequence": "sequence"}
-    log = {"TableName": tables.event_table}
-    items = tables.dynamodb.scan(**log, ProjectionExpression="run_id, #sequence", ExpressionAttributeNames=names)
-    for key in items["Items"]:
-        tables.dynamodb.delete_item(**log, Key=key)
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,6 @@ from openai.types.responses.response_output_item import LocalShellCall
 from behest_core.outbox import _outboxes
 from behest_core.recorder import RunRecorder
 from behest_core.state import RunStatus, TokenUsage
-from behest_core.testing import LocalStack
 from tests.agents.openai_agents_models import StubModel, asks, says, streams, tokens
 from tests.agents.recorded import all_recorded, the_recorded
 from tests.aws.test_recorder import away
@@ -42,21 +41,6 @@ from tests.aws.test_recorder import away
 ASKED = ["ModelStarted", "ToolCallCompleted", "UsageRecorded", "AssistantMessageCommitted"]
 SAID = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
 USED = ["ToolExecutionStarted", "ToolExecutionFinished"]
-
-
-@pytest.fixture(scope="module")
-def tables():
-    with LocalStack() as local:
-        yield local
-
-
-@pytest.fixture
-def stack(tables):
-    """Give the stack with its log empty: making a new one each time takes longer than most tests."""
-    yield tables
-    for item in tables.dynamodb.scan(TableName=tables.event_table)["Items"]:
-        key = {name: item[name] for name in ("run_id", "sequence")}
-        tables.dynamodb.delete_item(TableName=tables.event_table, Key=key)
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ from pydantic_ai.output import PendingModelResponse
 from behest_core.adapter import id_of
 from behest_core.recorder import RunRecorder
 from behest_core.state import FinishReason, RunStatus, TokenUsage
-from behest_core.testing import LocalStack
 from tests.agents.pydantic_ai_models import answer, calls, scripted
 from tests.agents.recorded import all_recorded, recorded, the_recorded
 from tests.aws.test_recorder import away
@@ -56,20 +55,6 @@ TEAPOT = ModelHTTPError(418, "stub-1", "I'm a teapot")
 FIRST = calls("weather", text="Let me see.", input_tokens=100, output_tokens=10)
 LAST = answer("3 degrees.", input_tokens=120, output_tokens=5)
 FIRST_TOKENS, ALL_TOKENS = TokenUsage(100, 10, 110), TokenUsage(220, 15, 235)
-
-
-@pytest.fixture(scope="module")
-def local():
-    with LocalStack() as local:
-        yield local
-
-
-@pytest.fixture
-def stack(local):
-    yield local
-    for item in local.dynamodb.scan(TableName=local.event_table)["Items"]:
-        key = {name: item[name] for name in ("run_id", "sequence")}
-        local.dynamodb.delete_item(TableName=local.event_table, Key=key)
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,6 @@ from strands.types.exceptions import MaxTokensReachedException
 
 from behest_core.adapter import begin
 from behest_core.state import FinishReason, RunStatus, UnknownFinishReason
-from behest_core.testing import LocalStack
 from tests.agents.recorded import all_recorded, the_recorded
 from tests.agents.strands_models import StubModel, Turn, tokens
 from tests.aws.test_recorder import away
@@ -35,23 +34,6 @@ from tests.aws.test_recorder import away
 MODEL = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
 ASKS = ["ModelStarted", "UsageRecorded", "ToolCallCompleted", "AssistantMessageCommitted"]
 TOOL = ["ToolExecutionStarted", "ToolExecutionFinished"]
-
-
-@pytest.fixture(scope="module")
-def tables():
-    with LocalStack() as local:
-        yield local
-
-
-@pytest.fixture
-def stack(tables):
-    """Give the stack with its log empty: making a new one each time takes longer than most tests."""
-    yield tables
-    names = {"#sequence": "sequence"}
-    log = {"TableName": tables.event_table}
-    items = tables.dynamodb.scan(**log, ProjectionExpression="run_id, #sequence", ExpressionAttributeNames=names)
-    for key in items["Items"]:
-        tables.dynamodb.delete_item(**log, Key=key)
 
 
 @pytest.fixture
