@@ -269,7 +269,7 @@ def apply(
     """Apply the events of a commit in place. Where one can't be, stop before it, and give the error."""
     if not events:
         return None
-    left, error = iter(events), None
+    left, applied, error = iter(events), len(events), None
     handler_of = (dispatch.handlers if slices is None else slices.begin_commit(events, left)).get
     sequence, event_count = state.sequence, state.event_count
     try:
@@ -280,8 +280,7 @@ def apply(
             if handler is not None:
                 handler(state, event)
     except Exception as raised:  # noqa: BLE001 (whatever it is, it is this event's)
-        error = raised
-    applied = len(events) - length_hint(left) - (error is not None)
+        applied, error = applied - length_hint(left) - 1, raised
     if applied > 0:
         state.sequence = sequence + applied
         state.event_count = event_count + applied

@@ -52,14 +52,15 @@ _encode: Final = msgspec.json.Encoder().encode
 class _Live(Struct):
     """A slice that goes on.
 
-    `stored` is its state before the commit at hand, as JSON. `state` is None until an event concerns it. `reached` is where it
-    stopped, if it is parked.
+    `follows` says whether it follows what was there before, rather than begins anew. `stored` is its state before the commit at
+    hand, as JSON; `state` is None until an event concerns it. `reached` is where it stopped, if it is parked.
     """
 
     place: int
     extension: Extension
     before: ExtensionSlice | None
     checkpoint: int
+    follows: bool
     stored: bytes
     switched: tuple[type, ...]
     state: ExtensionState | None = None
@@ -113,7 +114,7 @@ class Slices:
                 self._live[live.place] = live
         self._touched: dict[int, _Live] = {}
         opened = {live.extension.name for live in self._all}
-        carried = [msgspec.json.encode(piece.state) for name, piece in run.extensions.items() if name not in opened]
+        carried = [_encode(piece.state) for name, piece in run.extensions.items() if name not in opened]
         self._bytes = sum(map(len, carried)) + sum(len(live.stored) for live in self._all)
 
     # ---------------------------------------------------------------- a commit
@@ -244,15 +245,11 @@ class Slices:
             if live.parked is None:
                 live.reached = max(self._run.sequence, live.checkpoint)
             is_news |= before is None or live.is_changed or live.parked is not None or live.reached != before.sequence
-            if before is not None and live.parked is not None and live.parked.error == LogTruncatedError.__name__:
-                self._run.extensions[name] = replace(before, parked=live.parked)
-                continue
-            self._run.extensions[name] = ExtensionSlice(
-                state=msgspec.json.decode(live.stored),
-                sequence=live.reached,
-                version=live.extension.version,
-                parked=live.parked,
-            )
+            if before is None or live.is_changed or not live.follows:
+                before = ExtensionSlice(
+                    state=msgspec.json.decode(live.stored), sequence=0, version=live.extension.version
+                )
+            self._run.extensions[name] = replace(before, sequence=live.reached, parked=live.parked)
         return is_news
 
 
@@ -275,11 +272,12 @@ def _opened(run: RunState, dispatch: Dispatch) -> list[_Live]:
         before = run.extensions.get(extension.name)
         if _goes_on(extension, before):
             checkpoint = _checkpoint(extension, before)
-            stored = msgspec.json.encode(before.state) if before is not None and checkpoint else extension.blank
-            live = _Live(place, extension, before, checkpoint, stored, dispatch.switched[place], reached=checkpoint)
+            stored = _encode(before.state) if before is not None and checkpoint else extension.blank
+            live = _Live(place, extension, before, checkpoint, checkpoint > 0, stored, dispatch.switched[place])
             if run.sequence > checkpoint:
                 gone = LogTruncatedError(run.run_id, run.sequence)
                 live.parked = _parked(extension, checkpoint + 1, gone, str(gone))
+                live.follows, live.reached = True, before.sequence if before is not None else 0
             opened.append(live)
     return opened
 
