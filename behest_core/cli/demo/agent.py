@@ -92,7 +92,7 @@ class ScriptedAgent:
             session_id=self._script.session,
             provider=self._script.provider,
             model=self._script.model,
-            metadata={"demo": True},
+            metadata={"demo": True} if self._script.parent is None else {"parent_run_id": self._script.parent},
         )
         for events in self._commits():
             self.appended = self._store.append(self.run_id, events)

@@ -62,6 +62,14 @@ def _waiting(store: Any) -> list[Any]:  # noqa: ANN401 (a slice is whatever its 
     return [state for state in runs if state.extensions["approvals"].state["waiting"]]
 
 
+def _tools(store: Any) -> list[Any]:  # noqa: ANN401 (a slice is whatever its plugin made)
+    return [state.extensions["tools"].state["tools"] for state in store.runs()]
+
+
+def _lineages(store: RunStore) -> dict[str, Any]:
+    return {state.run_id: state.extensions["lineage"].state for state in store.runs()}
+
+
 # ---------------------------------------------------------------- asking
 
 
@@ -94,6 +102,13 @@ def ask_plugins(console: Console, store: RunStore, plugins: Plugins) -> None:
     if "approvals" in extensions:
         _ask(console, "Which wait for a person, and for what? With the plugin behest-approvals:", _waiting)
         _answer(console, (row for state in _waiting(store) for row in _approvals(state)))
+    if "tools" in extensions:
+        _ask(console, "Which tools were called, and did they work? With the plugin behest-tools:", _tools)
+        _answer(console, _calls(_tools(store)), numbers=True)
+    if "lineage" in extensions:
+        _ask(console, "Which run began which? With the plugin behest-lineage:", _lineages)
+        known = _lineages(store).items()
+        _answer(console, ((each["parent_run_id"], run_id) for run_id, each in known if each["parent_run_id"]))
 
 
 def _ask(console: Console, question: str, code: Callable[..., object]) -> None:
@@ -155,4 +170,19 @@ def _approvals(state: Any) -> list[tuple[str, str, str]]:  # noqa: ANN401
     return [
         (state.run_id, clean(asked.get("tool") or call), f"since {second_text(asked['since'])}")
         for call, asked in pending.items()
+    ]
+
+
+def _calls(slices: Iterable[Any]) -> list[tuple[str, ...]]:
+    """Add up the slices of behest-tools by tool."""
+    totals: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for tools in slices:
+        for name, tool in tools.items():
+            total = totals[name]
+            total[0] += tool["calls"]
+            total[1] += tool["errors"]
+            total[2] = max(total[2], tool["longest_ms"])
+    return [
+        (clean(name), f"{calls} call{'s' if calls > 1 else ''}", f"{errors} failed", f"{longest} ms at most")
+        for name, (calls, errors, longest) in sorted(totals.items())
     ]

@@ -44,7 +44,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Script:
-    """A run from beginning to end, under a run id that tells what it is about. `last_word` is its finish reason or its error."""
+    """A run from beginning to end, under a run id that tells what it is about.
+
+    `last_word` is its finish reason or its error, `parent` the run that began it, for behest-lineage.
+    """
 
     run_id: str
     session: str
@@ -53,6 +56,7 @@ class Script:
     turns: tuple[Turn, ...]
     ending: Ending = Ending.COMPLETED
     last_word: str = "stop"
+    parent: str | None = None
 
 
 _GPT: Final = ("openai", "gpt-4o")
@@ -113,6 +117,7 @@ SCRIPTS: Final = (
             Turn(720, 36, "The search failed, I try again.", _SEARCH, cached=512),
             Turn(2_310, 280, "Twelve sources agree that the log is the truth.", cached=640),
         ),
+        parent="summarise-report",
     ),
     Script(
         "fix-billing-tests",
