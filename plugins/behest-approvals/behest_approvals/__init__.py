@@ -7,6 +7,8 @@
   change nothing else. So nothing is ever negative, and a redelivered answer counts once as an answer.
 - A call that was answered may be asked for again.
 - The end of the run answers nothing: what was pending then stays so. A query that looks for people to ask filters by status too.
+- A run that its framework has stopped to wait (`agent.Paused`, which the adapters record) is `paused` until it goes on or ends.
+  An answer that begins another run, as most frameworks have it, leaves it so.
 - 32 pending requests are kept by call id. One beyond them, or with a call id that is empty or longer than 128 characters, counts
   in `waiting` and in `unnamed`. While there are unnamed ones, an answer to an unknown call is taken as an answer to one of them.
 """
@@ -17,7 +19,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta, Struct, field
 
-from behest_core.events import Event
+from behest_core.adapter import Paused
+from behest_core.events import (
+    Event,
+    ModelStarted,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunStarted,
+    ToolExecutionStarted,
+)
 from behest_core.extension import Extension, ExtensionState
 from behest_core.hookspecs import hookimpl
 
@@ -76,8 +87,16 @@ class Pending(Struct, omit_defaults=True):
     reason: str | None = None
 
 
+class Pause(Struct):
+    """What a paused run waits for. `since` is the event's time as written, `pending` are the ids of what it waits for."""
+
+    since: str = ""
+    reason: str = ""
+    pending: list[str] = field(default_factory=list)
+
+
 class ApprovalsState(ExtensionState):
-    """The slice. `last_answer_by` is who granted or denied last, where the event says."""
+    """The slice. `last_answer_by` is who granted or denied last, where the event says. `paused` is None while the run goes on."""
 
     waiting: int = 0
     pending: dict[str, Pending] = field(default_factory=dict)
@@ -89,6 +108,7 @@ class ApprovalsState(ExtensionState):
     repeated: int = 0
     unmatched: int = 0
     last_answer_by: str | None = None
+    paused: Pause | None = None
 
 
 approvals: Final = Extension("approvals", ApprovalsState, version=1)
@@ -135,6 +155,24 @@ def expire(state: ApprovalsState, event: Expired, run: RunView) -> None:  # noqa
     """Count the request that nobody answered."""
     if _answers(state, event.call_id):
         state.expired += 1
+
+
+@approvals.on(Paused)
+def pause(state: ApprovalsState, event: Paused, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
+    """Keep what the run waits for: as much of it as of requests."""
+    pending = [each[:CALL_ID] for each in event.pending[:PENDING]]
+    state.paused = Pause(event.timestamp[:_TIME], event.reason[:_REASON], pending)
+
+
+def is_paused(state: ApprovalsState) -> bool:
+    """Say whether the run is paused."""
+    return state.paused is not None
+
+
+@approvals.on(RunStarted, ModelStarted, ToolExecutionStarted, RunCompleted, RunFailed, RunCancelled, while_=is_paused)
+def go_on(state: ApprovalsState, event: Event, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
+    """Forget the pause: the run goes on, or is over."""
+    state.paused = None
 
 
 def _answers(state: ApprovalsState, call_id: str) -> bool:

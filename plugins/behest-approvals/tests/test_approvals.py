@@ -3,8 +3,9 @@ import pytest
 from behest_approvals import CALL_ID, PENDING, Denied, Expired, Granted, Requested
 from msgspec.json import encode
 
+from behest_core.adapter import Paused
 from behest_core.extension import EXTENSION_BYTES
-from tests.builders import at, raw_commit, run_completed, run_started
+from tests.builders import at, model_started, raw_commit, run_completed, run_failed, run_started
 from tests.plugins.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
 
 TABLE = table_of(behest_approvals)
@@ -75,9 +76,35 @@ def test_the_end_of_the_run_answers_nothing():
     assert counts(slice_of(TABLE, requested(), run_completed())) == {"waiting": 1, "requested": 1}
 
 
+def paused(*pending, reason="approval"):
+    return Paused(reason=reason, pending=list(pending), timestamp=at(4))
+
+
+def test_a_paused_run_says_since_when_and_for_what():
+    state = slice_of(TABLE, run_started(), model_started(), paused("call-1", "call-2"))
+    assert state["paused"] == {"since": at(4), "reason": "approval", "pending": ["call-1", "call-2"]}
+
+
+def test_what_is_kept_of_a_pause_has_bounds():
+    state = slice_of(TABLE, paused(*("c" * 500 for _ in range(500)), reason="r" * 5000))
+    assert state["paused"]["pending"] == ["c" * CALL_ID] * PENDING
+    assert len(state["paused"]["reason"]) == 200
+
+
+@pytest.mark.parametrize("event", [run_started(), model_started(), run_completed(), run_failed()])
+def test_a_run_that_goes_on_or_ends_is_paused_no_more(event):
+    assert slice_of(TABLE, paused("call-1"), event)["paused"] is None
+
+
+def test_a_run_that_is_not_paused_says_so():
+    assert slice_of(TABLE, run_started(), requested())["paused"] is None
+
+
 def test_any_cut_into_batches_gives_the_same():
     log = [
         run_started(),
+        paused("c1"),
+        model_started(),
         requested(),
         requested("c2"),
         requested(),
