@@ -16,6 +16,7 @@ import os
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Self, TextIO, cast
 
 import boto3
@@ -137,7 +138,7 @@ class LocalStack:
             )
             exits.enter_context(mock_aws())
             exits.enter_context(serialised_moto())
-            session = boto3.session.Session()
+            session = _session()
             self.dynamodb = session.client("dynamodb")
             streams = {name: _create(self.dynamodb, table) for name, table in tables.items()}
             self.store = RunStore(self.event_table, self.state_table, client=self.dynamodb)
@@ -288,6 +289,12 @@ class LocalStack:
 
     def _table_environment(self) -> dict[str, str]:
         return {"BEHEST_EVENT_TABLE": self.event_table, "BEHEST_STATE_TABLE": self.state_table}
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """Make the session of all stacks, in the environment that they all have: reading AWS's service models takes long."""
+    return boto3.session.Session()
 
 
 def _create(client: DynamoDBClient, table: TableDefinition) -> str:
