@@ -116,9 +116,17 @@ def test_ctrl_c_ends_following_quietly(stack):
     assert (following.returncode, stdout, stderr) == (130, "", "")
 
 
+def demo(*before):
+    """Run the demo, with shorter pauses, after these statements."""
+    code = [
+        "import sys", *before, "sys.argv = ['behest', 'demo']",
+        "from behest_core.cli import main", "from behest_core.cli.demo import agent", "agent._PAUSES = (0.01,)", "main()",
+    ]  # fmt: skip
+    return subprocess.run([sys.executable, "-c", "\n".join(code)], capture_output=True, text=True, check=False)
+
+
 def test_the_demo_ends_with_every_state_right_and_asks_what_the_plugins_fold():
-    command = [sys.executable, "-m", "behest_core.cli", "demo"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    shown = demo()
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "13 of 13 states equal the fold of their logs (" in shown.stdout
     assert "One more agent is real" in shown.stdout
@@ -134,11 +142,7 @@ def test_the_demo_ends_with_every_state_right_and_asks_what_the_plugins_fold():
 
 
 def test_without_a_real_agent_the_demo_says_how_to_get_one_and_goes_on():
-    code = [
-        "import sys", "sys.modules['behest_strands'] = None", "sys.argv = ['behest', 'demo']",
-        "from behest_core.cli import main", "from behest_core.cli.demo import agent", "agent._PAUSES = (0.01,)", "main()",
-    ]  # fmt: skip
-    shown = subprocess.run([sys.executable, "-c", "\n".join(code)], capture_output=True, text=True, check=False)
+    shown = demo("sys.modules['behest_strands'] = None")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "To have a real agent of Strands write as well: pip install behest-strands\n" in shown.stdout
     assert "12 of 12 states equal the fold of their logs (325 events, 139 commits)" in shown.stdout

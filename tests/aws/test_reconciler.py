@@ -32,7 +32,7 @@ class Outage:
             self.log.create(run_record(run_id))
         self.log.append(run_id, events or [run_started()])
 
-    def sweep(self, lookback=48 * HOUR, **more):
+    def sweep(self, lookback=4 * HOUR, **more):
         return self.reconciler.sweep(lookback=lookback, stuck_after=HOUR, **more)
 
 
