@@ -126,7 +126,7 @@ def demo(*before):
 
 
 def test_the_demo_ends_with_every_state_right_and_asks_what_the_plugins_fold():
-    shown = demo()
+    shown = demo("from behest_core.cli.demo import strands_agent", "strands_agent._PAUSE = 0.01")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "13 of 13 states equal the fold of their logs (" in shown.stdout
     assert "One more agent is real" in shown.stdout
