@@ -41,7 +41,7 @@ demo: $(dev) ## agents write runs, the local stack folds them, queries answer
 
 .PHONY: test
 test: $(dev) ## all tests but those that need a deployed stack
-	.venv/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: soak
 soak: $(dev) ## 1,000,000 events over 10,000 runs under faults, in about ten minutes; SOAK_ARGS="--seed 7" for others
