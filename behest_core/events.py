@@ -11,6 +11,7 @@ an `UnknownEvent`, which counts and waits for the plugin that knows it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Union
 
 import msgspec
@@ -19,7 +20,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 from behest_core.errors import InvalidValueError
 from behest_core.state import Count, Identifier, Timestamp, TokenUsage, UnknownFinishReason
 from behest_core.storable import JSON
-from behest_core.timestamps import canonical
+from behest_core.timestamps import to_datetime
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -223,6 +224,7 @@ NewEvent: TypeAlias = Event | UnknownEvent | Mapping[str, JSON]
 """What can be appended: an event, or the JSON object of one."""
 
 
+@cache
 def type_name(event_class: type[Event]) -> str:
     """Give the type that is written for the class."""
     return str(event_class.__struct_config__.tag)
@@ -312,7 +314,7 @@ def encode_event(event: NewEvent, decoder: EventDecoder = core_decoder) -> bytes
     else:
         encoded = _encode_mapping(event)
     try:
-        canonical(decoder.decode_one(encoded).timestamp)
+        to_datetime(decoder.decode_one(encoded).timestamp)
     except DECODE_ERRORS as error:
         raise InvalidValueError(_path(error), str(error)) from error
     except ValueError as error:
