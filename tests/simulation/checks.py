@@ -219,6 +219,11 @@ class Judge:
         found = self._states.get({"run_id": {"S": run_id}})
         return found is not None and "parked" in found.item
 
+    def is_parked_as_deadly(self, run_id: str) -> bool:
+        found = self._states.get({"run_id": {"S": run_id}})
+        parked = found.item.get("parked", {}).get("M", {}) if found is not None else {}
+        return parked.get("error") == {"S": "ProcessKilled"}
+
     def has_parked_slice(self, run_id: str) -> bool:
         found = self._states.get({"run_id": {"S": run_id}})
         pieces = found.item.get("extensions", {}).get("M", {}) if found is not None else {}

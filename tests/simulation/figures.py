@@ -9,7 +9,10 @@ from typing import Any, Self
 
 @dataclass
 class Figures:
-    """`wrong` are runs, `lost` events; the other counts speak for themselves."""
+    """`wrong` are runs, `lost` events; the other counts speak for themselves.
+
+    `mistaken` are runs that were parked as deadly, as something else killed three folds of them, and were right when resumed.
+    """
 
     simulations: int = 0
     runs: int = 0
@@ -18,6 +21,7 @@ class Figures:
     deliveries: int = 0
     writes: int = 0
     parked: int = 0
+    mistaken: int = 0
     deleted: int = 0
     wrong: int = 0
     lost: int = 0
@@ -41,6 +45,7 @@ class Figures:
         return [
             f"{self.simulations:,} simulations of {self.runs:,} runs, {self.events:,} events in {self.commits:,} commits",
             f"{self.deliveries:,} deliveries, {self.writes:,} states written, {self.parked:,} parked, {self.deleted:,} deleted",
+            f"{self.mistaken:,} parked as deadly by mistake, and resumed",
             f"faults: {_listed(self.faults)}",
             f"slices: {_listed(self.slices)}",
             f"{self.wrong:,} wrong runs, {self.lost:,} lost events",

@@ -45,6 +45,7 @@ _EVENTS, _STATES = _TABLES["EventTable"], _TABLES["StateTable"]
 _QUIET_TICKS: Final = 3
 _GRACE_SECONDS: Final = 90.0
 _MOST_SWEEPS: Final = 20
+_MOST_MISTAKEN: Final = 0.05
 _MOST_QUIET_SECONDS: Final = 4 * 3600.0
 
 
@@ -114,6 +115,7 @@ class World:
         self.plans = self._planned()
         self._waiting = self.plans[::-1]
         self._begun: list[str] = []
+        self._mistaken = 0
         self._writing = 0
         self._quiet_ticks = 0
         lane_by = random.choice(["partition_key", "item"])
@@ -178,6 +180,24 @@ class World:
             if done and done[-1].is_complete and done[-1].caught_up == done[-1].lagging:
                 break
         self._settle()
+        self._resume_those_that_killed_nobody()
+
+    def _resume_those_that_killed_nobody(self) -> None:
+        """Resume the few runs that are parked as deadly and are not: what killed three folds of them was something else."""
+        mistaken = [
+            run_id
+            for run_id in self._begun
+            if run_id not in self.oracle.deadly and self._judge.is_parked_as_deadly(run_id)
+        ]
+        if len(mistaken) > _MOST_MISTAKEN * self.size.runs:
+            self.findings.append(
+                Finding(mistaken[0], f"it is one of {len(mistaken)} that are parked as deadly and are not")
+            )
+            self._stop_at_findings()
+        for run_id in mistaken:
+            self.operators.catch_up(run_id, Fold.RESUME)
+        self._mistaken = len(mistaken)
+        self._settle()
 
     def _judge_what_the_sweep_mended(self) -> None:
         for run_id in self._begun:
@@ -216,6 +236,7 @@ class World:
             deliveries=self.function.mapping.counts.deliveries,
             writes=self.watch.writes,
             faults=self.faults.counts,
+            mistaken=self._mistaken,
             slices=self.watch.slices,
         )
         for plan in self.plans:
