@@ -50,6 +50,15 @@ class RecorderSettings(TypedDict, total=False):
     redact: Redact | None
 
 
+def checked(settings: RecorderSettings) -> RecorderSettings:
+    """Give the settings. Raises TypeError for one that there is not: when an adapter is made, and not unheard in each run."""
+    known = RecorderSettings.__annotations__
+    for name in settings:
+        if name not in known:
+            raise TypeError(f"{name} is no setting; there are {', '.join(sorted(known))}")
+    return settings
+
+
 class Paused(Event, tag="agent.Paused"):
     """The agent has stopped until somebody answers.
 
@@ -71,7 +80,7 @@ def begin(  # noqa: PLR0913 (what a run record has)
     metadata: Mapping[str, object] | None = None,
     settings: RecorderSettings | None = None,
 ) -> RunRecorder:
-    """Begin to record an invocation of a framework's agent. Never raises, and doesn't wait for the table.
+    """Begin to record an invocation of a framework's agent, without waiting for the table.
 
     `framework_run_id` and `session_id` are the framework's ids, of any type; without them both are new.
     """

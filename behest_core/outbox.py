@@ -163,22 +163,31 @@ class Outbox:
     # ------------------------------------------------------------ the thread
 
     def _work(self) -> None:
-        self._create()
-        while self._wait_for_work():
-            self._append_buffer()
+        try:
+            self._create()
+            while self._wait_for_work():
+                self._append_buffer()
+        except Exception as error:  # noqa: BLE001 (a setting of the wrong type, say: nobody may wait for what never comes)
+            self._give_up(error)
         _outboxes.discard(self)
+
+    def _give_up(self, error: Exception) -> None:
+        """Append no more."""
+        with self._lock:
+            self.error = error
+            self._drop_if_only_warning(len(self._buffer), error)
+            self._changed.notify_all()
 
     def _create(self) -> None:
         def create() -> None:
             self.record = self._log.create(self.record)
 
         error = self._try(create, hopeless=_MISTAKES)
+        if error is not None:
+            self._give_up(error)
+            return
         with self._lock:
-            if error is None:
-                self._is_created = True
-            else:
-                self.error = error
-                self._drop_if_only_warning(len(self._buffer), error)
+            self._is_created = True
             self._changed.notify_all()
 
     def _wait_for_work(self) -> bool:

@@ -4,8 +4,8 @@
   beside the agent. So an agent pays microseconds, and a run few write units.
 - Leaving the recorder records how the run ended, unless the agent has said so: RunCompleted, RunFailed with the exception, or
   RunCancelled. After a terminal event nothing is taken but another RunStarted.
-- With ``on_error="warn"`` nothing here raises: an event that can't be recorded is dropped, counted in `dropped`, and a warning in
-  the log `behest_core` says why.
+- With ``on_error="warn"`` no event raises: one that can't be recorded is dropped, counted in `dropped`, and a warning in the log
+  `behest_core` says why.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -62,9 +62,9 @@ class RunRecorder:
     """Records one run. A context manager, for ``with`` and ``async with``; `RunStore.record` makes it.
 
     `interval` is how long events are gathered for a commit, in seconds. `give_up_after` is how long a commit is tried before
-    `on_error` decides, in seconds. `cut_at` bounds, in bytes of JSON, a tool's output and arguments: what is larger is replaced
-    by its beginning and its size. `redact` sees each event as a JSON object before it is written, and gives what to write, or
-    None to leave it out.
+    `on_error` decides, in seconds. `cut_at` bounds, in bytes of JSON, a tool's output, error and arguments: what is larger is
+    replaced by its beginning and its size. `redact` sees each event as a JSON object before it is written, and gives what to
+    write, or None to leave it out.
     """
 
     def __init__(  # noqa: PLR0913 (how to record is the agent's to say)
@@ -187,14 +187,14 @@ class RunRecorder:
     def _encoded(self, event: NewEvent) -> bytes | None:
         if not isinstance(event, msgspec.Struct):
             event = {"timestamp": now(), **event}
-        if self._cut_at is not None:
-            event = _cut(event, self._cut_at)
+        encoded = encode_event(event)
+        if self._cut_at is not None and len(encoded) > self._cut_at:
+            encoded = _cut(encoded, self._cut_at)
         if self._redact is not None:
-            redacted = self._redact(msgspec.json.decode(encode_event(event)))
+            redacted = self._redact(msgspec.json.decode(encoded))
             if redacted is None:
                 return None
-            event = redacted
-        encoded = encode_event(event)
+            encoded = encode_event(redacted)
         if len(encoded) + 2 > EVENT_BYTES:
             raise EventTooLargeError(self.run_id, _kind(event), len(encoded), EVENT_BYTES)
         return encoded
@@ -267,7 +267,7 @@ class RunRecorder:
 
     def failed(self, error: str | Exception) -> None:
         """The run ended in an error. Of an exception its class and message are kept, 10,000 characters of them."""
-        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        text = error if isinstance(error, str) else _told(error)
         self.emit(RunFailed(error=text[:_ERROR_LENGTH], timestamp=now()))
 
     def cancelled(self) -> None:
@@ -281,19 +281,41 @@ def _kind(event: NewEvent) -> str:
     return str(event["type"]) if not isinstance(event, msgspec.Struct) else event.type
 
 
-def _cut(event: Any, limit: int) -> Any:  # noqa: ANN401 (whatever was emitted)
-    """Replace a tool's output or arguments that are larger, in JSON, by their beginning and their size."""
-    if isinstance(event, ToolExecutionFinished) and event.result.success is not msgspec.UNSET:
-        output = _cut_value(event.result.success.output, limit)
-        return msgspec.structs.replace(event, result=ToolExecutionResult.ok(output))
-    if isinstance(event, ToolCallCompleted):
-        arguments = _cut_value(event.call.arguments, limit)
-        return msgspec.structs.replace(event, call=msgspec.structs.replace(event.call, arguments=arguments))
-    return event
+def _told(error: Exception) -> str:
+    """Give an exception's class and message; of one that can't be told, its class."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # noqa: BLE001 (whatever the agent's own class raises)
+        return name
+
+
+def _cut(encoded: bytes, limit: int) -> bytes:
+    """Cut what a tool gave, why it failed, or its arguments, where that is larger than so many bytes of JSON."""
+    event = msgspec.json.decode(encoded)
+    match event:
+        case {"type": "ToolCallCompleted", "call": call}:
+            call["arguments"] = _cut_value(call["arguments"], limit)
+        case {"type": "ToolExecutionFinished", "result": {"Success": success}}:
+            success["output"] = _cut_value(success["output"], limit)
+        case {"type": "ToolExecutionFinished", "result": {"Failure": failure}}:
+            failure["error"] = _cut_text(failure["error"], limit)
+        case _:
+            return encoded
+    return msgspec.json.encode(event)
 
 
 def _cut_value(value: JSON, limit: int) -> JSON:
+    """Give the value, or its beginning and its size."""
     encoded = msgspec.json.encode(value)
     if len(encoded) <= limit:
         return value
     return {"cut": encoded[:limit].decode(errors="ignore"), "bytes": len(encoded)}
+
+
+def _cut_text(text: str, limit: int) -> str:
+    """Do the same with what has to stay a text."""
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text
+    return f"{encoded[:limit].decode(errors='ignore')} (cut, of {len(encoded)} bytes)"

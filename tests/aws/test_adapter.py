@@ -9,7 +9,7 @@ from unittest.mock import ANY
 import msgspec
 import pytest
 
-from behest_core.adapter import as_json, begin, id_of, pause, unobtrusive
+from behest_core.adapter import as_json, begin, checked, id_of, pause, unobtrusive
 from behest_core.fold import fold
 from behest_core.state import RunStatus
 from tests.aws.test_recorder import away
@@ -115,6 +115,20 @@ def cycle():
 )
 def test_any_value_becomes_json(value, expected):
     assert as_json(value) == expected
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_settings_are_those_of_a_recorder():
+    settings = {"interval": 1.0, "give_up_after": 1.0, "cut_at": None, "redact": None}
+    assert checked(settings) == settings
+
+
+@pytest.mark.parametrize("name", ["intervall", "on_error"])
+def test_a_setting_that_there_is_not_is_refused_by_name(name):
+    with pytest.raises(TypeError, match=f"{name} is no setting; there are cut_at, give_up_after, interval, redact"):
+        checked({name: 1})
 
 
 # ---------------------------------------------------------------- never in the way

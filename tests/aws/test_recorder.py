@@ -280,6 +280,29 @@ def test_a_table_that_stays_away_only_warns_if_it_is_to(stack, record, caplog):
     assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
 
 
+def after_its_thread_has_stopped(run):
+    """Emit something in a recorder whose thread can't go on, as its interval is a text, and wait until it is over."""
+    run.flush()
+    run.text("Hi")
+    run._outbox._thread.join(10)
+
+
+def test_nobody_waits_for_a_thread_that_could_not_go_on(stack, record):
+    with pytest.raises(RecordingError) as caught, record(interval="0.5") as run:  # noqa: PT012
+        after_its_thread_has_stopped(run)
+        run.flush(timeout=10)
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
+def test_what_a_thread_that_could_not_go_on_had_is_dropped_if_it_is_to_warn_only(stack, record, caplog):
+    with record(interval="0.5", on_error="warn") as run:
+        after_its_thread_has_stopped(run)
+        run.text("more")
+    assert run.dropped == 2
+    assert "TypeError" in caplog.text
+    assert types(stack, run) == ["RunStarted"]
+
+
 def test_a_full_buffer_drops_and_counts_if_it_is_to_warn_only(stack, record, monkeypatch):
     with record(on_error="warn") as run:
         run.flush()
@@ -312,6 +335,38 @@ def test_large_outputs_and_arguments_are_cut_and_say_so(stack, record):
     assert call["call"]["arguments"] == {"cut": '{"text":"xxxxxxxxxxx', "bytes": 111}
     assert large["result"]["Success"]["output"] == {"cut": '"' + "y" * 19, "bytes": 102}
     assert short["result"]["Success"]["output"] == "short"
+
+
+def test_events_that_are_json_objects_are_cut_alike(stack, record):
+    large = {"text": "x" * 100}
+    with record(cut_at=20) as run:
+        run.emit({"type": "ToolCallCompleted", "call": {"id": "c", "name": "t", "arguments": large}, "trace": "kept"})
+        done = {"type": "ToolExecutionFinished", "call_id": "c", "tool_name": "t", "duration_ms": 1}
+        run.emit({**done, "result": {"Success": {"output": large}}})
+        run.emit({"type": "approvals.Requested", "call_id": "c" * 100})
+    call, finished, custom = [json.loads(each.raw) for each in stack.store.events(run.run_id)][1:4]
+    cut = {"cut": '{"text":"xxxxxxxxxxx', "bytes": 111}
+    assert (call["call"]["arguments"], call["trace"], finished["result"]["Success"]["output"]) == (cut, "kept", cut)
+    assert custom["call_id"] == "c" * 100
+
+
+def test_a_large_error_of_a_tool_is_cut_and_says_so(stack, record):
+    with record(cut_at=20) as run:
+        run.tool_finished("c", "t", ToolExecutionResult.failed("é" * 100), 1)
+        run.tool_finished("c", "t", ToolExecutionResult.failed("short"), 1)
+    errors = [json.loads(each.raw)["result"]["Failure"]["error"] for each in list(stack.store.events(run.run_id))[1:3]]
+    assert errors == ["é" * 10 + " (cut, of 200 bytes)", "short"]
+
+
+def test_an_error_that_can_not_be_told_fails_the_run_all_the_same(stack, record):
+    class UntellableError(Exception):
+        def __str__(self):
+            raise RuntimeError("no")
+
+    with pytest.raises(UntellableError), record() as run:
+        raise UntellableError
+    state = state_of(stack, run)
+    assert (state.status, state.last_error) == (RunStatus.FAILED, "UntellableError")
 
 
 def test_redaction_sees_each_event_before_it_is_written(stack, record):

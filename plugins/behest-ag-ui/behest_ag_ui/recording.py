@@ -19,7 +19,7 @@ from ag_ui.core import RunErrorEvent, RunFinishedEvent, RunStartedEvent
 
 from behest_ag_ui.assembly import Assembly
 from behest_ag_ui.translation import UNKNOWN, AGUIEvent, parsed
-from behest_core.adapter import END_WAIT, begin, id_of, unobtrusive
+from behest_core.adapter import END_WAIT, begin, checked, id_of, unobtrusive
 from behest_core.events import RunStarted
 from behest_core.timestamps import now
 
@@ -74,7 +74,7 @@ class _Recording:
         self._provider = provider
         self._model = model
         self._metadata = metadata or {}
-        self._settings = settings
+        self._settings = checked(settings)
         self._run: RunRecorder | None = None  # the latest
         self._is_open = False
         self._assembly = Assembly()

@@ -13,7 +13,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from behest_core.adapter import END_WAIT, begin, unobtrusive
+from behest_core.adapter import END_WAIT, begin, checked, unobtrusive
 from behest_langchain.ending import ending
 from behest_langchain.langgraph_if_any import GraphCallbackHandler, GraphInterrupt
 from behest_langchain.recorded_run import RecordedRun
@@ -62,7 +62,7 @@ class BehestCallbackHandler(GraphCallbackHandler):
         self._metadata = metadata or {}
         self._provider = provider
         self._model = model
-        self._settings = settings
+        self._settings = checked(settings)
         self._runs: dict[UUID, RecordedRun] = {}
         self._lock = threading.Lock()
 

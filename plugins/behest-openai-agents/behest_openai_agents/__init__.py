@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from agents import Runner, RunResult, RunResultStreaming, RunState, TContext, TResponseInputItem, get_current_trace
 
-from behest_core.adapter import begin, unobtrusive
+from behest_core.adapter import begin, checked, unobtrusive
 from behest_openai_agents.reading import calls_before, configured, model_of, session_of
 from behest_openai_agents.recording import Recording, calling_run
 
@@ -53,7 +53,7 @@ class BehestRunner:
         self._session_id = session_id
         self._metadata = metadata or {}
         self._provider = provider
-        self._settings = settings
+        self._settings = checked(settings)
 
     async def run(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from behest_core.adapter import begin
+from behest_core.adapter import begin, checked
 from behest_pydantic_ai.recorded_run import Outermost, RecordedRun, named
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class BehestRecording(Outermost):
         self._store = store
         self._session_id = session_id
         self._metadata = metadata or {}
-        self._settings = settings
+        self._settings = checked(settings)
 
     async def for_run(self, ctx: RunContext[Any]) -> AbstractCapability[Any]:  # noqa: ARG002 (the framework's signature)
         """Give the capability that records one run."""

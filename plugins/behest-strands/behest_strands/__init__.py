@@ -21,7 +21,7 @@ from strands.hooks import AfterInvocationEvent, BeforeInvocationEvent, HookProvi
 from strands.middleware import ExecuteToolStage, InvokeModelStage, ModelStopReason, ToolResultEvent
 from strands.types.exceptions import EventLoopException
 
-from behest_core.adapter import END_WAIT, as_json, begin, pause, unobtrusive
+from behest_core.adapter import END_WAIT, as_json, begin, checked, pause, unobtrusive
 from behest_core.events import ToolExecutionResult
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class BehestHooks(HookProvider):
         self._store = store
         self._session_id = session_id
         self._metadata = metadata or {}
-        self._settings = settings
+        self._settings = checked(settings)
 
     def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:  # noqa: ARG002, ANN401 (the framework's signature)
         """Record what the agent does that this registry belongs to."""
