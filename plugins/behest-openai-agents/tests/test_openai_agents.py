@@ -2,6 +2,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import behest_openai_agents
 import pytest
 from agents import (
     Agent,
@@ -888,8 +889,12 @@ def test_a_mistake_of_ours_changes_nothing_for_the_agent(stack, runner, monkeypa
     assert [run.types[0] for run in all_recorded(stack)] == ["RunStarted"] * 2
 
 
-def test_a_run_that_could_not_be_begun_goes_on_unrecorded(stack, caplog):
-    runner = BehestRunner(stack.store, interval="soon", unheard_of=1)
+def test_a_run_that_could_not_be_begun_goes_on_unrecorded(stack, caplog, monkeypatch):
+    def begin(*args, **kwargs):
+        raise TypeError("no")
+
+    monkeypatch.setattr(behest_openai_agents, "begin", begin)
+    runner = BehestRunner(stack.store)
     result = asyncio.run(runner.run(agent(*answers()), "Oslo?"))
     assert (result.final_output, all_recorded(stack)) == ("3 degrees.", [])
     assert "TypeError" in caplog.text
