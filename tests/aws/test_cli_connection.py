@@ -112,7 +112,7 @@ def test_ctrl_c_ends_following_quietly(stack):
     with stack.serving() as environment, start(environment, "events", RUN, "--follow") as following:
         assert "RunStarted" in following.stdout.readline()
         following.send_signal(signal.SIGINT)
-        stdout, stderr = following.communicate()
+        stdout, stderr = following.communicate(timeout=30)
     assert (following.returncode, stdout, stderr) == (130, "", "")
 
 
