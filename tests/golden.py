@@ -14,11 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from _pytest.mark import ParameterSet
+
 ROOT = Path(__file__).resolve().parents[1]
 SEED_FOLD = ROOT / "tests" / "data" / "seed_fold.jsonl.gz"
+NO_AIRLINE_RUNS = "airline_runs.jsonl.gz is not on this machine; BEHEST_GOLDEN names its folder"
 
 _TIMES = ("created_at", "updated_at")
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
@@ -31,9 +36,14 @@ def airline_runs() -> Path | None:
     return file if file.exists() else None
 
 
-def golden_files() -> list[Path]:
-    """Give every golden file that is on this machine."""
-    return [file for file in (SEED_FOLD, airline_runs()) if file]
+def golden_files() -> list[ParameterSet]:
+    """Give every golden file as a test's parameter; of one that is not on this machine the tests are skipped, and say so."""
+    airline = airline_runs()
+    missing = pytest.mark.skip(reason=NO_AIRLINE_RUNS)
+    return [
+        pytest.param(SEED_FOLD, id="seed_fold"),
+        pytest.param(airline, id="airline_runs", marks=() if airline else missing),
+    ]
 
 
 def golden_lines(file: Path) -> Iterator[bytes]:

@@ -23,7 +23,7 @@ from behest_core.timestamps import now, to_datetime
 from tests.agents.langchain_models import weather_agent
 from tests.aws.conftest import Requests
 from tests.docs.costs import units
-from tests.golden import airline_runs, golden_lines
+from tests.golden import NO_AIRLINE_RUNS, airline_runs, golden_lines
 
 if TYPE_CHECKING:
     from behest_core.interchange import RunLine
@@ -74,7 +74,7 @@ class _Table:
 @pytest.mark.benchmark
 def test_write_units_of_real_runs_at_their_own_times():
     if (file := airline_runs()) is None:
-        pytest.skip("airline_runs.jsonl.gz is not on this machine; BEHEST_GOLDEN names its folder")
+        pytest.skip(NO_AIRLINE_RUNS)
     runs = [interchange.read_run("airline_runs", number, line) for number, line in enumerate(golden_lines(file), 1)]
     events = sum(len(run.events) for run in runs)
     print(

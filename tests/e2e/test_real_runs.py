@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture(scope="module", params=golden_files(), ids=lambda file: file.name.split(".")[0])
+@pytest.fixture(scope="module", params=golden_files())
 def golden_file(request) -> Path:
     return request.param
 

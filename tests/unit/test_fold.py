@@ -274,7 +274,7 @@ def cut(record, events, draw):
     return commits
 
 
-@pytest.mark.parametrize("file", golden_files(), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", golden_files())
 def test_every_golden_log_folds_to_its_state_however_it_is_cut_into_commits_and_batches(file):
     draw = random.Random(5)
     for line in golden_runs(file):

@@ -60,7 +60,7 @@ def refused(data: bytes) -> tuple[str, str]:
 # ---------------------------------------------------------------- the golden files
 
 
-@pytest.mark.parametrize("file", golden_files(), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", golden_files())
 def test_every_golden_line_folds_to_its_state(file):
     for number, data in numbered(golden_lines(file)):
         expected = json.loads(data)["state"]
@@ -69,7 +69,7 @@ def test_every_golden_line_folds_to_its_state(file):
         assert differences(expected, actual) == []
 
 
-@pytest.mark.parametrize("file", golden_files(), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", golden_files())
 def test_every_golden_line_is_written_back_as_it_was_but_for_its_sequences(file):
     for number, data in numbered(golden_lines(file)):
         expected = json.loads(data)

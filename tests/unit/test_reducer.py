@@ -22,7 +22,7 @@ from tests.golden import differences, golden_files, golden_runs
 from tests.wire import events_of, record_of, wire_state
 
 
-@pytest.mark.parametrize("file", golden_files(), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", golden_files())
 def test_folds_every_golden_log_to_the_state_the_seed_gave(file):
     wrong = []
     for number, line in enumerate(golden_runs(file), 1):
@@ -31,7 +31,7 @@ def test_folds_every_golden_log_to_the_state_the_seed_gave(file):
     assert wrong == []
 
 
-@pytest.mark.parametrize("file", golden_files(), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", golden_files())
 def test_applying_one_event_at_a_time_gives_the_same_state(file):
     for line in golden_runs(file):
         state = replay(record_of(line), line["record"]["id"], [])
