@@ -107,9 +107,9 @@ build-BehestLayer:
 		"$${install[@]}" --target "$$one/$$python-$$platform" --require-hashes --no-deps --requirement requirements/layer.txt; \
 		cp -R "$$one/$$python-$$platform/." "$$modules"; \
 	done; done; \
-	rm -rf "$$modules"/behest-*.dist-info; \
+	rm -rf "$$modules"/behest_core-*.dist-info; \
 	rm -rf "$$modules/bin"; \
-	tar --create --exclude __pycache__ --exclude behest_core/cli --exclude behest_core/testing behest_core \
+	tar --create --exclude __pycache__ --exclude behest_core/cli --exclude behest_core/demo --exclude behest_core/testing behest_core \
 		| tar --extract --directory "$$modules"; \
 	for python in $(LAYER_PYTHONS); do \
 		if python$$python -c '' 2>/dev/null; \
@@ -144,7 +144,7 @@ compile = .venvs/lock/bin/uv pip compile --quiet --universal --python-version 3.
 .PHONY: lock
 lock: $(lock) ## pin requirements/*.txt anew from *.in; LOCK_ARGS=--upgrade takes newer versions
 	cd requirements && ../$(compile) lock.in --output-file lock.txt
-	cd requirements && ../$(compile) ../pyproject.toml --extra cli --extra testing dev.in --output-file dev.txt
+	cd requirements && ../$(compile) ../pyproject.toml --extra cli --extra lambda --extra testing dev.in --output-file dev.txt
 	for of in pip layer deploy emulator audit; do (cd requirements && ../$(compile) $$of.in --output-file $$of.txt) || exit 1; done
 
 .PHONY: clean

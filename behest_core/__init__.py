@@ -3,10 +3,9 @@
 Agents append events to a run's log; a Lambda function folds them into one state item per run; everybody queries that.
 `RunStore` is where to begin.
 
-    behest_core.events     what can happen to a run
-    behest_core.state      RunRecord, RunState and what they are made of
-    behest_core.reducer    how each event changes the state
-    behest_core.fold       checkpoints, duplicates, gaps, parking: what to do with some commits
+    behest_core.model      what a run consists of: events, state, run record
+    behest_core.fold       the fold of a run's log into its state; pure
+    behest_core.plugins    what a plugin is written with
     behest_core.store      RunStore: log and states in one object
     behest_core.errors     every error raised on purpose
 """
@@ -16,8 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from behest_core.errors import BehestError
-from behest_core.events import Event, UnknownEvent
-from behest_core.state import RunRecord, RunState, RunStatus, TokenUsage
+from behest_core.model.events import Event, UnknownEvent
+from behest_core.model.record import RunRecord
+from behest_core.model.state import RunState, RunStatus, TokenUsage
 
 if TYPE_CHECKING:
     from behest_core.store import RunStore

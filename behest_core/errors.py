@@ -13,7 +13,7 @@
     ├── IncompleteLogError                 a log lacks events, so it can't be folded from its beginning
     ├── ConflictError                      somebody else was there first
     │   ├── SequenceConflictError          the log has grown past `expected_sequence`
-    │   ├── RevisionConflictError          the state item has been saved by somebody else
+    │   ├── RevisionConflictError          the state item has been saved by somebody else (dynamodb/state_table.py)
     │   ├── RunExistsError                 the run has another run record
     │   └── RunDiffersError                the run is there, with another event or record than the one to import
     ├── RunNotFoundError (LookupError)
@@ -31,11 +31,6 @@ these are not.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from behest_core.state import RunState
 
 
 class BehestError(Exception):
@@ -162,18 +157,6 @@ class SequenceConflictError(ConflictError):
         self.expected = expected
         self.actual = actual
         self.appended = appended
-
-
-class RevisionConflictError(ConflictError):
-    """A state item has another revision than the one that was read. `current` is the item's state now, None if it is gone."""
-
-    def __init__(self, run_id: str, expected: int, current: RunState | None) -> None:
-        actual = current.revision if current else 0
-        super().__init__(f"run {run_id}: expected revision {expected}, the state item is at {actual}; decide again")
-        self.run_id = run_id
-        self.expected = expected
-        self.actual = actual
-        self.current = current
 
 
 class RunExistsError(ConflictError):

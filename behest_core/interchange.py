@@ -23,20 +23,22 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from behest_core.commit import check_record
-from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import InvalidValueError, MalformedEventError, MalformedLineError, StateTooLargeError
-from behest_core.events import DECODE_ERRORS, AnyEvent, UnknownEvent, core_decoder, type_name
-from behest_core.fold import replay
-from behest_core.state import RunRecord, RunState, check_run_id
-from behest_core.timestamps import canonical
+from behest_core.fold.dispatch import CORE, Dispatch
+from behest_core.fold.rules import replay
+from behest_core.model.decoding import DECODE_ERRORS, core_decoder
+from behest_core.model.events import AnyEvent, UnknownEvent, type_name
+from behest_core.model.limits import check_run_id
+from behest_core.model.record import RunRecord, check_record
+from behest_core.model.state import RunState
+from behest_core.model.timestamps import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from behest_core.dispatch import HalfRead
-    from behest_core.event_log import RecordedEvent
-    from behest_core.storable import JSON
+    from behest_core.dynamodb.event_table import RecordedEvent
+    from behest_core.fold.dispatch import HalfRead
+    from behest_core.model.json import JSON
 
 RECORDED_AT: Final = "recorded_at"
 """The event's field that holds the time of its event record, where that is another one."""
@@ -57,7 +59,7 @@ class RunLine(Struct, frozen=True):
     decoded: list[AnyEvent]
 
     def malformed(self, sequence: int, expected: str) -> MalformedLineError:
-        """Give the error for the event that would lie at a sequence of the log; 0 is the record."""
+        """Return the error for the event that would lie at a sequence of the log; 0 is the record."""
         if sequence == 0:
             return MalformedLineError(self.source, self.number, "record", expected)
         event = self.decoded[sequence - 1]
@@ -98,7 +100,7 @@ _write = msgspec.json.Encoder().encode
 
 
 def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Give the lines with their numbers, from 1; without those that are blank."""
+    """Return the lines with their numbers, from 1; without those that are blank."""
     return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
 
 
@@ -151,7 +153,7 @@ def _record(raw: Raw) -> RunRecord | None:
 
 
 def _run_id(events: list[Raw]) -> str:
-    """Give the id of a run without record: its first event's."""
+    """Return the id of a run without record: its first event's."""
     if not events:
         raise _WrongError("record", "expected a run record, as there are no events to name the run")
     try:
@@ -176,7 +178,7 @@ def _event_record(place: str, raw: Raw, run_id: str) -> _EventRecord:
 
 
 def _event(place: str, found: _EventRecord) -> bytes:
-    """Give the event as it will lie in the log."""
+    """Return the event as it will lie in the log."""
     [(tag, body)] = found.event.items()
     place = f"{place}.{tag}"
     try:
@@ -218,7 +220,7 @@ _MISSING = re.compile(r"Object missing required field `(.+)`")
 
 
 def _wrong(place: str, error: Exception) -> _WrongError:
-    """Say where below the place msgspec found what: its messages end with the path, `… - at `$.usage``."""
+    """Return where below the place msgspec found what: its messages end with the path, `… - at `$.usage``."""
     message, _, path = str(error).partition(" - at `$")
     place += path.rstrip("`")
     missing = _MISSING.fullmatch(message)
@@ -244,7 +246,7 @@ def fold_run(run: RunLine, dispatch: Dispatch = CORE) -> RunState:
 
 
 def write_run(record: RunRecord | None, events: Iterable[RecordedEvent]) -> bytes:
-    """Give the line of a run's record and events, without a line break.
+    """Return the line of a run's record and events, without a line break.
 
     Raises MalformedEventError where an event has no such form.
     """
@@ -260,7 +262,7 @@ def _record_line(record: RunRecord | None) -> bytes:
 
 
 def _event_line(run_id: str, sequence: int, event: bytes) -> bytes:
-    """Give an event record of a line."""
+    """Return an event record of a line."""
     try:
         fields = _read_fields(msgspec.json.format(event, indent=-1))
         tag = _read_text(fields.pop("type"))
@@ -285,7 +287,7 @@ def _event_line(run_id: str, sequence: int, event: bytes) -> bytes:
 
 
 def _is_recorded_at(fields: dict[str, Raw]) -> bool:
-    """Say whether an event's field `recorded_at` is its record's time: a time, and not the event's own."""
+    """Return whether an event's field `recorded_at` is its record's time: a time, and not the event's own."""
     if RECORDED_AT not in fields:
         return False
     try:
@@ -301,12 +303,12 @@ def _object(fields: dict[str, Raw | bytes]) -> bytes:
 
 
 def same_record(one: RunRecord | None, other: RunRecord | None) -> bool:
-    """Say whether two run records are the same to a reader of lines."""
+    """Return whether two run records are the same to a reader of lines."""
     return one == other or _record_line(one) == _record_line(other)
 
 
 def same_event(run_id: str, one: bytes, other: bytes) -> bool:
-    """Say whether two events of a log are the same to a reader of lines: whatever the order of their fields."""
+    """Return whether two events of a log are the same to a reader of lines: whatever the order of their fields."""
     if one == other:
         return True
     return bool(_read_any(_event_line(run_id, 1, one)) == _read_any(_event_line(run_id, 1, other)))
@@ -317,7 +319,7 @@ _STATE_FIELDS: Final = _FIELDS[: _FIELDS.index("updated_at") + 1]  # the seed's 
 
 
 def write_state(state: RunState) -> bytes:
-    """Give a state as the seed writes it: its fields, null where absent, and `extensions` where there are any."""
+    """Return a state as the seed writes it: its fields, null where absent, and `extensions` where there are any."""
     fields: dict[str, JSON] = msgspec.to_builtins(state)
     written = {name: fields[name] for name in _STATE_FIELDS}
     if state.extensions:

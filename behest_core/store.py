@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
+from behest_core.dynamodb.event_table import EventLog
+from behest_core.dynamodb.state_table import StateTable
 from behest_core.errors import ConfigurationError, RunDeletedError, RunNotFoundError, RunParkedError, WaitTimeoutError
-from behest_core.event_log import EventLog, run_id_for
-from behest_core.recorder import RunRecorder
-from behest_core.state import RunRecord
-from behest_core.state_table import StateTable
-from behest_core.timestamps import from_datetime
+from behest_core.model.timestamps import from_datetime
+from behest_core.recording.recorder import RunRecorder, new_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,12 +18,13 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from behest_core.event_log import RecordedEvent
-    from behest_core.events import NewEvent
-    from behest_core.outbox import OnError
-    from behest_core.recorder import Redact
-    from behest_core.state import RunState, RunStatus
-    from behest_core.storable import JSON
+    from behest_core.dynamodb.event_table import RecordedEvent
+    from behest_core.model.events import NewEvent
+    from behest_core.model.json import JSON
+    from behest_core.model.record import RunRecord
+    from behest_core.model.state import RunState, RunStatus
+    from behest_core.recording.recorder import Redact
+    from behest_core.recording.writer import OnError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
@@ -35,8 +34,8 @@ class RunStore:
 
     `event_table` and `state_table` are the tables' names (the stack's outputs `EventTableName` and `StateTableName`), `client`
     a boto3 DynamoDB client; without one, boto3's default session makes it. `expire_after` lets DynamoDB delete each commit
-    that long after it was appended: choose it longer than any run lasts. `log` and `states` are there for what this object
-    doesn't offer.
+    that long after it was appended: choose it longer than any run lasts. `event_log` and `state_table` are there for
+    what this object doesn't offer.
     """
 
     def __init__(
@@ -52,8 +51,8 @@ class RunStore:
 
             client = boto3.client("dynamodb")
         self._client = client
-        self.log = EventLog(client, event_table, expire_after=expire_after)
-        self.states = StateTable(client, state_table)
+        self.event_log = EventLog(client, event_table, expire_after=expire_after)
+        self.state_table = StateTable(client, state_table)
 
     # ------------------------------------------------------------ writing
 
@@ -77,8 +76,8 @@ class RunStore:
         Raises InvalidValueError, naming the path, for metadata that can't be stored; InvalidRunIdError; StateTooLargeError;
         RunExistsError where the run id is taken by another run.
         """
-        return self.log.create(
-            _record(
+        return self.event_log.create(
+            new_record(
                 provider=provider,
                 model=model,
                 session_id=session_id,
@@ -89,7 +88,7 @@ class RunStore:
             )
         )
 
-    def record(  # noqa: PLR0913 (what a run record has, and how to record)
+    def recorder(  # noqa: PLR0913 (what a run record has, and how to record)
         self,
         *,
         provider: str,
@@ -104,11 +103,11 @@ class RunStore:
         cut_at: int | None = None,
         redact: Redact | None = None,
     ) -> RunRecorder:
-        """Give a recorder, for ``with``: entering it creates the run and records RunStarted, leaving it how the run ended.
+        """Return a recorder, for ``with``: entering it creates the run and records RunStarted, leaving it how the run ended.
 
         See `create_run` for what the run is, `RunRecorder` for how it is recorded.
         """
-        record = _record(
+        record = new_record(
             provider=provider,
             model=model,
             session_id=session_id,
@@ -117,7 +116,7 @@ class RunStore:
             run_id=run_id,
         )
         return RunRecorder(
-            self.log,
+            self.event_log,
             record,
             interval=interval,
             give_up_after=give_up_after,
@@ -133,7 +132,7 @@ class RunStore:
         `expected_sequence` they are appended only if the log ends there. Raises SequenceConflictError, InvalidValueError,
         EventTooLargeError, InvalidRunIdError.
         """
-        return self.log.append(run_id, events, expected_sequence)
+        return self.event_log.append(run_id, events, expected_sequence)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run for good: its log and its state. A tombstone stays in both tables, so that nothing brings it back.
@@ -141,27 +140,27 @@ class RunStore:
         The run's id can't be used again. Safe beside live traffic, and to be repeated: what was cut short is finished. What a
         writer appends afterwards lies in the log unfolded, until the run is deleted once more. Raises RunNotFoundError.
         """
-        if self.states.get_many([run_id], repair=True).get(run_id) is None and not self._has_log(run_id):
+        if self.state_table.get_many([run_id], repair=True).get(run_id) is None and not self._has_log(run_id):
             raise RunNotFoundError(run_id)
         deleted_at = from_datetime(datetime.now(UTC))
-        self.states.bury(run_id, deleted_at)
-        self.log.delete(run_id, deleted_at)
+        self.state_table.bury(run_id, deleted_at)
+        self.event_log.delete(run_id, deleted_at)
 
     def _has_log(self, run_id: str) -> bool:
-        return next(self.log.commits(run_id), None) is not None
+        return next(self.event_log.commits(run_id), None) is not None
 
     # ------------------------------------------------------------ reading
 
-    def get_run(self, run_id: str) -> RunRecord:
+    def get_record(self, run_id: str) -> RunRecord:
         """Return the run's record. Raises RunNotFoundError, and MalformedRecordError."""
-        record = self.log.record(run_id)
+        record = self.event_log.record(run_id)
         if record is None:
             raise RunNotFoundError(run_id)
         return record
 
     def get_state(self, run_id: str) -> RunState:
         """Return the run's state, read consistently. Raises RunNotFoundError where there is none (yet), MalformedStateError."""
-        state = self.states.get(run_id)
+        state = self.state_table.get(run_id)
         if state is None or state.is_blank:
             raise RunNotFoundError(run_id)
         if state.deleted_at is not None:
@@ -170,7 +169,7 @@ class RunStore:
 
     def get_states(self, run_ids: Iterable[str]) -> dict[str, RunState]:
         """Return the states of many runs by run id, 100 in one request; runs without a state are left out."""
-        found = self.states.get_many(run_ids)
+        found = self.state_table.get_many(run_ids)
         return {run_id: state for run_id, state in found.items() if not (state.is_blank or state.deleted_at)}
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
@@ -178,9 +177,9 @@ class RunStore:
 
         The read is consistent: it holds every event whose append has returned.
         """
-        return self.log.events(run_id, after, limit)
+        return self.event_log.events(run_id, after, limit)
 
-    def runs(
+    def states(
         self,
         *,
         session_id: str | None = None,
@@ -194,11 +193,11 @@ class RunStore:
         `since` and `until` bound when a run was created, both included. A run that was created or changed status within the
         last moments may not be found yet: the indexes follow the table, usually within a second.
         """
-        return self.states.runs(session_id=session_id, status=status, since=since, until=until, limit=limit)
+        return self.state_table.find(session_id=session_id, status=status, since=since, until=until, limit=limit)
 
-    def parked_runs(self, *, limit: int | None = None) -> Iterator[RunState]:
+    def parked_states(self, *, limit: int | None = None) -> Iterator[RunState]:
         """Find the runs whose fold is parked, the latest first, page by page; `parked` says why."""
-        return self.states.parked(limit=limit)
+        return self.state_table.find_parked(limit=limit)
 
     def wait(
         self,
@@ -216,7 +215,7 @@ class RunStore:
         deadline = clock() + timeout
         pause = _FIRST_PAUSE
         while True:
-            state = self.states.get(run_id)
+            state = self.state_table.get(run_id)
             if state is not None and not state.is_blank and state.sequence >= sequence and state.deleted_at is None:
                 return state
             if state is not None and state.deleted_at is not None:
@@ -232,32 +231,7 @@ class RunStore:
 
     def check_health(self) -> None:
         """Return if both tables can be reached and are active; raise botocore's error, or ConfigurationError, otherwise."""
-        for table in (self.log.table, self.states.table):
+        for table in (self.event_log.table, self.state_table.table):
             status = self._client.describe_table(TableName=table)["Table"].get("TableStatus")
             if status not in {"ACTIVE", "UPDATING"}:
                 raise ConfigurationError(f"table {table} is {status}, not ACTIVE; wait until it is")
-
-
-def _record(  # noqa: PLR0913 (a run record has as many fields)
-    *,
-    provider: str,
-    model: str,
-    session_id: str | None,
-    metadata: JSON,
-    client_request_id: str | None,
-    run_id: str | None,
-    created_at: datetime | str | None = None,
-) -> RunRecord:
-    """Give the record of a new run, with what the caller left open."""
-    if run_id is None:
-        run_id = str(uuid4()) if client_request_id is None else run_id_for(client_request_id)
-    moment = datetime.now(UTC) if created_at is None else created_at
-    return RunRecord(
-        run_id=run_id,
-        session_id=str(uuid4()) if session_id is None else session_id,
-        provider=provider,
-        model=model,
-        metadata=metadata,
-        client_request_id=client_request_id,
-        created_at=moment if isinstance(moment, str) else from_datetime(moment),
-    )

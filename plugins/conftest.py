@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from behest_core.outbox import _outboxes
+from behest_core.recording.writer import _outboxes
 from behest_core.testing import LocalStack
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def tables() -> Iterator[LocalStack]:
 
 @pytest.fixture
 def stack(tables: LocalStack) -> Iterator[LocalStack]:
-    """Give a stack whose log is empty, and which nobody but the test writes to."""
+    """Return a stack whose log is empty, and which nobody but the test writes to."""
     yield tables
     for outbox in list(_outboxes):  # of runs that have no end
         outbox.close(timeout=10)

@@ -1,7 +1,8 @@
 """What pip needs to install plugins into the layer: ``python layer_plugins.py REQUIREMENTS FOLDER``.
 
-Plugins depend on behest, which lies in the layer as a folder, not as a package that pip knows. So pip gets a wheel of behest that
-holds nothing, and the pins of layer.txt as constraints. Without a plugin in REQUIREMENTS nothing is made. Works with any Python.
+Plugins depend on behest-core, which lies in the layer as a folder, not as a package that pip knows. So pip gets a wheel of it
+that holds nothing, and the pins of layer.txt as constraints. Without a plugin in REQUIREMENTS nothing is made. Works with any
+Python.
 """
 
 # ruff: noqa: INP001 (a program of the Makefile, in no package)
@@ -26,11 +27,11 @@ def main(requirements: Path, folder: Path) -> None:
     version = f"{declared.group(1)}+layer"  # none of that name is on any index
     plugins = folder / "plugins"
     plugins.mkdir()
-    (plugins / "constraints.txt").write_text("\n".join([f"behest=={version}", *pins, ""]), encoding="utf-8")
-    info = f"behest-{version}.dist-info"
-    extras = "Provides-Extra: cli\nProvides-Extra: testing\n"
-    with zipfile.ZipFile(plugins / f"behest-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: behest\nVersion: {version}\n{extras}")
+    (plugins / "constraints.txt").write_text("\n".join([f"behest-core=={version}", *pins, ""]), encoding="utf-8")
+    info = f"behest_core-{version}.dist-info"
+    extras = "Provides-Extra: cli\nProvides-Extra: lambda\nProvides-Extra: testing\n"
+    with zipfile.ZipFile(plugins / f"behest_core-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: behest-core\nVersion: {version}\n{extras}")
         wheel.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: behest\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )

@@ -5,22 +5,23 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from behest_core import codec
-from behest_core import events as e
-from behest_core.commit import Commit, encode_record
-from behest_core.events import encode_event
-from behest_core.state import RunRecord, TokenUsage
+from behest_core.dynamodb import items
+from behest_core.model import events as e
+from behest_core.model.commit import Commit
+from behest_core.model.decoding import encode_event
+from behest_core.model.record import RunRecord, encode_record
+from behest_core.model.state import TokenUsage
 
 if TYPE_CHECKING:
-    from behest_core.events import NewEvent
-    from behest_core.storable import JSON
+    from behest_core.model.events import NewEvent
+    from behest_core.model.json import JSON
 
 RUN = "run-1"
 SESSION = "session-1"
 
 
 def at(second: int) -> str:
-    """Give a time, `second` seconds after the run was created."""
+    """Return a time, `second` seconds after the run was created."""
     return f"2026-01-31T12:{second // 60:02}:{second % 60:02}Z"
 
 
@@ -66,7 +67,7 @@ def custom(second: int = 3, type_: str = "approvals.Requested") -> dict[str, JSO
 
 
 def whole_run() -> list[NewEvent]:
-    """Give the events of a run that went well."""
+    """Return the events of a run that went well."""
     return [run_started(1), model_started(2), text_delta(3), usage_recorded(4), run_completed(5)]
 
 
@@ -91,8 +92,8 @@ def raw_commit(sequence: int, count: int, payload: bytes, run_id: str = RUN) -> 
 
 
 def record_of(commit: Commit) -> dict[str, Any]:
-    """Give the stream record of a commit, each with another sequence number."""
-    item = codec.commit_to_item(commit)
+    """Return the stream record of a commit, each with another sequence number."""
+    item = items.commit_to_item(commit)
     keys = {name: item[name] for name in ("run_id", "sequence")}
     number = str(next(_sequence_numbers))
     return {"eventName": "INSERT", "dynamodb": {"Keys": keys, "NewImage": item, "SequenceNumber": number}}
@@ -102,7 +103,7 @@ _sequence_numbers = count(100)
 
 
 def poison(sequence: int, run_id: str = RUN) -> Commit:
-    """Give a commit whose second event of three is malformed for the core."""
+    """Return a commit whose second event of three is malformed for the core."""
     return raw_commit(
         sequence,
         3,

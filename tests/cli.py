@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from typer.testing import CliRunner
 
 from behest_core.cli.app import app
-from behest_core.event_log import RecordedEvent
-from behest_core.events import encode_event
+from behest_core.dynamodb.event_table import RecordedEvent
 from behest_core.interchange import write_run
+from behest_core.model.decoding import encode_event
 from tests.builders import RUN, run_record
 
 if TYPE_CHECKING:
-    from behest_core.events import NewEvent
-    from behest_core.state import RunRecord
+    from behest_core.model.events import NewEvent
+    from behest_core.model.record import RunRecord
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -26,14 +26,14 @@ def behest(*arguments: str, stdin: bytes = b"", **environment: str) -> Any:
 
 
 def done(*arguments: str, stdin: bytes = b"", **environment: str) -> str:
-    """Give what a command wrote that had nothing to complain about."""
+    """Return what a command wrote that had nothing to complain about."""
     result = behest(*arguments, stdin=stdin, **environment)
     assert (result.exit_code, result.stderr) == (0, "")
     return str(result.stdout)
 
 
 def refused(*arguments: str, stdin: bytes = b"", **environment: str) -> str:
-    """Give the one line that a command failed with."""
+    """Return the one line that a command failed with."""
     result = behest(*arguments, stdin=stdin, **environment)
     assert result.exit_code == 1
     assert re.fullmatch("behest: .+\n", result.stderr)
@@ -41,7 +41,7 @@ def refused(*arguments: str, stdin: bytes = b"", **environment: str) -> str:
 
 
 def screen(*arguments: str, columns: int) -> list[str]:
-    """Give the rows that a command writes on a terminal of that width, without colours."""
+    """Return the rows that a command writes on a terminal of that width, without colours."""
     result = behest(*arguments, TTY_COMPATIBLE="1", COLUMNS=str(columns))
     assert result.exit_code == 0
     return _ANSI.sub("", result.stdout).splitlines()
@@ -51,6 +51,6 @@ _OF_RUN: Any = object()
 
 
 def line(*events: NewEvent, run_id: str = RUN, record: RunRecord | None = _OF_RUN) -> bytes:
-    """Give a run as a line of JSON."""
+    """Return a run as a line of JSON."""
     recorded = [RecordedEvent(run_id, n, "", encode_event(event)) for n, event in enumerate(events, 1)]
     return write_run(run_record(run_id) if record is _OF_RUN else record, recorded) + b"\n"

@@ -30,14 +30,14 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\
 
 
 def airline_runs() -> Path | None:
-    """Give the file with the 200 runs of a real agent, None where it is not on this machine."""
+    """Return the file with the 200 runs of a real agent, None where it is not on this machine."""
     folder = Path(os.environ.get("BEHEST_GOLDEN") or ROOT.parent / "shared" / "golden")
     file = folder / "airline_runs.jsonl.gz"
     return file if file.exists() else None
 
 
 def golden_files() -> list[ParameterSet]:
-    """Give every golden file as a test's parameter; of one that is not on this machine the tests are skipped, and say so."""
+    """Return every golden file as a test's parameter; of one that is not on this machine the tests are skipped, and say so."""
     airline = airline_runs()
     missing = pytest.mark.skip(reason=NO_AIRLINE_RUNS)
     return [
@@ -47,13 +47,13 @@ def golden_files() -> list[ParameterSet]:
 
 
 def golden_lines(file: Path) -> Iterator[bytes]:
-    """Give the lines of a golden file as they are written."""
+    """Return the lines of a golden file as they are written."""
     with gzip.open(file, "rb") as lines:
         yield from lines
 
 
 def golden_runs(file: Path) -> Iterator[dict[str, Any]]:
-    """Give the lines of a golden file as dicts with `record`, `events` and `state`."""
+    """Return the lines of a golden file as dicts with `record`, `events` and `state`."""
     yield from map(json.loads, golden_lines(file))
 
 
@@ -98,7 +98,7 @@ def _same_scalar(expected: Any, actual: Any, *, by_value: bool) -> bool:
 
 
 def instant(text: str) -> tuple[int, int]:
-    """Give the seconds since 1970 and the nanoseconds of an RFC 3339 time."""
+    """Return the seconds since 1970 and the nanoseconds of an RFC 3339 time."""
     match = _RFC3339.fullmatch(text)
     if not match:
         message = f"not an RFC 3339 time: {text!r}"

@@ -6,40 +6,40 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from behest_core import codec
-from behest_core.projector import Projector
+from behest_core.dynamodb import items
+from behest_core.projection.projector import Projector
 from tests.builders import RUN, commit, poison, record_commit, run_completed, run_record, usage_recorded, whole_run
 
 if TYPE_CHECKING:
-    from behest_core.commit import Commit
-    from behest_core.events import NewEvent
+    from behest_core.model.commit import Commit
+    from behest_core.model.events import NewEvent
     from behest_core.testing import LocalStack
 
 
 def put(stack: LocalStack, *commits: Commit) -> None:
     """Put commits into the event table as they are."""
     for each in commits:
-        stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(each))
+        stack.dynamodb.put_item(TableName=stack.event_table, Item=items.commit_to_item(each))
 
 
 def fold(stack: LocalStack, run_id: str = RUN) -> None:
-    Projector(stack.store.log, stack.store.states).catch_up(run_id)
+    Projector(stack.store.event_log, stack.store.state_table).catch_up(run_id)
 
 
 def folded_run(stack: LocalStack, run_id: str = RUN, *events: NewEvent) -> None:
-    """Give the stack a run with a right state; a completed one where no events are given."""
+    """Return the stack a run with a right state; a completed one where no events are given."""
     put(stack, record_commit(run_record(run_id)), commit(1, *(events or whole_run()), run_id=run_id))
     fold(stack, run_id)
 
 
 def wrong_run(stack: LocalStack, run_id: str = RUN) -> None:
-    """Give the stack a run whose state says 99 iterations, where there was 1."""
+    """Return the stack a run whose state says 99 iterations, where there was 1."""
     folded_run(stack, run_id)
-    stack.store.states.save(replace(stack.store.get_state(run_id), iteration=99))
+    stack.store.state_table.save(replace(stack.store.get_state(run_id), iteration=99))
 
 
 def parked_run(stack: LocalStack, run_id: str = RUN) -> None:
-    """Give the stack a run that is parked at sequence 2."""
+    """Return the stack a run that is parked at sequence 2."""
     put(stack, record_commit(run_record(run_id)), poison(1, run_id=run_id))
     fold(stack, run_id)
 
@@ -50,7 +50,7 @@ def mend(stack: LocalStack, run_id: str = RUN) -> None:
 
 
 def truncated_run(stack: LocalStack, run_id: str = RUN) -> None:
-    """Give the stack a run of whose log only the end is left."""
+    """Return the stack a run of whose log only the end is left."""
     folded_run(stack, run_id)
     put(stack, commit(6, usage_recorded(), run_id=run_id))
     fold(stack, run_id)

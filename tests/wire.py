@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from behest_core.events import core_decoder, encode_event
-from behest_core.state import RunRecord, RunState
+from behest_core.model.decoding import core_decoder, encode_event
+from behest_core.model.record import RunRecord
+from behest_core.model.state import RunState
 
 if TYPE_CHECKING:
-    from behest_core.events import AnyEvent
+    from behest_core.model.events import AnyEvent
 
 _SEEDS_FIELDS = RunState.__struct_fields__[: RunState.__struct_fields__.index("updated_at") + 1]
 
@@ -32,6 +33,6 @@ def events_of(line: dict[str, Any]) -> list[AnyEvent]:
 
 
 def wire_state(state: RunState) -> dict[str, Any]:
-    """Give the state in the golden files' shape."""
+    """Return the state in the golden files' shape."""
     values: dict[str, Any] = msgspec.to_builtins(state)
     return {name: values[name] for name in _SEEDS_FIELDS}

@@ -24,5 +24,5 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in {"rich", "typer"}:
             raise
-        sys.exit("behest: the command needs typer and rich; run: pip install 'behest[cli]'")
+        sys.exit("behest: the command needs typer and rich; run: pip install 'behest-core[cli]'")
     app()

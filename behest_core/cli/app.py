@@ -8,22 +8,22 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from behest_core.cli.delete_runs import delete_runs
-from behest_core.cli.demo import demo
-from behest_core.cli.export_runs import export_runs
+from behest_core.cli.commands.delete_runs import delete_runs
+from behest_core.cli.commands.demo import demo
+from behest_core.cli.commands.export_runs import export_runs
+from behest_core.cli.commands.fold_lines import fold_lines
+from behest_core.cli.commands.import_runs import import_runs
+from behest_core.cli.commands.list_events import list_events
+from behest_core.cli.commands.list_plugins import list_plugins
+from behest_core.cli.commands.list_runs import list_runs
+from behest_core.cli.commands.new_plugin import new_plugin
+from behest_core.cli.commands.rebuild_runs import rebuild_runs
+from behest_core.cli.commands.resume_runs import resume_runs
+from behest_core.cli.commands.show_run import show_run
+from behest_core.cli.commands.verify_runs import verify_runs
 from behest_core.cli.failures import explain
-from behest_core.cli.fold_lines import fold_lines
-from behest_core.cli.import_runs import import_runs
-from behest_core.cli.list_events import list_events
-from behest_core.cli.list_plugins import list_plugins
-from behest_core.cli.list_runs import list_runs
-from behest_core.cli.new_plugin import new_plugin
 from behest_core.cli.plugin_commands import plugin_commands
-from behest_core.cli.rebuild_runs import rebuild_runs
-from behest_core.cli.resume_runs import resume_runs
-from behest_core.cli.show_run import show_run
-from behest_core.cli.terminal import say
-from behest_core.cli.verify_runs import verify_runs
+from behest_core.terminal import say
 
 _PLUGINS: Final = "behest.commands of plugins"
 _FAILED: Final = 1
@@ -39,7 +39,7 @@ class _Commands(TyperGroup):
         return [*super().list_commands(ctx), *self._of_plugins(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
-        """Give a command; plugins are looked at only where behest has none of the name."""
+        """Return a command; plugins are looked at only where behest has none of the name."""
         own = super().get_command(ctx, cmd_name)
         return own if own is not None else self._of_plugins(ctx).get(cmd_name)
 
@@ -86,7 +86,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"behest {version('behest')}\n")
+        sys.stdout.write(f"behest {version('behest-core')}\n")
         raise typer.Exit
 
 

@@ -30,7 +30,7 @@ _OUTPUTS: Final = ("EventTableName", "StateTableName")
 
 
 def connect(stack: str | None) -> RunStore:
-    """Give the store of a stack, or of the tables that the environment names. Raises ConfigurationError."""
+    """Return the store of a stack, or of the tables that the environment names. Raises ConfigurationError."""
     session = _session()
     try:
         tables = _of_environment(os.environ) if stack is None else _of_stack(session, stack)

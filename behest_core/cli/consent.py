@@ -8,13 +8,13 @@ from typing import Annotated, TypeAlias
 import typer
 
 from behest_core.cli.failures import CommandError
-from behest_core.cli.terminal import messages
+from behest_core.terminal import messages
 
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 def can_ask() -> bool:
-    """Say whether there is somebody to ask: at a terminal that shows questions and takes answers."""
+    """Return whether there is somebody to ask: at a terminal that shows questions and takes answers."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 

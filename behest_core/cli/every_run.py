@@ -14,14 +14,14 @@ import typer
 
 from behest_core.cli.given import parse_time
 from behest_core.cli.side_by_side import SideBySide
-from behest_core.state import check_run_id
-from behest_core.timestamps import to_datetime
+from behest_core.model.limits import check_run_id
+from behest_core.model.timestamps import to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from behest_core.cli.runs_bar import RunsBar
-    from behest_core.event_log import EventLog
+    from behest_core.dynamodb.event_table import EventLog
     from behest_core.store import RunStore
 
 _LATELY: Final = timedelta(days=30)
@@ -55,19 +55,21 @@ def named_runs(runs: list[str] | None, **of_all: object) -> list[str]:
 
 
 def wanted_runs(store: RunStore, named: list[str], since: str | None, bar: RunsBar) -> list[str]:
-    """Give the runs that are named; where none is, all. Raises what is wrong with the tables, once and not run by run."""
+    """Return the runs that are named; where none is, all. Raises what is wrong with the tables, once and not run by run."""
     if not named:
         return every_run(store, since, bar)
-    store.states.get_many(named, repair=True)
+    store.state_table.get_many(named, repair=True)
     return named
 
 
 def every_run(store: RunStore, since: str | None, bar: RunsBar) -> list[str]:
     """List all runs, in the order of their ids; with `since` those created, or first written, since then."""
     if since is None:
-        found = chain(store.log.run_ids(), store.states.run_ids())
+        found = chain(store.event_log.run_ids(), store.state_table.run_ids())
     else:
-        found = chain(_started(store.log, to_datetime(since), datetime.now(UTC)), store.states.run_ids(since=since))
+        found = chain(
+            _started(store.event_log, to_datetime(since), datetime.now(UTC)), store.state_table.run_ids(since=since)
+        )
     return sorted(set(bar.look(found)))
 
 

@@ -59,7 +59,7 @@ _ALIASES: Final = {
 
 
 def explain(error: Exception) -> str | None:
-    """Give the line for an error, None where it is a bug."""
+    """Return the line for an error, None where it is a bug."""
     if isinstance(error, BehestError):
         return str(error)
     if isinstance(error, ClientError):

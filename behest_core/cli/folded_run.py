@@ -5,18 +5,18 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from behest_core.cli.terminal import say
 from behest_core.errors import LogTruncatedError
-from behest_core.plugins import allowed_by_environment, load
-from behest_core.projector import Fold, Projector
-from behest_core.state import CORE_FOLD
+from behest_core.model.state import CORE_FOLD
+from behest_core.plugins.loading import allowed_by_environment, load
+from behest_core.projection.projector import Fold, Projector
+from behest_core.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from behest_core.dispatch import Dispatch
-    from behest_core.projector import Work
-    from behest_core.state import Parked, RunState
+    from behest_core.fold.dispatch import Dispatch
+    from behest_core.model.state import Parked, RunState
+    from behest_core.projection.projector import Work
     from behest_core.store import RunStore
 
 
@@ -45,7 +45,7 @@ class Folding:
     """Folds runs with the plugins that are used here. Can be shared between threads."""
 
     def __init__(self, store: RunStore, dispatch: Dispatch) -> None:
-        self._projector = Projector(store.log, store.states, dispatch)
+        self._projector = Projector(store.event_log, store.state_table, dispatch)
         self._installed = {CORE_FOLD, *(extension.name for extension in dispatch.extensions)}
 
     def resume(self, run_id: str, remaining: Callable[[], float]) -> FoldedRun:
@@ -87,7 +87,7 @@ class Folding:
 
 
 def dispatch_of_plugins() -> Dispatch:
-    """Give what the plugins of BEHEST_PLUGINS fold; name those that can't be used."""
+    """Return what the plugins of BEHEST_PLUGINS fold; name those that can't be used."""
     plugins = load(allowed_by_environment())
     for plugin in plugins.refused:
         say(f"plugin {plugin.name} is not used, and what it has folded stays as it is: {plugin.refused}")

@@ -6,8 +6,8 @@ from typing import Final
 
 import typer
 
-from behest_core.state import RunStatus
-from behest_core.timestamps import canonical, from_datetime
+from behest_core.model.state import RunStatus
+from behest_core.model.timestamps import canonical, from_datetime
 
 _AGE: Final = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _UNIT: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -10,19 +10,20 @@ from msgspec.json import Decoder
 
 from behest_core.cli.failures import CommandError
 from behest_core.cli.whole_log import whole_log
-from behest_core.commit import decode_record, until
-from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import MalformedRecordError, RunNotFoundError
-from behest_core.events import DECODE_ERRORS, split
-from behest_core.fold import fold
-from behest_core.timestamps import canonical
+from behest_core.fold.dispatch import CORE, Dispatch
+from behest_core.fold.rules import fold
+from behest_core.model.commit import until
+from behest_core.model.decoding import DECODE_ERRORS, split
+from behest_core.model.record import decode_record
+from behest_core.model.timestamps import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from behest_core.commit import Commit
-    from behest_core.event_log import EventLog
-    from behest_core.state import RunState
+    from behest_core.dynamodb.event_table import EventLog
+    from behest_core.model.commit import Commit
+    from behest_core.model.state import RunState
 
 
 class _Timed(Struct, gc=False):
@@ -72,7 +73,7 @@ def _until_time(commits: Iterator[Commit], moment: str) -> Iterator[Commit]:
 
 
 def _is_later(first: Commit, moment: str) -> bool:
-    """Say whether a run began after the moment, given the first commit of its log."""
+    """Return whether a run began after the moment, given the first commit of its log."""
     if not first.is_record:
         return _count_until(first, moment) == 0
     try:

@@ -11,9 +11,9 @@ from typing import IO, TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from behest_core.cli.terminal import messages, results, say
 from behest_core.errors import BehestError, MalformedLineError
 from behest_core.interchange import numbered, read_run
+from behest_core.terminal import messages, results, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ class Lines:
         self._read = 0
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Give each line that isn't blank, with its number, as soon as it is there."""
+        """Return each line that isn't blank, with its number, as soon as it is there."""
         number = 0
         unpacked = gzip.GzipFile(fileobj=self._raw) if self.name.endswith(".gz") else self._raw
         try:

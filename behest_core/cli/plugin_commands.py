@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from behest_core.cli.terminal import say
-from behest_core.plugins import allowed_by_environment, load
+from behest_core.plugins.loading import allowed_by_environment, load
+from behest_core.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 
 def plugin_commands(taken: Collection[str]) -> dict[str, Any]:
-    """Give the commands of the plugins that BEHEST_PLUGINS allows, by name; say which can't be used, and why.
+    """Return the commands of the plugins that BEHEST_PLUGINS allows, by name; say which can't be used, and why.
 
     `taken` are the names that behest's own commands have.
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from behest_core.cli.failures import CommandError
 from behest_core.cli.folded_run import End
 from behest_core.cli.side_by_side import FAILURES_IN_A_ROW, InARow, SideBySide
-from behest_core.cli.terminal import amount, count_text, say
+from behest_core.terminal import amount, count_text, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +94,7 @@ class Rebuild:
         self._position += 1
 
     def _go_on(self) -> str:
-        """Give the command that folds what isn't done."""
+        """Return the command that folds what isn't done."""
         if self._are_named:
             return self._command({}, self._run_ids[self._position :])
         options = {name: self._options[name] for name in ("--since", "--after") if name in self._options}

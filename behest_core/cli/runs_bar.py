@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from behest_core.cli.terminal import messages, results, say, write_line
+from behest_core.terminal import messages, results, say, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ Found = TypeVar("Found")
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        """Give how many runs are done in a second."""
+        """Return how many runs are done in a second."""
         is_known = task.total is not None and task.speed is not None
         return Text(f"{task.speed:,.0f} runs/s" if is_known else "", style="dim")
 
@@ -91,7 +91,7 @@ def runs_bar() -> Iterator[RunsBar]:
 
 
 def _terminal() -> Console | None:
-    """Give the console that a bar can be drawn on: standard output's, or else standard error's, where it is a real terminal."""
+    """Return the console that a bar can be drawn on: standard output's, or else standard error's, where it is a real terminal."""
     for console in (results(), messages()):
         if console.is_interactive and console.file.isatty():
             return console

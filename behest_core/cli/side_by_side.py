@@ -46,7 +46,7 @@ class SideBySide:
         self._pool.shutdown(cancel_futures=True)
 
     def remaining(self) -> float:
-        """Give the seconds that work still has: no end of them, and none once the context is left."""
+        """Return the seconds that work still has: no end of them, and none once the context is left."""
         return 0.0 if self._is_over.is_set() else inf
 
     def map(self, work: Callable[[str], Result], run_ids: Iterable[str]) -> Iterator[tuple[str, Callable[[], Result]]]:

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from behest_core.cli.failures import explain
 from behest_core.cli.side_by_side import InARow, SideBySide
-from behest_core.cli.terminal import amount, clean, count_text, json_text, say
-from behest_core.verify import Kind, Verdict, verify
+from behest_core.projection.verify import Kind, Verdict, verify
+from behest_core.terminal import amount, clean, count_text, json_text, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from behest_core.cli.runs_bar import RunsBar
-    from behest_core.dispatch import Dispatch
+    from behest_core.fold.dispatch import Dispatch
     from behest_core.store import RunStore
 
 _WORDS: Final = {
@@ -74,7 +74,9 @@ def check_runs(
     """
     unreached = InARow()
     with SideBySide() as side:
-        for run_id, result in side.map(lambda run_id: verify(store.log, store.states, run_id, dispatch), run_ids):
+        for run_id, result in side.map(
+            lambda run_id: verify(store.event_log, store.state_table, run_id, dispatch), run_ids
+        ):
             try:
                 verdict = result()
             except (ClientError, BotoCoreError) as error:
@@ -90,12 +92,12 @@ def check_runs(
 
 
 def is_on_its_way(verdict: Verdict) -> bool:
-    """Say whether there is nothing to tell about the run: it is right, or the projector hasn't got to it yet."""
+    """Return whether there is nothing to tell about the run: it is right, or the projector hasn't got to it yet."""
     return verdict.kind in {Kind.RIGHT, Kind.UNSTORED}
 
 
 def verdict_line(verdict: Verdict) -> bytes:
-    """Give a verdict as JSON."""
+    """Return a verdict as JSON."""
     return encode(verdict)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from behest_core.commit import decode_record
+from behest_core.dynamodb.event_table import RecordedEvent
 from behest_core.errors import IncompleteLogError, MalformedEventError
-from behest_core.event_log import RecordedEvent
-from behest_core.events import DECODE_ERRORS, split
+from behest_core.model.decoding import DECODE_ERRORS, split
+from behest_core.model.record import decode_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from behest_core.commit import Commit
-    from behest_core.event_log import EventLog
-    from behest_core.state import RunRecord
+    from behest_core.dynamodb.event_table import EventLog
+    from behest_core.model.commit import Commit
+    from behest_core.model.record import RunRecord
 
 
 def whole_log(log: EventLog, run_id: str) -> Iterator[Commit]:

@@ -78,5 +78,5 @@ def __getattr__(name: str) -> object:
     try:
         return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     except ModuleNotFoundError as error:
-        error.add_note('behest_core.testing needs more than behest itself: pip install "behest[testing]"')
+        error.add_note('behest_core.testing needs more than behest itself: pip install "behest-core[testing]"')
         raise

@@ -14,7 +14,7 @@ The rules, each checked with the logs that are given and with logs drawn from a 
 - No valid event parks a slice, the state can be stored, and stays under its cap.
 - It never changes the run, nor an event that other plugins get after it.
 - The same log gives the same state: twice, in any batches, folded again, and in another process with other hashes.
-- What `while_` says of a state depends on the state alone, and changes nothing.
+- What `when` says of a state depends on the state alone, and changes nothing.
 - Unknown fields change nothing, unknown types do no harm, and a malformed event parks no more than the slices that listen to it.
 - Upcasters leave new shapes, and what they made, as it is.
 
@@ -36,23 +36,25 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from behest_core.commit import Commit, encode_record
-from behest_core.dispatch import CORE, Dispatch
-from behest_core.events import CORE_EVENTS, DECODE_ERRORS, encode_event, type_name
-from behest_core.extension import EXTENSION_BYTES, EXTENSIONS_BYTES
-from behest_core.fold import fold
-from behest_core.plugins import Plugin, compiled
-from behest_core.state import RunState
-from behest_core.storable import as_stored
+from behest_core.fold.dispatch import CORE, Dispatch
+from behest_core.fold.rules import fold
+from behest_core.model.commit import Commit
+from behest_core.model.decoding import DECODE_ERRORS, encode_event
+from behest_core.model.events import CORE_EVENTS, type_name
+from behest_core.model.json import as_stored
+from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES
+from behest_core.model.record import encode_record
+from behest_core.model.state import RunState
+from behest_core.plugins.loading import Plugin, compiled
 from behest_core.testing.drawn_events import CantDrawError, DrawnEvents
 from behest_core.testing.given_when_then import RUN, commit_of, given, stored, used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from behest_core.events import Event, NewEvent
-    from behest_core.extension import Condition, ExtensionHandler, RunView
-    from behest_core.state import ExtensionSlice
+    from behest_core.fold.extension import Condition, ExtensionHandler, RunView
+    from behest_core.model.events import Event, NewEvent
+    from behest_core.model.state import ExtensionSlice
 
 __all__ = ["check_plugin", "given"]
 
@@ -146,20 +148,20 @@ class _Subject:
         self.given: frozenset[bytes] = frozenset()
         """Events that the plugin's author gave: they may have old shapes."""
         self.switching = compiled([plugin]).dispatch
-        """As it is used. In the other, what a handler's `while_` says is asked for each event."""
+        """As it is used. In the other, what a handler's `when` says is asked for each event."""
         self.dispatch.listeners = {
-            listened: tuple((place, self._watched(place, handler, while_), None) for place, handler, while_ in placed)
+            listened: tuple((place, self._watched(place, handler, when), None) for place, handler, when in placed)
             for listened, placed in self.dispatch.listeners.items()
         }
 
-    def _watched(self, place: int, handler: ExtensionHandler, while_: Condition | None) -> ExtensionHandler:
+    def _watched(self, place: int, handler: ExtensionHandler, when: Condition | None) -> ExtensionHandler:
         name = self.dispatch.extensions[place].name
 
         @wraps(handler)
         def watched(state: Any, event: Event, run: RunView) -> None:  # noqa: ANN401 (whatever the extension's is)
             before = msgspec.json.encode(event)
             try:
-                if while_ is None or while_(state):
+                if when is None or when(state):
                     handler(state, event, run)
             except BaseException as error:
                 what = f"{handler.__name__} raised {error!r} at a {type_name(type(event))}"
@@ -291,9 +293,9 @@ def _repeatable(subject: _Subject, log: Log) -> _Problem | None:
 
 
 def _switched(subject: _Subject, log: Log) -> _Problem | None:
-    """What `while_` says depends on the state alone, and changes nothing: it may be asked at any time."""
+    """What `when` says depends on the state alone, and changes nothing: it may be asked at any time."""
     return _differing(
-        "while_ depends on the state alone",
+        "when depends on the state alone",
         "asked only when the state may have changed",
         subject.folded(log),
         subject.folded(log, subject.switching),

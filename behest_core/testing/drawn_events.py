@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import inspect
 
-from behest_core.events import ToolExecutionResult
+from behest_core.model.events import ToolExecutionResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from random import Random
 
-    from behest_core.events import Event
-    from behest_core.storable import JSON
+    from behest_core.model.events import Event
+    from behest_core.model.json import JSON
 
 _TEXTS: Final = ("", "a", "two words", "Zoë", "日本", "line\nbreak", "x" * 60)
 _WHOLE: Final = (0, 1, 2, 7, 100, 12_345)

@@ -170,7 +170,7 @@ class EventSourceMapping:
         return None
 
     def finish(self, delivery: Delivery, result: InvocationResult) -> None:
-        """Say how a delivery went. Whatever its function does after this, Lambda won't hear of it.
+        """Return how a delivery went. Whatever its function does after this, Lambda won't hear of it.
 
         Raises:
             ValueError: it was finished before, or comes from another mapping.

@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from behest_core import codec
-from behest_core.commit import Commit, encode_record
-from behest_core.events import encode_event
-from behest_core.fold import fold
-from behest_core.plugins import ALL, Plugin, compiled, plugin_from
-from behest_core.state import RunRecord, RunState
-from behest_core.storable import as_stored
+from behest_core.dynamodb import items
+from behest_core.fold.rules import fold
+from behest_core.model.commit import Commit
+from behest_core.model.decoding import encode_event
+from behest_core.model.json import as_stored
+from behest_core.model.record import RunRecord, encode_record
+from behest_core.model.state import RunState
+from behest_core.plugins.loading import ALL, Plugin, compiled, plugin_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from behest_core.dispatch import Dispatch
-    from behest_core.events import NewEvent
-    from behest_core.extension import ExtensionState
-    from behest_core.state import ExtensionSlice
-    from behest_core.storable import JSON
+    from behest_core.fold.dispatch import Dispatch
+    from behest_core.fold.extension import ExtensionState
+    from behest_core.model.events import NewEvent
+    from behest_core.model.json import JSON
+    from behest_core.model.state import ExtensionSlice
 
 RUN: RunRecord = RunRecord(
     run_id="run-under-test",
@@ -34,7 +35,7 @@ RUN: RunRecord = RunRecord(
 
 
 def used(plugin: object) -> Plugin:
-    """Give the plugin of a module or object with hook implementations. Raises AssertionError where behest refuses it."""
+    """Return the plugin of a module or object with hook implementations. Raises AssertionError where behest refuses it."""
     found = plugin if isinstance(plugin, Plugin) else plugin_from(plugin, getattr(plugin, "__name__", "plugin"))
     for refused in compiled([found]).refused:
         raise AssertionError(f"it loads: behest refuses plugin {refused.name}: {refused.refused}")
@@ -42,13 +43,13 @@ def used(plugin: object) -> Plugin:
 
 
 def commit_of(sequence: int, events: Sequence[bytes], run_id: str = RUN.run_id) -> Commit:
-    """Give a commit of events that are JSON objects."""
+    """Return a commit of events that are JSON objects."""
     return Commit(run_id=run_id, sequence=sequence, count=len(events), payload=b"[" + b",".join(events) + b"]")
 
 
 def stored(state: RunState) -> RunState:
-    """Give a state as it comes back from the state table."""
-    return codec.state_from_item(codec.state_to_item(state))
+    """Return a state as it comes back from the state table."""
+    return items.state_from_item(items.state_to_item(state))
 
 
 def given(plugin: object, *events: NewEvent, record: RunRecord = RUN) -> Given:

@@ -9,9 +9,9 @@ import boto3
 import msgspec
 from aws_lambda_powertools import Logger, Metrics
 
-from behest_core.notifier import FailedReaction, Notifier
-from behest_core.plugins import allowed_by_environment, load
-from behest_core.wiring import client_config, publish_refused
+from behest_core.plugins.loading import allowed_by_environment, load
+from behest_core.projection.notifier import FailedReaction, Notifier
+from behest_core.runtime import client_config, publish_refused
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics
 
-from behest_core.wiring import Wiring, connect, publish, publish_refused
+from behest_core.runtime import Wiring, connect, publish, publish_refused
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -14,8 +14,8 @@ import boto3
 from aws_lambda_powertools import Logger, Metrics
 
 from behest_core.errors import MalformedError
-from behest_core.reconciler import LostBatch, Reconciler
-from behest_core.wiring import Wiring, client_config, connect, publish, publish_refused
+from behest_core.projection.reconciler import LostBatch, Reconciler
+from behest_core.runtime import Wiring, client_config, connect, publish, publish_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

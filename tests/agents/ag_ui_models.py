@@ -30,14 +30,14 @@ NOON = 1_769_860_800_000
 
 
 def asked(run_id: str = "run-1", thread_id: str = "thread-1", **about: Any) -> RunAgentInput:
-    """Give what a user interface sends to start a run."""
+    """Return what a user interface sends to start a run."""
     return RunAgentInput(
         thread_id=thread_id, run_id=run_id, messages=[UserMessage(id="u", content="Weather in Oslo?")], **about
     )
 
 
 def call(call_id: str, name: str, *pieces: str, at: int | None = None) -> Iterator[BaseEvent]:
-    """Give the events of a tool call whose arguments come in these pieces."""
+    """Return the events of a tool call whose arguments come in these pieces."""
     yield ToolCallStartEvent(tool_call_id=call_id, tool_call_name=name, timestamp=at)
     for piece in pieces:
         yield ToolCallArgsEvent(tool_call_id=call_id, delta=piece, timestamp=at)
@@ -45,12 +45,12 @@ def call(call_id: str, name: str, *pieces: str, at: int | None = None) -> Iterat
 
 
 def result(call_id: str, content: Any, at: int | None = None) -> BaseEvent:
-    """Give what the tool gave back."""
+    """Return what the tool gave back."""
     return ToolCallResultEvent(message_id=f"{call_id}-result", tool_call_id=call_id, content=content, timestamp=at)
 
 
 def text(message_id: str, *pieces: str, role: Any = "assistant") -> Iterator[BaseEvent]:
-    """Give the events of a message that comes in these pieces."""
+    """Return the events of a message that comes in these pieces."""
     yield TextMessageStartEvent(message_id=message_id, role=role)
     for piece in pieces:
         yield TextMessageContentEvent(message_id=message_id, delta=piece)
@@ -58,12 +58,12 @@ def text(message_id: str, *pieces: str, role: Any = "assistant") -> Iterator[Bas
 
 
 def started(run_input: RunAgentInput, **about: Any) -> BaseEvent:
-    """Give the event that opens the run."""
+    """Return the event that opens the run."""
     return RunStartedEvent(thread_id=run_input.thread_id, run_id=run_input.run_id, **about)
 
 
 def finished(run_input: RunAgentInput, **about: Any) -> BaseEvent:
-    """Give the event that closes the run."""
+    """Return the event that closes the run."""
     return RunFinishedEvent(thread_id=run_input.thread_id, run_id=run_input.run_id, **about)
 
 

@@ -40,7 +40,7 @@ class Endless:
 
 
 def answer(text: str = "", *calls: tuple[str, str, dict[str, Any]], tokens: tuple[int, int] | None = None, **more: Any):
-    """Give a message with text, tool calls (id, name, arguments) and input and output tokens."""
+    """Return a message with text, tool calls (id, name, arguments) and input and output tokens."""
     usage = None
     if tokens is not None:
         details = more.pop("details", {})
@@ -132,7 +132,7 @@ def _chunk(text: str, **more: Any) -> ChatGenerationChunk:
 
 
 def weather_agent(**compiled: Any) -> Any:
-    """Give a graph, compiled with these options, that asks a tool how warm it is in Oslo, and tells."""
+    """Return a graph, compiled with these options, that asks a tool how warm it is in Oslo, and tells."""
     asks = answer("", ("call-1", "get_weather", {"city": "Oslo"}), tokens=(100, 10))
     model = StubChatModel(answers=[asks, answer("3 degrees.", tokens=(120, 5))])
 

@@ -25,7 +25,7 @@ class StubModel(ScriptedModel):
 
 
 def tokens(read: int, written: int, *, cached: int = 0, cache_written: int = 0) -> Usage:
-    """Give the usage of a call, as the SDK counts: what the cache was read for and written with is in the tokens read."""
+    """Return the usage of a call, as the SDK counts: what the cache was read for and written with is in the tokens read."""
     return Usage(
         requests=1,
         input_tokens=read,
@@ -36,12 +36,12 @@ def tokens(read: int, written: int, *, cached: int = 0, cache_written: int = 0) 
 
 
 def says(text: str, usage: Usage | None = None, *, message_id: str = "msg-1") -> ModelStep:
-    """Give a step that answers with a text."""
+    """Return a step that answers with a text."""
     return ModelStep(output=[assistant_message(text, item_id=message_id)], usage=usage or Usage(), response_id="resp-1")
 
 
 def asks(name: str, arguments: dict[str, Any], usage: Usage | None = None, *, call_id: str = "call-1") -> ModelStep:
-    """Give a step that asks for a tool."""
+    """Return a step that asks for a tool."""
     call = function_call(name, arguments, call_id=call_id)
     return ModelStep(output=[call], usage=usage or Usage(), response_id="resp-0")
 
@@ -49,7 +49,7 @@ def asks(name: str, arguments: dict[str, Any], usage: Usage | None = None, *, ca
 def streams(
     *pieces: str, usage: Usage | None = None, error: Exception | None = None, then: ModelStep | None = None
 ) -> ModelStep:
-    """Give a step that streams a text slowly enough to be read meanwhile; then it raises `error`, or asks what `then` asks."""
+    """Return a step that streams a text slowly enough to be read meanwhile; then it raises `error`, or asks what `then` asks."""
     asked = [] if then is None else then.output
 
     async def events(_call: object) -> AsyncIterator[TResponseStreamEvent]:

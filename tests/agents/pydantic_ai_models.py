@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def scripted(*answers: ModelResponse | Exception, name: str = "stub-1") -> FunctionModel:
-    """Give a model that gives these answers, one for each request of a conversation. When streaming, word by word.
+    """Return a model that gives these answers, one for each request of a conversation. When streaming, word by word.
 
     An exception is raised; when streaming, after a first word.
     """
@@ -48,12 +48,12 @@ def scripted(*answers: ModelResponse | Exception, name: str = "stub-1") -> Funct
 
 
 def calls(*names: str, text: str = "", finish_reason: str = "tool_call", **usage: int) -> ModelResponse:
-    """Give an answer that asks for tools, each for Oslo; their call ids are call-1, call-2 and so on."""
+    """Return an answer that asks for tools, each for Oslo; their call ids are call-1, call-2 and so on."""
     asked = [ToolCallPart(name, {"city": "Oslo"}, f"call-{number}") for number, name in enumerate(names, 1)]
     return answer(text, *asked, finish_reason=finish_reason, **usage)
 
 
 def answer(text: str, *parts: ToolCallPart, finish_reason: str | None = "stop", **usage: int) -> ModelResponse:
-    """Give an answer that says this."""
+    """Return an answer that says this."""
     said = [TextPart(text)] if text else []
     return ModelResponse([*said, *parts], usage=RequestUsage(**usage), finish_reason=finish_reason)

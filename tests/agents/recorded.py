@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from behest_core.fold import fold
+from behest_core.fold.rules import fold
 
 if TYPE_CHECKING:
-    from behest_core.state import RunRecord, RunState
+    from behest_core.model.record import RunRecord
+    from behest_core.model.state import RunState
     from behest_core.testing import LocalStack
 
 
@@ -25,7 +26,7 @@ class Recorded(NamedTuple):
         return [each["type"] for each in self.events]
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        """Give the events of a type."""
+        """Return the events of a type."""
         return [each for each in self.events if each["type"] == kind]
 
     @property
@@ -36,15 +37,15 @@ class Recorded(NamedTuple):
 
 def recorded(stack: LocalStack, run_id: str) -> Recorded:
     """Read a run from its log."""
-    state = fold(None, stack.store.log.commits(run_id)).state
+    state = fold(None, stack.store.event_log.commits(run_id)).state
     assert state is not None
     events = [json.loads(each.raw) for each in stack.store.events(run_id)]
-    return Recorded(stack.store.get_run(run_id), state, events)
+    return Recorded(stack.store.get_record(run_id), state, events)
 
 
 def all_recorded(stack: LocalStack) -> list[Recorded]:
     """Read every run, in the order in which they were created."""
-    runs = [recorded(stack, run_id) for run_id in set(stack.store.log.run_ids())]
+    runs = [recorded(stack, run_id) for run_id in set(stack.store.event_log.run_ids())]
     return sorted(runs, key=lambda run: run.record.created_at)
 
 

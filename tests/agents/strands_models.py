@@ -30,7 +30,7 @@ class Turn:
 
 
 def tokens(given: int, written: int, *, read: int = 0, stored: int = 0, beside: bool = True) -> dict[str, int]:
-    """Give a usage as Strands has it; its cached tokens beside the input, as Anthropic counts, or a part of it."""
+    """Return a usage as Strands has it; its cached tokens beside the input, as Anthropic counts, or a part of it."""
     cached = {"cacheReadInputTokens": read, "cacheWriteInputTokens": stored} if read or stored else {}
     total = given + written + (read + stored if beside else 0)
     return {"inputTokens": given, "outputTokens": written, "totalTokens": total, **cached}
@@ -47,15 +47,15 @@ class StubModel(Model):
         """There is nothing to configure."""
 
     def get_config(self) -> dict[str, Any]:
-        """Give the name of the model."""
+        """Return the name of the model."""
         return {"model_id": self._model_id}
 
     async def structured_output(self, output_model: Any, *_: Any, **__: Any) -> Any:
-        """Give an empty instance of the output model."""
+        """Return an empty instance of the output model."""
         yield {"output": output_model()}
 
     async def stream(self, *_: Any, **__: Any) -> AsyncGenerator[Any, None]:
-        """Give the next turn, as a provider streams it."""
+        """Return the next turn, as a provider streams it."""
         turn = next(self._turns)
         for event in self._said(turn):
             yield event

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from behest_core import codec
+from behest_core.dynamodb import items
 from behest_core.testing import LocalStack
 from tests.builders import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from behest_core.commit import Commit
+    from behest_core.model.commit import Commit
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def put(stack: LocalStack) -> Callable[..., list[dict[str, Any]]]:
 
     def put(*commits: Commit) -> list[dict[str, Any]]:
         for each in commits:
-            stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(each))
+            stack.dynamodb.put_item(TableName=stack.event_table, Item=items.commit_to_item(each))
         return [record_of(each) for each in commits]
 
     return put
@@ -34,7 +34,7 @@ def put(stack: LocalStack) -> Callable[..., list[dict[str, Any]]]:
 
 @pytest.fixture
 def requests(stack: LocalStack) -> Requests:
-    """Give the requests that the stack's client makes from now on."""
+    """Return the requests that the stack's client makes from now on."""
     return Requests(stack.dynamodb)
 
 

@@ -9,9 +9,9 @@ from unittest.mock import ANY
 import msgspec
 import pytest
 
-from behest_core.adapter import as_json, begin, checked, id_of, pause, unobtrusive
-from behest_core.fold import fold
-from behest_core.state import RunStatus
+from behest_core.fold.rules import fold
+from behest_core.model.state import RunStatus
+from behest_core.recording.adapter import as_json, begin, checked, id_of, pause, unobtrusive
 from tests.aws.test_recorder import away
 
 
@@ -20,7 +20,7 @@ def raw_events(stack, run):
 
 
 def state_of(stack, run):
-    return fold(None, stack.store.log.commits(run.run_id)).state
+    return fold(None, stack.store.event_log.commits(run.run_id)).state
 
 
 # ---------------------------------------------------------------- ids
@@ -45,7 +45,7 @@ def test_an_id_beyond_the_limits_gives_the_same_uuid_each_time(original):
 def test_the_original_id_is_in_the_metadata(stack):
     run = begin(stack.store, "some", "x" * 300, provider="p", model="m", metadata={"a": 1})
     run.close()
-    record = stack.store.get_run(id_of("x" * 300))
+    record = stack.store.get_record(id_of("x" * 300))
     assert record.metadata == {"framework": "some", "framework_run_id": "x" * 300, "a": 1}
 
 

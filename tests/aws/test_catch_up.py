@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from behest_core import codec, fold
+from behest_core.dynamodb import items
 from behest_core.errors import LogTruncatedError, RunDeletedError, RunNotFoundError
-from behest_core.projector import Fold, Projector
-from behest_core.state import RunStatus
+from behest_core.fold import rules
+from behest_core.model.state import RunStatus
+from behest_core.projection.projector import Fold, Projector
 from tests.aws.test_projector import LOG, raiser, throttled
 from tests.builders import RUN, at, commit, poison, record_commit, run_completed, run_record, text_delta, usage_recorded
 
@@ -17,13 +18,13 @@ NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
 @pytest.fixture
 def projector(stack):
-    return Projector(stack.store.log, stack.store.states, now=lambda: NOW)
+    return Projector(stack.store.event_log, stack.store.state_table, now=lambda: NOW)
 
 
 def mend(stack, sequence):
     """Put a good commit of three in the place of the poison."""
     mended = commit(sequence, usage_recorded(), usage_recorded(), run_completed())
-    stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(mended))
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=items.commit_to_item(mended))
 
 
 # ---------------------------------------------------------------- catching up
@@ -39,7 +40,7 @@ def test_catching_up_folds_what_no_record_brought(projector, put, stack):
 
 def test_catching_up_with_a_run_that_is_not_there_does_nothing(projector, stack):
     assert projector.catch_up("nowhere").saves == 0
-    assert stack.store.states.get("nowhere") is None
+    assert stack.store.state_table.get("nowhere") is None
 
 
 @pytest.mark.parametrize("operation", ["BatchGetItem", "Query", "PutItem"])
@@ -52,7 +53,7 @@ def test_catching_up_reports_trouble_with_aws(projector, put, requests, operatio
 
 def test_catching_up_that_meets_another_writer_decides_again(projector, put, stack, requests):
     put(*LOG)
-    requests.before("PutItem", lambda: Projector(stack.store.log, stack.store.states).catch_up(RUN))
+    requests.before("PutItem", lambda: Projector(stack.store.event_log, stack.store.state_table).catch_up(RUN))
     work = projector.catch_up(RUN)
     assert (work.conflicts, work.saves) == (1, 0)
     assert stack.store.get_state(RUN).total_usage.input_tokens == 10
@@ -91,7 +92,9 @@ def test_resuming_a_run_that_is_not_parked_changes_nothing(projector, put, stack
 def test_a_resume_that_meets_another_writer_counts_nothing_twice(projector, put, stack, requests):
     projector.project(put(*LOG, poison(6)))
     mend(stack, 6)
-    requests.before("PutItem", lambda: Projector(stack.store.log, stack.store.states).catch_up(RUN, Fold.RESUME))
+    requests.before(
+        "PutItem", lambda: Projector(stack.store.event_log, stack.store.state_table).catch_up(RUN, Fold.RESUME)
+    )
     projector.catch_up(RUN, Fold.RESUME)
     assert stack.store.get_state(RUN).total_usage.input_tokens == 20
 
@@ -100,13 +103,13 @@ def test_parked_runs_are_found_the_latest_first(stack, put):
     for n in range(3):
         run = f"run-{n}"
         moment = datetime(2026, 2, 1 + n, tzinfo=UTC)
-        Projector(stack.store.log, stack.store.states, now=lambda moment=moment: moment).project(
+        Projector(stack.store.event_log, stack.store.state_table, now=lambda moment=moment: moment).project(
             put(poison(1, run_id=run))
         )
-    assert [state.run_id for state in stack.store.parked_runs()] == ["run-2", "run-1", "run-0"]
-    assert [state.run_id for state in stack.store.parked_runs(limit=1)] == ["run-2"]
+    assert [state.run_id for state in stack.store.parked_states()] == ["run-2", "run-1", "run-0"]
+    assert [state.run_id for state in stack.store.parked_states(limit=1)] == ["run-2"]
     stack.store.delete_run("run-1")
-    assert [state.run_id for state in stack.store.parked_runs()] == ["run-2", "run-0"]
+    assert [state.run_id for state in stack.store.parked_states()] == ["run-2", "run-0"]
 
 
 # ---------------------------------------------------------------- another version
@@ -114,15 +117,15 @@ def test_parked_runs_are_found_the_latest_first(stack, put):
 
 def test_a_reducer_of_another_version_folds_a_run_again_when_it_next_moves(put, projector, stack, monkeypatch):
     projector.project(put(*LOG))
-    monkeypatch.setattr(fold, "REDUCER_VERSION", 2)
+    monkeypatch.setattr(rules, "REDUCER_VERSION", 2)
     projector.project(put(commit(6, usage_recorded())))
     state = stack.store.get_state(RUN)
-    assert (state.reducer, state.total_usage.input_tokens) == (2, 20)
+    assert (state.reducer_version, state.total_usage.input_tokens) == (2, 20)
 
 
 def test_a_reducer_of_another_version_tries_a_parked_run_when_it_next_moves(put, projector, stack, monkeypatch):
     projector.project(put(*LOG, poison(6)))
-    monkeypatch.setattr(fold, "REDUCER_VERSION", 2)
+    monkeypatch.setattr(rules, "REDUCER_VERSION", 2)
     projector.project(put(commit(9, text_delta())))
     parked = stack.store.get_state(RUN).parked
     assert (parked.version, parked.attempts, parked.earlier[0].version) == (2, 2, 1)
@@ -134,7 +137,7 @@ def test_a_reducer_of_another_version_tries_a_parked_run_when_it_next_moves(put,
 def test_folding_again_mends_a_wrong_state(projector, put, stack):
     projector.project(put(*LOG))
     state = stack.store.get_state(RUN)
-    stack.store.states.save(replace(state, iteration=99))
+    stack.store.state_table.save(replace(state, iteration=99))
     assert projector.catch_up(RUN, Fold.AGAIN).saves == 1
     assert stack.store.get_state(RUN) == replace(state, revision=3)
 
@@ -164,10 +167,10 @@ def test_a_run_whose_old_events_have_expired_still_moves_on(projector, put, stac
     projector.project(put(*LOG))
     stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "1"}})
     stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "0"}})
-    monkeypatch.setattr(fold, "REDUCER_VERSION", 2)
+    monkeypatch.setattr(rules, "REDUCER_VERSION", 2)
     projector.project(put(commit(6, usage_recorded())))
     state = stack.store.get_state(RUN)
-    assert (state.total_usage.input_tokens, state.sequence, state.reducer) == (20, 6, 1)
+    assert (state.total_usage.input_tokens, state.sequence, state.reducer_version) == (20, 6, 1)
 
 
 def test_folding_again_that_runs_out_of_time_leaves_the_state_as_it_is(projector, put, stack):
@@ -193,7 +196,7 @@ def test_a_run_that_kills_whoever_folds_it_is_parked_after_three_guarded_folds(p
             projector.catch_up(RUN, guarded=True)
     work = projector.catch_up(RUN, guarded=True)
     assert [(each.kind, each.error) for each in work.troubles] == [("parked", "ProcessKilled")]
-    assert stack.store.states.get(RUN).parked.sequence == 1
+    assert stack.store.state_table.get(RUN).parked.sequence == 1
     assert projector.catch_up(RUN, guarded=True).saves == 0
     projector.catch_up(RUN, Fold.RESUME)
     assert stack.store.get_state(RUN).status is RunStatus.COMPLETED
@@ -205,7 +208,7 @@ def test_a_guarded_fold_that_comes_back_leaves_no_trace(projector, put, stack):
     assert projector.catch_up(RUN, guarded=True).saves == 2
     assert stack.store.get_state(RUN).unfinished_folds == 0
     assert projector.catch_up(RUN, guarded=True).saves == 2
-    assert "unfinished_folds" not in codec.state_to_item(stack.store.get_state(RUN))
+    assert "unfinished_folds" not in items.state_to_item(stack.store.get_state(RUN))
 
 
 def test_a_run_of_which_only_a_guarded_fold_has_begun_has_no_state_yet(projector, put, stack, requests):
@@ -220,7 +223,7 @@ def test_a_run_of_which_only_a_guarded_fold_has_begun_has_no_state_yet(projector
 
 def test_a_guarded_fold_that_meets_another_writer_goes_on_from_there(projector, put, stack, requests):
     put(*LOG)
-    requests.before("PutItem", lambda: Projector(stack.store.log, stack.store.states).catch_up(RUN))
+    requests.before("PutItem", lambda: Projector(stack.store.event_log, stack.store.state_table).catch_up(RUN))
     assert projector.catch_up(RUN, guarded=True).is_finished
     assert stack.store.get_state(RUN).event_count == 5
 
@@ -231,12 +234,12 @@ def test_a_guarded_fold_that_meets_another_writer_goes_on_from_there(projector, 
 def test_a_deleted_run_is_gone_from_both_tables_but_for_its_tombstones(stack, put, projector):
     projector.project(put(*LOG))
     stack.store.delete_run(RUN)
-    for missing in (stack.store.get_run, stack.store.get_state):
+    for missing in (stack.store.get_record, stack.store.get_state):
         with pytest.raises(RunDeletedError):
             missing(RUN)
     assert list(stack.store.events(RUN)) == []
     assert stack.store.get_states([RUN]) == {}
-    assert list(stack.store.runs()) == []
+    assert list(stack.store.states()) == []
     [left] = stack.dynamodb.scan(TableName=stack.event_table)["Items"]
     assert left.keys() == {"run_id", "sequence", "deleted_at"}
     [left] = stack.dynamodb.scan(TableName=stack.state_table)["Items"]
@@ -247,25 +250,25 @@ def test_a_late_record_does_not_bring_a_deleted_run_back(stack, put, projector):
     records = put(*LOG)
     projector.project(records[:2])
     stack.store.delete_run(RUN)
-    for late in (projector, Projector(stack.store.log, stack.store.states)):
+    for late in (projector, Projector(stack.store.event_log, stack.store.state_table)):
         report = late.project(records[2:])
         assert (report.saves, report.troubles, report.first_unfinished) == (0, [], None)
     assert projector.catch_up(RUN, Fold.AGAIN).saves == 0
-    assert stack.store.states.get(RUN).deleted_at
+    assert stack.store.state_table.get(RUN).deleted_at
 
 
 def test_a_save_that_the_deletion_overtakes_does_not_bring_the_run_back(stack, put, projector, requests):
     records = put(*LOG)
     requests.before("PutItem", lambda: stack.store.delete_run(RUN))
     projector.project(records)
-    assert stack.store.states.get(RUN).deleted_at
+    assert stack.store.state_table.get(RUN).deleted_at
 
 
 def test_a_deletion_that_a_save_overtakes_deletes_all_the_same(stack, put, projector, requests):
     records = put(*LOG)
     requests.before("PutItem", lambda: projector.project(records))
     stack.store.delete_run(RUN)
-    assert stack.store.states.get(RUN).deleted_at
+    assert stack.store.state_table.get(RUN).deleted_at
 
 
 def test_deleting_again_finishes_what_was_cut_short(stack, put, projector, requests):
@@ -274,7 +277,7 @@ def test_deleting_again_finishes_what_was_cut_short(stack, put, projector, reque
     with pytest.raises(Exception, match="slow down"):
         stack.store.delete_run(RUN)
     stack.store.delete_run(RUN)
-    assert list(stack.store.log.commits(RUN)) == []
+    assert list(stack.store.event_log.commits(RUN)) == []
 
 
 def test_a_deleted_run_takes_no_new_record_and_no_new_writer(stack, put):
@@ -317,5 +320,5 @@ def test_waiting_for_a_deleted_run_does_not_wait(stack, put):
 
 def test_times_of_parking_are_the_clocks(projector, put, stack):
     projector.project(put(poison(1)))
-    assert stack.store.states.get(RUN).parked.at == "2026-02-01T00:00:00.000000Z"
-    assert at(7) == stack.store.states.get(RUN).updated_at
+    assert stack.store.state_table.get(RUN).parked.at == "2026-02-01T00:00:00.000000Z"
+    assert at(7) == stack.store.state_table.get(RUN).updated_at

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.usefixtures("stack")  # its tables are in the environme
 
 @pytest.fixture
 def whole(stack):
-    """Give the stack with one run, completed and folded."""
-    stack.store.log.create(run_record(metadata={"team": "blue"}))
+    """Return the stack with one run, completed and folded."""
+    stack.store.event_log.create(run_record(metadata={"team": "blue"}))
     stack.store.append(RUN, whole_run())
     stack.deliver()
     return stack
@@ -120,13 +120,13 @@ def demo(*before):
     """Run the demo, with shorter pauses, after these statements."""
     code = [
         "import sys", *before, "sys.argv = ['behest', 'demo']",
-        "from behest_core.cli import main", "from behest_core.cli.demo import agent", "agent._PAUSES = (0.01,)", "main()",
+        "from behest_core.cli import main", "from behest_core.demo import agent", "agent._PAUSES = (0.01,)", "main()",
     ]  # fmt: skip
     return subprocess.run([sys.executable, "-c", "\n".join(code)], capture_output=True, text=True, check=False)
 
 
 def test_the_demo_ends_with_every_state_right_and_asks_what_the_plugins_fold():
-    shown = demo("from behest_core.cli.demo import strands_agent", "strands_agent._PAUSE = 0.01")
+    shown = demo("from behest_core.demo import strands_agent", "strands_agent._PAUSE = 0.01")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "13 of 13 states equal the fold of their logs (" in shown.stdout
     assert "One more agent is real" in shown.stdout

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from behest_core.cli import delete_runs
+from behest_core.cli.commands import delete_runs
 from behest_core.errors import RunDeletedError
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, commit, run_started, text_delta, whole_run
@@ -25,7 +25,7 @@ def somebody(monkeypatch):
 def is_deleted(stack, run_id=RUN):
     with pytest.raises(RunDeletedError):
         stack.store.get_state(run_id)
-    return list(stack.store.log.commits(run_id)) == []
+    return list(stack.store.event_log.commits(run_id)) == []
 
 
 def test_a_run_is_deleted_and_what_it_was_is_said(stack):
@@ -128,7 +128,7 @@ def test_anything_but_yes_deletes_nothing(stack, answer):
     assert (result.exit_code, result.stdout) == (1, "")
     assert "\nDelete these 2 runs for good? [y/N]: " in result.stderr
     assert result.stderr.endswith("behest: the answer was not yes; nothing was changed\n")
-    assert len(list(stack.store.runs())) == 2
+    assert len(list(stack.store.states())) == 2
 
 
 @pytest.mark.usefixtures("somebody")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from behest_core.cli import rebuild_runs, resume_runs, verify_runs
-from behest_core.dispatch import CORE
-from behest_core.projector import Projector
+from behest_core.cli.commands import rebuild_runs, resume_runs, verify_runs
+from behest_core.fold.dispatch import CORE
+from behest_core.projection.projector import Projector
 from tests.builders import RUN, commit, text_delta
 from tests.cli import behest, done
 from tests.operating import put
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("stack")  # its tables are in the environme
 
 @pytest.fixture
 def install(monkeypatch):
-    """Give the commands plugins to use."""
+    """Return the commands plugins to use."""
 
     def install(using: Any) -> None:
         for module in (rebuild_runs, resume_runs, verify_runs):
@@ -32,14 +32,14 @@ def install(monkeypatch):
 
 def folded_with(stack: Any, using: Any) -> None:
     put(stack, *LOG)
-    Projector(stack.store.log, stack.store.states, using).catch_up(RUN)
+    Projector(stack.store.event_log, stack.store.state_table, using).catch_up(RUN)
 
 
 def damage(stack: Any) -> None:
     """Let something other than behest write to a slice."""
     state = stack.store.get_state(RUN)
     state.extensions["words"].state["count"] = 100
-    stack.store.states.save(state)
+    stack.store.state_table.save(state)
 
 
 def words_of(stack: Any) -> Any:
@@ -115,7 +115,7 @@ def test_a_slice_that_its_plugin_can_no_longer_fold_is_wrong(stack, install):
 def test_slices_that_are_behind_or_of_another_version_are_not_wrong(stack, install):
     folded_with(stack, dispatch())
     put(stack, commit(9, text_delta()))
-    Projector(stack.store.log, stack.store.states, CORE).catch_up(RUN)
+    Projector(stack.store.event_log, stack.store.state_table, CORE).catch_up(RUN)
     newer = words()
     newer.version = 2
     for using in (dispatch(), dispatch(approvals(), newer)):

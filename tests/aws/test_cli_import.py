@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import SequenceConflictError
-from behest_core.event_log import EventLog
 from tests.builders import RUN, at, custom, run_completed, run_record, run_started, text_delta, whole_run
 from tests.cli import behest, done, line, refused
 from tests.golden import SEED_FOLD, differences, golden_lines
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("stack")  # its tables are in the environme
 
 
 def content(stack: Any) -> list[tuple[Any, ...]]:
-    """Give what the event table holds, but for ids and times of commits."""
+    """Return what the event table holds, but for ids and times of commits."""
     items = stack.dynamodb.scan(TableName=stack.event_table)["Items"]
     return sorted(
         (item["run_id"]["S"], int(item["sequence"]["N"]), item.get("record"), item.get("events")) for item in items
@@ -50,7 +50,7 @@ def test_what_was_imported_folds_to_the_golden_states(stack):
 
 def test_importing_what_was_exported_gives_the_same_tables(stack):
     events = [*whole_run(), custom(), {"type": "x.Y", "timestamp": at(6), "n": 1.5, "recorded_at": at(9)}]
-    stack.store.log.create(run_record(metadata={"a": [1, None, ""]}))
+    stack.store.event_log.create(run_record(metadata={"a": [1, None, ""]}))
     stack.store.append(RUN, events)
     stack.store.append("no-record", [text_delta()])
     stack.deliver()
@@ -74,7 +74,7 @@ def test_an_import_goes_on_where_one_was_interrupted(stack):
     assert (
         done("import", "-", stdin=line(run_started(), text_delta(), run_completed())) == "imported 1 run with 1 event\n"
     )
-    assert stack.store.log.head(RUN) == 3
+    assert stack.store.event_log.head(RUN) == 3
 
 
 def test_a_log_that_has_gone_on_since_the_export_holds_all_of_it():
@@ -84,7 +84,7 @@ def test_a_log_that_has_gone_on_since_the_export_holds_all_of_it():
 
 def test_events_are_appended_in_commits_of_a_hundred(stack):
     done("import", "-", stdin=line(*[text_delta()] * 250))
-    assert [commit.count for commit in stack.store.log.commits(RUN, 0)] == [100, 100, 50]
+    assert [commit.count for commit in stack.store.event_log.commits(RUN, 0)] == [100, 100, 50]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_run_that_is_there_with_other_content_is_refused_and_left_as_it_is(sta
 def test_a_run_without_record_is_imported_without_one(stack):
     data = line(text_delta(), record=None)
     assert done("import", "-", stdin=data) == "imported 1 run with 1 event\n"
-    assert stack.store.log.record(RUN) is None
+    assert stack.store.event_log.record(RUN) is None
     assert done("import", "-", stdin=data) == "nothing changed: 1 run was there already\n"
 
 
@@ -122,7 +122,7 @@ def test_a_malformed_line_ends_the_import_with_the_lines_before_it_done(stack):
     result = behest("import", "-", stdin=runs + b"{}\n" + line(run_id="after"))
     assert (result.exit_code, result.stdout) == (1, "imported 40 runs with 200 events\n")
     assert result.stderr == "behest: standard input:41: record: expected, but missing\n"
-    assert stack.store.log.record("after") is None
+    assert stack.store.event_log.record("after") is None
 
 
 def test_lines_that_are_refused_are_skipped_and_counted_when_asked():

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from behest_core import plugins
-from behest_core.dispatch import CORE
-from behest_core.plugins import Plugins
-from behest_core.projector import Projector
+from behest_core.fold.dispatch import CORE
+from behest_core.plugins import loading
+from behest_core.plugins.loading import Plugins
+from behest_core.projection.projector import Projector
 from tests.builders import RUN, commit, text_delta
 from tests.cli import behest, done, line, refused
 from tests.operating import put
@@ -27,9 +27,9 @@ def used(monkeypatch):
 
 @pytest.fixture
 def run(stack):
-    """Give the stack a run that was folded before the plugins came."""
+    """Return the stack a run that was folded before the plugins came."""
     put(stack, *LOG)
-    Projector(stack.store.log, stack.store.states, CORE).catch_up(RUN)
+    Projector(stack.store.event_log, stack.store.state_table, CORE).catch_up(RUN)
 
 
 def slices(stack):
@@ -49,7 +49,7 @@ def test_rebuild_of_one_extension_leaves_the_others_and_the_core(stack, run):
     damaged.iteration = 99
     for name, field in (("approvals", "pending"), ("words", "count")):
         damaged.extensions[name].state[field] = 100
-    stack.store.states.save(damaged)
+    stack.store.state_table.save(damaged)
     done("rebuild", "--extension=words", RUN)
     assert (slices(stack)["words"]["count"], slices(stack)["approvals"]["pending"]) == (3, 100)
 
@@ -96,7 +96,7 @@ def test_fold_gives_the_slices_and_what_an_extension_cannot_read_parks_it_alone(
 
 def test_where_the_log_is_gone_in_part_the_slice_stays(stack):
     put(stack, *LOG)
-    Projector(stack.store.log, stack.store.states, dispatch()).catch_up(RUN)
+    Projector(stack.store.event_log, stack.store.state_table, dispatch()).catch_up(RUN)
     before = stack.store.get_state(RUN)
     for sequence in "01":
         key = {"run_id": {"S": RUN}, "sequence": {"N": sequence}}
@@ -110,7 +110,7 @@ def test_where_the_log_is_gone_in_part_the_slice_stays(stack):
 def test_a_plugin_that_is_refused_is_named_and_its_slices_stay(stack, run, monkeypatch):
     done("rebuild")
     put(stack, commit(9, text_delta()))
-    broken = plugins.Plugin("words", refused="it has a bug")
+    broken = loading.Plugin("words", refused="it has a bug")
     monkeypatch.setattr("behest_core.cli.folded_run.load", lambda _: Plugins(refused=(broken,)))
     assert "plugin words is not used" in behest("rebuild").stderr
     assert slices(stack)["words"]["count"] == 3

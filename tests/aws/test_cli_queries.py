@@ -27,8 +27,8 @@ pytestmark = pytest.mark.usefixtures("stack")  # its tables are in the environme
 
 @pytest.fixture
 def whole(stack):
-    """Give the stack with one run, completed and folded."""
-    stack.store.log.create(run_record(metadata={"team": "blue"}))
+    """Return the stack with one run, completed and folded."""
+    stack.store.event_log.create(run_record(metadata={"team": "blue"}))
     stack.store.append(RUN, whole_run())
     stack.deliver()
     return stack
@@ -39,11 +39,11 @@ def whole(stack):
 
 @pytest.fixture
 def three(stack):
-    """Give the stack with three runs, one second apart."""
+    """Return the stack with three runs, one second apart."""
     for number, (run_id, session, end) in enumerate(
         [("run-a", "alice", [run_failed(9)]), ("run-b", "alice", [run_completed(9)]), ("run-c", "bob", [])]
     ):
-        stack.store.log.create(run_record(run_id, session_id=session, created_at=at(number)))
+        stack.store.event_log.create(run_record(run_id, session_id=session, created_at=at(number)))
         stack.store.append(run_id, [run_started(), model_started(), usage_recorded(5, 1000 * number, 234), *end])
     stack.deliver()
     return stack
@@ -243,7 +243,7 @@ def test_a_malformed_event_is_shown_as_it_is(stack):
 
 
 def test_a_run_with_a_record_alone_has_no_events(stack):
-    stack.store.log.create(run_record())
+    stack.store.event_log.create(run_record())
     assert done("events", RUN) == ""
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from behest_core import fold
-from behest_core.cli import rebuild_runs, side_by_side
+from behest_core.cli import side_by_side
+from behest_core.cli.commands import rebuild_runs
 from behest_core.cli.folded_run import Folding
+from behest_core.fold import rules
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, commit, record_commit, run_started, text_delta, usage_recorded
 from tests.cli import behest, done, refused
@@ -25,7 +26,7 @@ GO_ON = re.compile(r"^behest: cut short with (\d+) of (\d+) runs done; to go on:
 
 @pytest.fixture
 def requests_of_rebuild(stack, requests, monkeypatch):
-    """Give the requests that the command makes, one run after the other."""
+    """Return the requests that the command makes, one run after the other."""
     monkeypatch.setattr(rebuild_runs, "connect", lambda _: stack.store)
     monkeypatch.setattr(side_by_side, "WORKERS", 1)
     return requests
@@ -37,12 +38,12 @@ def wrong_runs(stack: Any, count: int) -> None:
 
 
 def iterations(stack: Any) -> list[int]:
-    """Give the iterations of all runs, in the order of their ids; 1 is right, 99 is wrong."""
-    return [state.iteration for state in sorted(stack.store.runs(), key=lambda state: state.run_id)]
+    """Return the iterations of all runs, in the order of their ids; 1 is right, 99 is wrong."""
+    return [state.iteration for state in sorted(stack.store.states(), key=lambda state: state.run_id)]
 
 
 def go_on(result: Any) -> tuple[int, list[str]]:
-    """Give how many runs a rebuild that was cut short has done, and the command that goes on."""
+    """Return how many runs a rebuild that was cut short has done, and the command that goes on."""
     [(position, _, command)] = GO_ON.findall(result.stderr)
     return int(position), shlex.split(command)
 
@@ -81,9 +82,9 @@ def test_a_state_that_is_missing_broken_or_behind_is_folded(stack):
 
 def test_a_state_of_another_version_of_the_reducer_is_folded_by_this_one(stack, monkeypatch):
     folded_run(stack)
-    monkeypatch.setattr(fold, "REDUCER_VERSION", 2)
+    monkeypatch.setattr(rules, "REDUCER_VERSION", 2)
     assert done("rebuild") == "folded 1 run again: 1 changed\n"
-    assert stack.store.get_state(RUN).reducer == 2
+    assert stack.store.get_state(RUN).reducer_version == 2
 
 
 def test_where_the_log_is_gone_in_part_the_state_stays(stack):
@@ -280,9 +281,9 @@ def test_where_one_run_after_the_other_cannot_be_folded_it_stops_and_says_how_to
     stack, requests_of_rebuild, monkeypatch
 ):
     wrong_runs(stack, 25)
-    commits = stack.store.log.commits
+    commits = stack.store.event_log.commits
     monkeypatch.setattr(
-        stack.store.log,
+        stack.store.event_log,
         "commits",
         lambda run_id, *rest: (
             commits(run_id, *rest) if run_id in {"run-00", "run-02"} else raiser(throttled("Query"))()
@@ -296,7 +297,7 @@ def test_where_one_run_after_the_other_cannot_be_folded_it_stops_and_says_how_to
         "behest: 1 run could not be folded now; to try them again: behest rebuild run-01",
         "behest: 20 runs in a row could not be folded",
     ]
-    monkeypatch.setattr(stack.store.log, "commits", commits)
+    monkeypatch.setattr(stack.store.event_log, "commits", commits)
     assert done("rebuild", "--after=run-02") == "folded 22 runs again: 22 changed\n"
     assert done("rebuild", "run-01") == "folded 1 run again: 1 changed\n"
 
@@ -336,7 +337,7 @@ def test_a_run_that_is_deleted_meanwhile_stays_deleted(stack, requests_of_rebuil
     wrong_run(stack)
     requests_of_rebuild.before("PutItem", lambda: stack.store.delete_run(RUN))
     assert done("rebuild") == "folded 0 runs again\n"
-    assert stack.store.states.get(RUN).deleted_at
+    assert stack.store.state_table.get(RUN).deleted_at
 
 
 def test_rebuilds_and_checks_beside_live_traffic_do_no_harm(stack):
@@ -358,4 +359,4 @@ def test_rebuilds_and_checks_beside_live_traffic_do_no_harm(stack):
         for writer in writers:
             writer.join()
     assert done("verify") == "checked 4 runs: 4 right\n"
-    assert {state.total_usage.input_tokens for state in stack.store.runs()} == {10 + 10 * commits}
+    assert {state.total_usage.input_tokens for state in stack.store.states()} == {10 + 10 * commits}

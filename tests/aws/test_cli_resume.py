@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from behest_core.cli import resume_runs
-from behest_core.cli.terminal import age_text
-from behest_core.projector import Projector
-from behest_core.timestamps import from_datetime
+from behest_core.cli.commands import resume_runs
+from behest_core.model.timestamps import from_datetime
+from behest_core.projection.projector import Projector
+from behest_core.terminal import age_text
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, commit, poison, record_commit, run_record, text_delta
 from tests.cli import behest, done, refused, screen
@@ -25,7 +25,7 @@ NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def requests_of_resume(stack, requests, monkeypatch):
-    """Give the requests that the command makes."""
+    """Return the requests that the command makes."""
     monkeypatch.setattr(resume_runs, "connect", lambda _: stack.store)
     return requests
 
@@ -124,7 +124,7 @@ def test_where_one_run_after_the_other_cannot_be_folded_it_stops(stack, requests
     for number in range(25):
         parked_run(stack, f"run-{number:02}")
     requests_of_resume.made.clear()
-    monkeypatch.setattr(stack.store.log, "commits", lambda *_: raiser(throttled("Query"))())
+    monkeypatch.setattr(stack.store.event_log, "commits", lambda *_: raiser(throttled("Query"))())
     result = behest("resume", "--all")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 21)
     assert result.stderr.splitlines()[-1] == (
@@ -151,12 +151,12 @@ def test_a_run_id_that_none_can_have_is_refused():
 
 @pytest.fixture
 def parked(stack):
-    """Give the stack with two parked runs, one of session-2, and one that isn't parked."""
+    """Return the stack with two parked runs, one of session-2, and one that isn't parked."""
     for number, session in enumerate(["session-1", "session-2"]):
         run_id = f"run-{number}"
         put(stack, record_commit(run_record(run_id, session_id=session)), poison(1, run_id=run_id))
         moment = NOW + timedelta(hours=number)
-        Projector(stack.store.log, stack.store.states, now=lambda moment=moment: moment).catch_up(run_id)
+        Projector(stack.store.event_log, stack.store.state_table, now=lambda moment=moment: moment).catch_up(run_id)
     folded_run(stack, "good")
     return stack
 

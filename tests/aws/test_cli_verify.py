@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from behest_core.cli import verify_runs
-from behest_core.event_log import EventLog
+from behest_core.cli.commands import verify_runs
+from behest_core.dynamodb.event_table import EventLog
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, run_record, text_delta, whole_run
 from tests.cli import behest, done, refused, screen
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("stack")  # its tables are in the environme
 
 @pytest.fixture
 def requests_of_verify(stack, requests, monkeypatch):
-    """Give the requests that the command makes."""
+    """Return the requests that the command makes."""
     monkeypatch.setattr(verify_runs, "connect", lambda _: stack.store)
     return requests
 
@@ -74,7 +74,7 @@ def test_a_run_that_only_one_of_the_tables_has_is_found(stack):
     for sequence in "01":
         key = {"run_id": {"S": "run-a"}, "sequence": {"N": sequence}}
         stack.dynamodb.delete_item(TableName=stack.event_table, Key=key)
-    stack.store.log.create(run_record("run-b"))
+    stack.store.event_log.create(run_record("run-b"))
     result = behest("verify")
     assert result.stdout.endswith("checked 2 runs: 1 behind, 1 can't be folded\n")
 
@@ -108,7 +108,7 @@ def test_as_json_each_run_that_is_not_right_is_a_line(stack):
             "run_id": RUN,
             "kind": "wrong",
             "sequence": 5,
-            "reducer": 1,
+            "reducer_version": 1,
             "behind": 0,
             "differences": [{"name": "iteration", "stored": 99, "folded": 1}],
             "problem": None,
@@ -126,7 +126,7 @@ def test_a_sample_is_drawn_from_all_runs_or_from_those_named(stack):
 
 @pytest.fixture
 def of_two_days(stack):
-    """Give the stack with a run of now, one of long ago, and one of long ago whose first commit is of now."""
+    """Return the stack with a run of now, one of long ago, and one of long ago whose first commit is of now."""
     now = datetime.now(UTC)
     for run_id, created_at, moment in (
         ("new", now, now),
@@ -175,8 +175,8 @@ def test_a_run_that_cannot_be_checked_now_is_told_and_the_others_are_checked(sta
 
 def with_trouble(stack: Any, *run_ids: str) -> None:
     """Let reading the logs of some runs fail."""
-    commits = stack.store.log.commits
-    stack.store.log.commits = lambda run_id, *rest: (
+    commits = stack.store.event_log.commits
+    stack.store.event_log.commits = lambda run_id, *rest: (
         raiser(throttled("Query"))() if run_id in run_ids else commits(run_id, *rest)
     )
 
@@ -212,7 +212,7 @@ def test_what_a_run_holds_does_not_steer_the_terminal(stack):
     folded_run(stack)
     state = stack.store.get_state(RUN)
     state.last_error = "\x1b[2J\n\x07"
-    stack.store.states.save(state)
+    stack.store.state_table.save(state)
     assert behest("verify").stdout.splitlines()[0] == (f'{RUN}  last_error: stored "\\u001b[2J\\n\\u0007", folded null')
 
 

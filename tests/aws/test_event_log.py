@@ -3,6 +3,7 @@ from threading import Thread
 
 import pytest
 
+from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import (
     EventTooLargeError,
     InvalidRunIdError,
@@ -13,19 +14,18 @@ from behest_core.errors import (
     SequenceConflictError,
     StateTooLargeError,
 )
-from behest_core.event_log import EventLog
-from behest_core.events import TextDelta, UnknownEvent
-from behest_core.storable import EVENT_BYTES, METADATA_BYTES
+from behest_core.model.events import TextDelta, UnknownEvent
+from behest_core.model.limits import EVENT_BYTES, METADATA_BYTES
 from tests.builders import RUN, at, custom, run_record, run_started, text_delta, whole_run
 
 
 @pytest.fixture
 def log(stack):
-    return stack.store.log
+    return stack.store.event_log
 
 
 def other(log):
-    """Give another process's log."""
+    """Return another process's log."""
     return EventLog(log._client, log.table)
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from behest_core import codec
-from behest_core.dispatch import CORE
-from behest_core.projector import Fold, Projector
+from behest_core.dynamodb import items
+from behest_core.fold.dispatch import CORE
+from behest_core.projection.projector import Fold, Projector
 from tests.aws.test_projector import LOG as CORE_LOG
 from tests.builders import RUN, commit, custom, poison, text_delta
 from tests.unit.test_extension import LOG, approvals, dispatch, words
@@ -13,7 +13,7 @@ from tests.unit.test_extension import LOG, approvals, dispatch, words
 @pytest.fixture
 def projector(stack):
     """Make a process with some extensions installed."""
-    return lambda using: Projector(stack.store.log, stack.store.states, using)
+    return lambda using: Projector(stack.store.event_log, stack.store.state_table, using)
 
 
 def slices(stack):
@@ -54,7 +54,7 @@ def test_one_extension_can_be_folded_again_alone(stack, put, projector):
     damaged = stack.store.get_state(RUN)
     for name in ("approvals", "words"):
         damaged.extensions[name].state[{"approvals": "pending", "words": "count"}[name]] = 100
-    stack.store.states.save(damaged)
+    stack.store.state_table.save(damaged)
     projector(dispatch()).catch_up(RUN, Fold.AGAIN, extension="words")
     assert slices(stack)["words"].state["count"] == 3
     assert slices(stack)["approvals"].state["pending"] == 100
@@ -64,7 +64,7 @@ def test_folding_everything_again_folds_the_extensions_again_too(stack, put, pro
     projector(dispatch()).project(put(*LOG))
     damaged = stack.store.get_state(RUN)
     damaged.extensions["words"].state["count"] = 100
-    stack.store.states.save(damaged)
+    stack.store.state_table.save(damaged)
     assert projector(dispatch()).catch_up(RUN, Fold.AGAIN).saves == 1
     assert slices(stack)["words"].state["count"] == 3
     assert projector(dispatch()).catch_up(RUN, Fold.AGAIN).saves == 0
@@ -77,7 +77,7 @@ def test_a_parked_slice_is_reported_once_listed_and_resumed(stack, put, projecto
         ("extension_parked", 4, "RuntimeError")
     ]
     assert broken.project(put(commit(9, text_delta(), custom()))).troubles == []
-    [listed] = stack.store.parked_runs()
+    [listed] = stack.store.parked_states()
     assert (listed.parked, list(listed.parks)) == (None, ["words"])
     assert slices(stack)["words"].parked.parked_at.endswith("Z")
 
@@ -88,7 +88,7 @@ def test_a_parked_slice_is_reported_once_listed_and_resumed(stack, put, projecto
     projector(dispatch()).catch_up(RUN, Fold.RESUME)
     assert slices(stack)["words"].state["count"] == 4
     assert slices(stack)["approvals"].state["pending"] == 3
-    assert list(stack.store.parked_runs()) == []
+    assert list(stack.store.parked_states()) == []
 
 
 def test_a_raised_version_retries_a_parked_slice_when_the_run_moves(stack, put, projector):
@@ -112,7 +112,7 @@ def test_uninstalled_a_slice_stays_when_all_is_folded_again(stack, put, projecto
     before = slices(stack)
     damaged = stack.store.get_state(RUN)
     damaged.iteration = 99
-    stack.store.states.save(damaged)
+    stack.store.state_table.save(damaged)
     assert projector(CORE).catch_up(RUN, Fold.AGAIN).saves == 1
     assert slices(stack) == before
     assert projector(CORE).catch_up(RUN, Fold.AGAIN, extension="words").saves == 0
@@ -124,13 +124,13 @@ def test_uninstalled_a_parked_slice_stays_parked_when_its_run_is_resumed(stack, 
     before = slices(stack)
     projector(CORE).catch_up(RUN, Fold.RESUME)
     assert slices(stack) == before
-    assert [state.run_id for state in stack.store.parked_runs()] == [RUN]
+    assert [state.run_id for state in stack.store.parked_states()] == [RUN]
 
 
 def test_a_run_parked_by_the_core_is_resumed_with_its_extensions(stack, put, projector):
     projector(dispatch()).project(put(*CORE_LOG, poison(6)))
     assert slices(stack)["words"].sequence == 6
     mended = commit(6, text_delta(), text_delta(), text_delta())
-    stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(mended))
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=items.commit_to_item(mended))
     projector(dispatch()).catch_up(RUN, Fold.RESUME)
     assert (slices(stack)["words"].state["count"], slices(stack)["words"].sequence) == (4, 8)

@@ -11,9 +11,9 @@ from behest_core.testing import LocalStack, Template
 from tests.builders import RUN, custom, run_completed, run_failed, run_started, text_delta, whole_run
 
 APPROVALS = """
-    from behest_core.events import Event
-    from behest_core.extension import Extension, ExtensionState
-    from behest_core.hookspecs import hookimpl
+    from behest_core.plugins import Event
+    from behest_core.plugins import Extension, ExtensionState
+    from behest_core.plugins import hookimpl
 
 
     class ApprovalRequested(Event, tag="approvals.Requested"):
@@ -42,7 +42,7 @@ APPROVALS = """
         return [approvals]
 """
 REACTIONS = """
-    from behest_core.hookspecs import hookimpl
+    from behest_core.plugins import hookimpl
 
     seen = []
 
@@ -52,7 +52,7 @@ REACTIONS = """
         seen.append(change.id)
 """
 BROKEN = """
-    from behest_core.hookspecs import hookimpl
+    from behest_core.plugins import hookimpl
 
 
     @hookimpl
@@ -80,7 +80,7 @@ def install(tmp_path, monkeypatch):
 
 
 def told(stack):
-    """Give the changes that were told: run, before, after."""
+    """Return the changes that were told: run, before, after."""
     details = [json.loads(entry["Detail"]) for entry in stack.notifications]
     return [(detail["run_id"], detail["before"], detail["after"]) for detail in details]
 
@@ -166,7 +166,7 @@ def test_changes_are_told_in_the_background_as_well(stack):
 def test_what_the_bus_refuses_for_ever_goes_to_the_notifiers_own_queue(monkeypatch):
     with LocalStack(template=Template(parameters={"MaximumRetryAttempts": 2})) as stack:
         stack.store.append(RUN, whole_run())
-        monkeypatch.setattr("behest_core.notifier.Notifier._put", lambda *_: 0)
+        monkeypatch.setattr("behest_core.projection.notifier.Notifier._put", lambda *_: 0)
         stack.deliver()
         assert stack.notifications == []
         assert len(stack._notifier.failures) == 1

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from behest_core.event_log import EventLog
-from behest_core.fold import replay
-from behest_core.state import RunStatus
+from behest_core.dynamodb.event_table import EventLog
+from behest_core.fold.rules import replay
+from behest_core.model.state import RunStatus
 from behest_core.testing import FunctionKilled, LocalStack, MappingSettings, Template
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import poison, run_failed, run_record, run_started, text_delta, usage_recorded, whole_run
@@ -24,7 +24,7 @@ def stack():
 
 @pytest.fixture
 def log(stack):
-    """Give a log that writes as if it were some hours ago, so that nothing is taken to be on its way."""
+    """Return a log that writes as if it were some hours ago, so that nothing is taken to be on its way."""
     return EventLog(stack.dynamodb, stack.event_table, now=lambda: datetime.now(UTC) - timedelta(hours=3))
 
 
@@ -45,7 +45,7 @@ def runs(log):
 
 
 def wrong(stack, runs):
-    """Give the runs whose state isn't the plain fold of their log."""
+    """Return the runs whose state isn't the plain fold of their log."""
     states = stack.store.get_states(runs)
     return [
         run_id
@@ -63,7 +63,7 @@ def never(*_):
 
 
 def metrics(stack, service="behest-reconciler"):
-    """Give what a function counted, by metric."""
+    """Return what a function counted, by metric."""
     counted = {}
     for line in map(json.loads, stack.output.lines):
         if "_aws" in line and line["service"] == service:
@@ -89,7 +89,7 @@ def test_the_queue_hands_out_what_could_not_be_recovered_again(stack, runs, monk
     stack.mapping.handler = never
     stack.deliver()
     with monkeypatch.context() as patched:
-        patched.setattr("behest_core.state_table.StateTable.save", lambda *_: raiser(throttled("PutItem"))())
+        patched.setattr("behest_core.dynamodb.state_table.StateTable.save", lambda *_: raiser(throttled("PutItem"))())
         assert stack.recover() == 0
     assert stack.recover() == len(stack.failures)
     assert wrong(stack, runs) == []
@@ -212,7 +212,8 @@ def test_nothing_of_what_is_in_an_event_is_written_to_the_log(stack, log):
 def test_the_reconciler_runs_with_its_own_variables_and_leaves_the_projectors(stack, monkeypatch):
     seen = {}
     monkeypatch.setattr(
-        "behest_core.reconciler.Reconciler.sweep", lambda *_, **given: seen.update(given) or raiser(KeyError)()
+        "behest_core.projection.reconciler.Reconciler.sweep",
+        lambda *_, **given: seen.update(given) or raiser(KeyError)(),
     )
     with pytest.raises(KeyError):
         stack.sweep()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.client import BaseClient
 
-from behest_core.event_log import EventLog
+from behest_core.dynamodb.event_table import EventLog
 from behest_core.testing import LocalStack, MappingSettings
 from behest_core.testing.cloudformation import CloudFormationTemplate
 from behest_core.testing.template import template_path
@@ -24,7 +24,7 @@ def stack():
 
 @pytest.fixture
 def done(monkeypatch):
-    """Give what was done in DynamoDB: operation and resource, as the template's roles name it."""
+    """Return what was done in DynamoDB: operation and resource, as the template's roles name it."""
     done = set()
     call = BaseClient._make_api_call
 
@@ -45,7 +45,7 @@ def resource(params):
 
 
 def granted(role):
-    """Give the same of what a role allows."""
+    """Return the same of what a role allows."""
     allowed = set()
     for policy in BODY["Resources"][role]["Properties"]["Policies"]:
         for statement in policy["PolicyDocument"]["Statement"]:

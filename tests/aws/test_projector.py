@@ -4,9 +4,9 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from msgspec.structs import replace
 
-from behest_core.fold import fold
-from behest_core.projector import Projector
-from behest_core.state import RunStatus
+from behest_core.fold.rules import fold
+from behest_core.model.state import RunStatus
+from behest_core.projection.projector import Projector
 from tests.builders import (
     RUN,
     commit,
@@ -24,7 +24,7 @@ from tests.builders import (
 
 @pytest.fixture
 def projector(stack):
-    return Projector(stack.store.log, stack.store.states)
+    return Projector(stack.store.event_log, stack.store.state_table)
 
 
 def names(requests):
@@ -107,14 +107,14 @@ def test_a_record_that_arrives_after_its_events_completes_the_state(projector, p
 def test_a_save_that_meets_another_writer_is_decided_again(projector, put, stack, requests):
     projector.project(put(*LOG[:1]))
     records = put(*LOG[1:])
-    requests.before("PutItem", lambda: Projector(stack.store.log, stack.store.states).project(records[:1]))
+    requests.before("PutItem", lambda: Projector(stack.store.event_log, stack.store.state_table).project(records[:1]))
     report = projector.project(records)
     assert (report.conflicts, report.saves, report.events) == (1, 1, 3)
     assert stack.store.get_state(RUN).total_usage.input_tokens == 10
 
 
 def test_a_process_that_wakes_up_late_overwrites_nothing(stack, put):
-    asleep, awake = (Projector(stack.store.log, stack.store.states) for _ in range(2))
+    asleep, awake = (Projector(stack.store.event_log, stack.store.state_table) for _ in range(2))
     records = put(*LOG)
     asleep.project(records[:2])
     awake.project(records)
@@ -191,7 +191,7 @@ def test_changes_of_the_log_are_reported_and_never_folded(projector, put, stack)
     )
     assert {each.error for each in report.troubles} == {"modified", "removed", "misplaced"}
     assert {each.kind for each in report.troubles} == {"tampered"}
-    assert list(stack.store.runs()) == []
+    assert list(stack.store.states()) == []
 
 
 def test_deletes_by_ttl_are_expected(projector, put):
@@ -251,7 +251,7 @@ def test_a_log_that_cannot_be_read_leaves_its_run_unfinished_and_unparked(projec
     requests.before("Query", raiser(throttled("Query")))
     report = projector.project(records[2:])
     assert report.first_unfinished == records[2]["dynamodb"]["SequenceNumber"]
-    assert list(stack.store.runs()) == []
+    assert list(stack.store.states()) == []
 
 
 def test_before_the_deadline_it_stops_and_reports_the_rest(projector, put, stack):
@@ -262,7 +262,7 @@ def test_before_the_deadline_it_stops_and_reports_the_rest(projector, put, stack
     assert report.saves == 2
     assert {each.error for each in report.troubles} == {"Deadline"}
     assert projector.project(records[2:]).first_unfinished is None
-    assert len(list(stack.store.runs())) == 5
+    assert len(list(stack.store.states())) == 5
 
 
 def test_a_long_log_is_folded_in_several_calls_if_it_must_be(projector, put, stack):
@@ -280,12 +280,12 @@ def test_a_long_log_is_folded_in_several_calls_if_it_must_be(projector, put, sta
 def test_runs_are_saved_side_by_side(stack, put):
     records = put(*(record_commit(run_record(f"run-{n}")) for n in range(30)))
     with ThreadPoolExecutor(8) as pool:
-        report = Projector(stack.store.log, stack.store.states, spread=pool.map).project(records)
+        report = Projector(stack.store.event_log, stack.store.state_table, spread=pool.map).project(records)
     assert (report.saves, report.first_unfinished) == (30, None)
 
 
 def test_no_more_than_a_thousand_states_stay_in_memory(stack):
-    projector = Projector(stack.store.log, stack.store.states)
+    projector = Projector(stack.store.event_log, stack.store.state_table)
     projector.project([record_of(record_commit(run_record(f"run-{n}"))) for n in range(1_010)])
     assert len(projector._kept) == 1_000
 
@@ -298,7 +298,7 @@ def test_the_deployed_handler_folds_what_agents_append(stack):
     stack.store.append(record.run_id, [run_started(), usage_recorded()])
     stack.deliver()
     state = stack.store.get_state(record.run_id)
-    assert state == replace(fold(None, stack.store.log.commits(record.run_id)).state, revision=state.revision)
+    assert state == replace(fold(None, stack.store.event_log.commits(record.run_id)).state, revision=state.revision)
     assert (state.status, state.total_usage.total_tokens) == (RunStatus.SESSION_LOADED, 15)
 
 

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.exceptions import ClientError
 
-from behest_core import codec
+from behest_core.dynamodb import items
+from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import MalformedError
-from behest_core.event_log import EventLog
-from behest_core.projector import Projector
-from behest_core.reconciler import LostBatch, Reconciler
-from behest_core.state import RunStatus
-from behest_core.timestamps import canonical
+from behest_core.model.state import RunStatus
+from behest_core.model.timestamps import canonical
+from behest_core.projection.projector import Projector
+from behest_core.projection.reconciler import LostBatch, Reconciler
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, commit, poison, record_commit, run_record, run_started, text_delta, whole_run
 
@@ -24,8 +24,8 @@ class Outage:
     def __init__(self, stack):
         self.stack, self.now = stack, NOW - 3 * HOUR
         self.log = EventLog(stack.dynamodb, stack.event_table, now=lambda: self.now)
-        self.projector = Projector(stack.store.log, stack.store.states, now=lambda: NOW)
-        self.reconciler = Reconciler(stack.store.log, stack.store.states, self.projector, now=lambda: NOW)
+        self.projector = Projector(stack.store.event_log, stack.store.state_table, now=lambda: NOW)
+        self.reconciler = Reconciler(stack.store.event_log, stack.store.state_table, self.projector, now=lambda: NOW)
 
     def write(self, run_id, *events, record=True):
         if record:
@@ -52,7 +52,7 @@ def test_after_a_day_without_projector_one_sweep_makes_every_run_right(outage, s
     outage.write("old-and-known", *whole_run()[1:], record=False)
     report = outage.sweep(lookback=26 * HOUR)
     assert (report.lagging, report.caught_up, report.is_complete) == (27, 27, True)
-    assert len(list(stack.store.runs(status=RunStatus.COMPLETED))) == 27
+    assert len(list(stack.store.states(status=RunStatus.COMPLETED))) == 27
     assert outage.sweep().lagging == 0
 
 
@@ -117,12 +117,12 @@ def test_an_active_run_that_has_not_moved_is_stuck_and_a_finished_one_is_not(out
 def test_a_parked_run_is_counted_and_left_alone_until_its_version_is_gone(outage, stack, monkeypatch):
     outage.projector.project([])
     for each in (record_commit(), poison(1)):
-        stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(each))
+        stack.dynamodb.put_item(TableName=stack.event_table, Item=items.commit_to_item(each))
     outage.projector.catch_up(RUN)
     report = outage.sweep()
     assert (report.parked, report.lagging) == (1, 0)
-    monkeypatch.setattr("behest_core.fold.REDUCER_VERSION", 2)
-    monkeypatch.setattr("behest_core.reconciler.REDUCER_VERSION", 2)
+    monkeypatch.setattr("behest_core.fold.rules.REDUCER_VERSION", 2)
+    monkeypatch.setattr("behest_core.projection.reconciler.REDUCER_VERSION", 2)
     assert outage.sweep().lagging == 1
     assert stack.store.get_state(RUN).parked.version == 2
 
@@ -137,7 +137,7 @@ def test_a_state_item_that_something_else_broke_stops_no_sweep_and_is_folded_aga
     outage.write(RUN)
     outage.write("other")
     outage.projector.catch_up(RUN)
-    broken = codec.state_to_item(stack.store.get_state(RUN)) | {"event_count": {"S": "many"}}
+    broken = items.state_to_item(stack.store.get_state(RUN)) | {"event_count": {"S": "many"}}
     stack.dynamodb.put_item(TableName=stack.state_table, Item=broken)
     assert outage.sweep().caught_up == 2
     assert stack.store.get_state(RUN).event_count == 1
@@ -178,7 +178,7 @@ def streams(stack):
 
 
 def lost(stack, first=0, last=-1):
-    """Give the message about a batch of the event table's stream."""
+    """Return the message about a batch of the event table's stream."""
     arn = stack.dynamodb.describe_table(TableName=stack.event_table)["Table"]["LatestStreamArn"]
     [shard] = streams(stack).describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
     iterator = streams(stack).get_shard_iterator(
@@ -203,7 +203,7 @@ def test_the_runs_of_a_lost_batch_are_found_in_the_stream_and_folded(outage, sta
     batch = LostBatch.from_message(lost(stack, first=2, last=5))
     report = outage.reconciler.recover(batch, streams(stack))
     assert (report.runs, report.was_found, report.is_complete) == (2, True, True)
-    assert {state.run_id for state in stack.store.runs()} == {"run-1", "run-2"}
+    assert {state.run_id for state in stack.store.states()} == {"run-1", "run-2"}
 
 
 @pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ResourceNotFoundException"])
@@ -224,7 +224,7 @@ def test_a_message_of_something_else_is_malformed(body):
 
 
 def test_a_projector_that_always_fails_loses_nothing(stack, outage):
-    broken = Projector(stack.store.log, stack.store.states)
+    broken = Projector(stack.store.event_log, stack.store.state_table)
     stack.mapping.handler = lambda *_: raiser(RuntimeError("broken"))()
     outage.write(RUN, *whole_run())
     stack.deliver()
@@ -236,5 +236,5 @@ def test_a_projector_that_always_fails_loses_nothing(stack, outage):
 
 
 def test_commits_other_than_a_runs_first_are_in_no_index():
-    assert "hour_shard" in codec.commit_to_item(commit(1, text_delta()))
-    assert "hour_shard" not in codec.commit_to_item(commit(2, text_delta()))
+    assert "hour_shard" in items.commit_to_item(commit(1, text_delta()))
+    assert "hour_shard" not in items.commit_to_item(commit(2, text_delta()))

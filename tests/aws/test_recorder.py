@@ -9,11 +9,11 @@ from random import Random
 
 import pytest
 
-from behest_core import outbox as module
 from behest_core.errors import EventTooLargeError, InvalidValueError, RecordingError, RunEndedError, RunExistsError
-from behest_core.events import RunStarted, TextDelta, ToolExecutionResult
-from behest_core.fold import fold
-from behest_core.state import RunStatus
+from behest_core.fold.rules import fold
+from behest_core.model.events import RunStarted, TextDelta, ToolExecutionResult
+from behest_core.model.state import RunStatus
+from behest_core.recording import writer as module
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import at
 from tests.golden import ROOT
@@ -22,7 +22,7 @@ from tests.golden import ROOT
 @pytest.fixture
 def record(stack):
     """Begin to record a run whose commits wait for a flush."""
-    return lambda **how: stack.store.record(provider="openai", model="gpt-4o", **{"interval": 3600, **how})
+    return lambda **how: stack.store.recorder(provider="openai", model="gpt-4o", **{"interval": 3600, **how})
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def no_pauses(monkeypatch):
 
 
 def state_of(stack, run):
-    return fold(None, stack.store.log.commits(run.run_id)).state
+    return fold(None, stack.store.event_log.commits(run.run_id)).state
 
 
 def types(stack, run):
@@ -39,7 +39,7 @@ def types(stack, run):
 
 
 def commits(stack, run):
-    return [each.count for each in stack.store.log.commits(run.run_id) if not each.is_record]
+    return [each.count for each in stack.store.event_log.commits(run.run_id) if not each.is_record]
 
 
 # ---------------------------------------------------------------- a run
@@ -408,7 +408,7 @@ PROGRAM = """
 import os, signal, sys
 from behest_core import RunStore
 store = RunStore(os.environ["BEHEST_EVENT_TABLE"], os.environ["BEHEST_STATE_TABLE"])
-run = store.record(provider="p", model="m", run_id="r", interval=3600).__enter__()
+run = store.recorder(provider="p", model="m", run_id="r", interval=3600).__enter__()
 run.flush()
 run.text("the last words")
 if sys.argv[1] == "killed":
@@ -435,7 +435,7 @@ KILLED = """
 import os, sys
 from behest_core import RunStore
 store = RunStore(os.environ["BEHEST_EVENT_TABLE"], os.environ["BEHEST_STATE_TABLE"])
-recorder = store.record(provider="p", model="m", session_id="s", client_request_id=sys.argv[1], interval=0.002)
+recorder = store.recorder(provider="p", model="m", session_id="s", client_request_id=sys.argv[1], interval=0.002)
 with recorder as run:
     for n in range(100_000):
         run.text(str(n))

@@ -3,16 +3,16 @@ from datetime import UTC, datetime
 import pytest
 from botocore.exceptions import ClientError
 
-from behest_core.errors import MalformedStateError, RevisionConflictError
-from behest_core.fold import fold
-from behest_core.state import RunStatus
-from behest_core.state_table import StateTable
+from behest_core.dynamodb.state_table import RevisionConflictError, StateTable
+from behest_core.errors import MalformedStateError
+from behest_core.fold.rules import fold
+from behest_core.model.state import RunStatus
 from tests.builders import RUN, commit, model_started, record_commit, run_completed, run_record, run_started
 
 
 @pytest.fixture
 def table(stack):
-    return stack.store.states
+    return stack.store.state_table
 
 
 def state_of(run_id=RUN, *events, minute=0, session_id="s"):
@@ -62,7 +62,7 @@ def test_an_item_that_something_else_wrote_is_named_or_replaced(stack, table):
     with pytest.raises(MalformedStateError, match=RUN):
         table.get(RUN)
     repaired = table.get_many([RUN], repair=True)[RUN]
-    assert (repaired.reducer, repaired.revision) == (0, 0)
+    assert (repaired.reducer_version, repaired.revision) == (0, 0)
     assert table.save(state_of(RUN, run_started())).revision == 1
 
 
@@ -129,50 +129,50 @@ def ids(states):
 
 
 def test_runs_are_found_newest_first(runs):
-    assert ids(runs.runs()) == list(range(11, -1, -1))
+    assert ids(runs.find()) == list(range(11, -1, -1))
 
 
 def test_runs_of_a_session(runs):
-    assert ids(runs.runs(session_id="s-1")) == [11, 9, 7, 5, 3, 1]
-    assert ids(runs.runs(session_id="none")) == []
+    assert ids(runs.find(session_id="s-1")) == [11, 9, 7, 5, 3, 1]
+    assert ids(runs.find(session_id="none")) == []
 
 
 def test_runs_of_a_status_over_all_shards(runs):
-    assert ids(runs.runs(status=RunStatus.COMPLETED)) == [9, 6, 3, 0]
-    assert ids(runs.runs(status=RunStatus.FAILED)) == []
+    assert ids(runs.find(status=RunStatus.COMPLETED)) == [9, 6, 3, 0]
+    assert ids(runs.find(status=RunStatus.FAILED)) == []
 
 
 def test_runs_of_a_session_and_a_status(runs):
-    assert ids(runs.runs(session_id="s-1", status=RunStatus.COMPLETED, limit=5)) == [9, 3]
+    assert ids(runs.find(session_id="s-1", status=RunStatus.COMPLETED, limit=5)) == [9, 3]
 
 
 @pytest.mark.parametrize("limit", [0, 1, 5, 12, 99])
 @pytest.mark.parametrize("narrow", [{}, {"session_id": "s-0"}, {"status": RunStatus.CALLING_MODEL}])
 def test_a_limit_cuts_the_same_runs_off(runs, narrow, limit):
-    assert ids(runs.runs(**narrow, limit=limit)) == ids(runs.runs(**narrow))[:limit]
+    assert ids(runs.find(**narrow, limit=limit)) == ids(runs.find(**narrow))[:limit]
 
 
 def test_runs_of_a_time(runs):
     since, until = datetime(2026, 1, 31, 12, 3, tzinfo=UTC), "2026-01-31T14:05:00+02:00"
-    assert ids(runs.runs(since=since, until=until)) == [5, 4, 3]
-    assert ids(runs.runs(session_id="s-1", since=since, until=until)) == [5, 3]
+    assert ids(runs.find(since=since, until=until)) == [5, 4, 3]
+    assert ids(runs.find(session_id="s-1", since=since, until=until)) == [5, 3]
 
 
 def test_a_time_span_that_ends_before_it_begins_has_no_runs(runs, requests):
-    assert ids(runs.runs(since="2026-02-01T00:00:00Z", until="2026-01-01T00:00:00Z")) == []
+    assert ids(runs.find(since="2026-02-01T00:00:00Z", until="2026-01-01T00:00:00Z")) == []
     assert requests.made == []
 
 
 def test_a_time_without_zone_is_refused(runs):
     with pytest.raises(ValueError, match="time zone"):
-        list(runs.runs(since=datetime(2026, 1, 31)))  # noqa: DTZ001 (that is the point)
+        list(runs.find(since=datetime(2026, 1, 31)))  # noqa: DTZ001 (that is the point)
 
 
 def test_a_run_that_has_moved_on_since_its_index_entry_is_left_out(runs, requests):
     moved = runs.get("run-09")
     moved.status = RunStatus.FAILED
     requests.before("BatchGetItem", lambda: runs.save(moved))
-    assert ids(runs.runs(status=RunStatus.COMPLETED)) == [6, 3, 0]
+    assert ids(runs.find(status=RunStatus.COMPLETED)) == [6, 3, 0]
 
 
 def test_pages_are_followed(stack, runs, requests):
@@ -182,7 +182,7 @@ def test_pages_are_followed(stack, runs, requests):
         return limit(operation, params | ({"Limit": 2} if operation == "Query" else {}))
 
     stack.dynamodb._make_api_call = small_pages
-    assert ids(runs.runs(session_id="s-0")) == [10, 8, 6, 4, 2, 0]
+    assert ids(runs.find(session_id="s-0")) == [10, 8, 6, 4, 2, 0]
     assert len(requests.named("Query")) > 2
 
 

@@ -3,7 +3,7 @@ from botocore.exceptions import ClientError
 
 from behest_core import RunStore
 from behest_core.errors import RunNotFoundError, RunParkedError, WaitTimeoutError
-from behest_core.state import RunStatus
+from behest_core.model.state import RunStatus
 from tests.builders import at, custom, run_started, text_delta, whole_run
 
 
@@ -30,7 +30,7 @@ class Clock:
 def test_creating_with_the_same_client_request_id_returns_the_first_run(store):
     first = store.create_run(provider="openai", model="gpt-4o", client_request_id="order-7", metadata={"n": 1})
     again = store.create_run(provider="other", model="other", client_request_id="order-7")
-    assert again == first == store.get_run(first.run_id)
+    assert again == first == store.get_record(first.run_id)
 
 
 def test_the_run_id_of_a_client_request_id_never_changes(store):
@@ -50,7 +50,7 @@ def test_a_run_may_be_given_its_ids_and_its_time(store):
 
 
 def test_a_run_that_is_not_there_is_an_error_with_its_id(store):
-    for missing in (store.get_run, store.get_state):
+    for missing in (store.get_record, store.get_state):
         with pytest.raises(RunNotFoundError, match="nowhere"):
             missing("nowhere")
     assert list(store.events("nowhere")) == []
@@ -65,7 +65,7 @@ def test_a_whole_run_goes_in_and_its_state_comes_out(stack, store):
     assert (state.status, state.event_count) == (RunStatus.COMPLETED, 6)
     assert [each.sequence for each in store.events(run.run_id, after=4)] == [5, 6]
     assert store.get_states([run.run_id]) == {run.run_id: state}
-    assert list(store.runs(session_id="s")) == list(store.runs(status=RunStatus.COMPLETED)) == [state]
+    assert list(store.states(session_id="s")) == list(store.states(status=RunStatus.COMPLETED)) == [state]
 
 
 def test_waiting_reads_until_the_state_has_come_as_far(stack, store):

@@ -1,10 +1,10 @@
 import pytest
 from msgspec.structs import replace
 
-from behest_core import codec
-from behest_core.projector import Projector
-from behest_core.state import RunState
-from behest_core.verify import Difference, Kind, verify
+from behest_core.dynamodb import items
+from behest_core.model.state import RunState
+from behest_core.projection.projector import Projector
+from behest_core.projection.verify import Difference, Kind, verify
 from tests.builders import (
     RUN,
     commit,
@@ -20,7 +20,7 @@ from tests.builders import (
 
 @pytest.fixture
 def check(stack):
-    return lambda run_id=RUN: verify(stack.store.log, stack.store.states, run_id)
+    return lambda run_id=RUN: verify(stack.store.event_log, stack.store.state_table, run_id)
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def put(stack):
 
     def put(*commits):
         for each in commits:
-            stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(each))
-        Projector(stack.store.log, stack.store.states).catch_up(RUN)
+            stack.dynamodb.put_item(TableName=stack.event_table, Item=items.commit_to_item(each))
+        Projector(stack.store.event_log, stack.store.state_table).catch_up(RUN)
 
     return put
 
@@ -43,7 +43,7 @@ def test_a_state_that_is_what_its_log_folds_to_is_right(check, put):
 
 def test_a_field_that_is_not_is_named_with_both_values(stack, check, put):
     put(record_commit(), commit(1, *whole_run()))
-    stack.store.states.save(replace(stack.store.get_state(RUN), iteration=99))
+    stack.store.state_table.save(replace(stack.store.get_state(RUN), iteration=99))
     assert (check().kind, check().differences) == (Kind.WRONG, [Difference("iteration", 99, 1)])
 
 
@@ -73,13 +73,13 @@ def test_a_run_that_is_parked_at_its_first_event_is_checked_too(check, put):
 
 def test_a_parked_run_with_a_wrong_field_is_wrong(stack, check, put):
     put(record_commit(), poison(1))
-    stack.store.states.save(replace(stack.store.get_state(RUN), iteration=99))
+    stack.store.state_table.save(replace(stack.store.get_state(RUN), iteration=99))
     assert (check().kind, check().differences) == (Kind.WRONG, [Difference("iteration", 99, 0)])
 
 
 def test_a_log_that_cannot_be_folded_is_named_where_its_state_is_not_parked(stack, check, put):
     put(record_commit(), commit(1, *whole_run()))
-    item = codec.commit_to_item(poison(1)) | {"count": {"N": "5"}}
+    item = items.commit_to_item(poison(1)) | {"count": {"N": "5"}}
     stack.dynamodb.put_item(TableName=stack.event_table, Item=item)
     assert "sequence 2 can't be folded" in check().problem
     assert (check().kind, check().differences) == (Kind.UNFOLDABLE, [])
@@ -113,7 +113,7 @@ def test_a_run_without_state_is_named(stack, check):
 
 def test_a_run_of_which_a_guarded_fold_has_only_begun_has_no_state(stack, check):
     stack.store.append(RUN, whole_run())
-    stack.store.states.save(RunState(run_id=RUN, unfinished_folds=1))
+    stack.store.state_table.save(RunState(run_id=RUN, unfinished_folds=1))
     assert (check().kind, check().behind) == (Kind.UNSTORED, 5)
 
 
@@ -126,7 +126,7 @@ def test_a_deleted_run_is_right_once_its_log_is_gone(stack, check, put):
     put(record_commit(), commit(1, text_delta()))
     stack.store.delete_run(RUN)
     assert check().is_right
-    stack.dynamodb.put_item(TableName=stack.event_table, Item=codec.commit_to_item(commit(2, text_delta())))
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=items.commit_to_item(commit(2, text_delta())))
     assert "delete it again" in check().problem
 
 
@@ -148,4 +148,4 @@ def test_every_run_is_listed(stack):
     for n in range(3):
         stack.store.create_run(provider="p", model="m", run_id=f"run-{n}")
     stack.store.append("without-record", whole_run())
-    assert set(stack.store.log.run_ids()) == {"run-0", "run-1", "run-2", "without-record"}
+    assert set(stack.store.event_log.run_ids()) == {"run-0", "run-1", "run-2", "without-record"}

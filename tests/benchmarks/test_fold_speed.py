@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from behest_core import interchange
-from behest_core.commit import Commit
-from behest_core.fold import fold
+from behest_core.fold.rules import fold
+from behest_core.model.commit import Commit
 from tests.golden import SEED_FOLD, airline_runs, golden_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from behest_core.state import RunState
+    from behest_core.model.state import RunState
 
 EVENTS_PER_COMMIT = 20
 ROUNDS = 9

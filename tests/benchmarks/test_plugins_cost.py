@@ -13,14 +13,14 @@ import behest_lineage
 import behest_tools
 import pytest
 
-from behest_core.dispatch import CORE
-from behest_core.fold import fold
-from behest_core.plugins import compiled, plugin_from
+from behest_core.fold.dispatch import CORE
+from behest_core.fold.rules import fold
+from behest_core.plugins.loading import compiled, plugin_from
 from tests.benchmarks.test_fold_speed import EVENTS_PER_COMMIT, ROUNDS, nanoseconds, runs_of_commits
 from tests.golden import ROOT
 
 if TYPE_CHECKING:
-    from behest_core.dispatch import Dispatch
+    from behest_core.fold.dispatch import Dispatch
 
 OURS = (behest_approvals, behest_cost, behest_lineage, behest_tools)
 GOAL = 2.0
@@ -30,7 +30,7 @@ LOADINGS = 7
 LOAD = """
 import sys, time
 import functions.projector.app
-from behest_core.plugins import load
+from behest_core.plugins.loading import load
 before = time.process_time_ns()
 loaded = load(sys.argv[1:])
 print((time.process_time_ns() - before) / 1e6)

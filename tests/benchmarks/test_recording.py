@@ -13,13 +13,14 @@ from behest_langchain import BehestCallbackHandler
 from botocore.config import Config
 from langgraph_checkpoint_aws import DynamoDBSaver
 
-from behest_core import codec, interchange
-from behest_core.event_log import EventLog
-from behest_core.events import TextDelta
-from behest_core.outbox import Outbox
-from behest_core.recorder import LIFECYCLE
+from behest_core import interchange
+from behest_core.dynamodb import items
+from behest_core.dynamodb.event_table import EventLog
+from behest_core.model.events import TextDelta
+from behest_core.model.timestamps import now, to_datetime
+from behest_core.recording.recorder import LIFECYCLE
+from behest_core.recording.writer import Outbox
 from behest_core.testing import LocalStack
-from behest_core.timestamps import now, to_datetime
 from tests.agents.langchain_models import weather_agent
 from tests.aws.conftest import Requests
 from tests.docs.costs import units
@@ -40,7 +41,7 @@ UNITS_GOAL = 100.0
 
 @pytest.mark.benchmark
 def test_emit_on_the_agents_thread():
-    with LocalStack() as stack, stack.store.record(provider="p", model="m", interval=3600) as run:
+    with LocalStack() as stack, stack.store.recorder(provider="p", model="m", interval=3600) as run:
         run.flush()
         seen = sorted(_microseconds_of_an_emit(run) for _ in range(ROUNDS))
     print(f"\nemit: {seen[0]:.1f} us (goal {EMIT_GOAL_US:g}; up to {seen[-1]:.1f} in {ROUNDS} rounds of {EMITS:,})")
@@ -138,7 +139,7 @@ def test_what_recording_an_agent_writes_beside_langgraphs_dynamodb_checkpointer(
 
 
 def _units_written(item: dict[str, Any]) -> int:
-    return units(item) + (codec.HOUR_SHARD in item)  # an entry of that index is one
+    return units(item) + (items.HOUR_SHARD in item)  # an entry of that index is one
 
 
 def _items(operation: str, params: dict[str, Any]) -> list[dict[str, Any]]:

@@ -33,11 +33,11 @@ class Backend:
     run: str = ""
 
     def for_another_test(self) -> Backend:
-        """Give the same tables, and a run that nobody else writes to."""
+        """Return the same tables, and a run that nobody else writes to."""
         return replace(self, run=f"run-{uuid.uuid4()}")
 
     def records(self) -> list[dict[str, Any]]:
-        """Give the event table's stream records of the test's own run, as Lambda would deliver them."""
+        """Return the event table's stream records of the test's own run, as Lambda would deliver them."""
         found: list[dict[str, Any]] = []
         for shard in self.stream.shards():
             after = None

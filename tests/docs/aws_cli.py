@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def commands(shell: str) -> list[str]:
-    """Give the commands of a shell block, each on one line, those of other programs left out."""
+    """Return the commands of a shell block, each on one line, those of other programs left out."""
     joined, quoted = [], False
     for line in shell.replace("\\\n", " ").splitlines():
         if quoted:

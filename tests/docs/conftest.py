@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
-    """Give the tables of template.yaml, with their names in the environment, and the projector, which waits to be called."""
+    """Return the tables of template.yaml, with their names in the environment, and the projector, which waits to be called."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # one from before would remember another region or account
     with LocalStack(settings=MappingSettings(batch_size=500, report_batch_item_failures=True)) as local:
         yield local

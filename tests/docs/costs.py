@@ -14,17 +14,17 @@ from itertools import groupby, pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from behest_core import codec
-from behest_core.commit import Commit, encode_record
-from behest_core.events import encode_event
-from behest_core.fold import fold
-from behest_core.state import RunRecord
-from behest_core.storable import WRITE_UNIT_BYTES
+from behest_core.dynamodb import items
+from behest_core.fold.rules import fold
+from behest_core.model.commit import Commit
+from behest_core.model.decoding import encode_event
+from behest_core.model.limits import WRITE_UNIT_BYTES
+from behest_core.model.record import RunRecord, encode_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from behest_core.storable import JSON
+    from behest_core.model.json import JSON
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 RUN_ID = "ab7f7cd2-7493-592c-8481-9ee76c16455b"
@@ -60,7 +60,7 @@ class Cost:
 
 
 def events() -> list[Timed]:
-    """Give the run's events, each with the time that has passed since the run began."""
+    """Return the run's events, each with the time that has passed since the run began."""
     return list(_events(Random("a run of an agent")))
 
 
@@ -110,32 +110,32 @@ def cost(run: Sequence[Timed], *, packed_over: timedelta, batched_over: timedelt
     record = Commit(run_id=RUN_ID, sequence=0, payload=encode_record(RECORD), commit_id=_ID, committed_at=_TIME)
     written = [(timedelta(0), record), *_commits(run, packed_over)]
     log = [commit for _, commit in written]
-    items = [codec.commit_to_item(commit) for commit in log]
+    stored = [items.commit_to_item(commit) for commit in log]
     batches = ([commit for _, commit in batch] for _, batch in groupby(written, lambda each: each[0] // batched_over))
     states = list(_states(batches))
     saves = list(pairwise([{}, *states]))
     return Cost(
-        commits=len(items),
-        log=sum(map(units, items)),
+        commits=len(stored),
+        log=sum(map(units, stored)),
         log_as_text=sum(units(_as_text(commit)) for commit in log),
         saves=len(saves),
         state=sum(max(map(units, save)) for save in saves),
-        index=sum(_index_units(*save) for save in saves) + sum("hour_shard" in item for item in items),
+        index=sum(_index_units(*save) for save in saves) + sum("hour_shard" in item for item in stored),
     )
 
 
 def _states(batches: Iterable[list[Commit]]) -> Iterator[dict[str, Any]]:
-    """Give the state's item as it is saved after each batch."""
+    """Return the state's item as it is saved after each batch."""
     state = None
     for commits in batches:
         state = fold(state, commits).state
         assert state is not None
         state.revision += 1
-        yield codec.state_to_item(state)
+        yield items.state_to_item(state)
 
 
 def _as_text(commit: Commit) -> dict[str, Any]:
-    item = codec.commit_to_item(commit)
+    item = items.commit_to_item(commit)
     return item if commit.is_record else item | {"events": {"S": commit.payload.decode()}}
 
 
@@ -183,7 +183,7 @@ def units(item: dict[str, Any]) -> int:
 
 
 def _bytes(attribute: dict[str, Any]) -> int:
-    """Give the size of an attribute's value by DynamoDB's rules ("Item sizes and formats"), rounded up."""
+    """Return the size of an attribute's value by DynamoDB's rules ("Item sizes and formats"), rounded up."""
     [(kind, value)] = attribute.items()
     match kind:
         case "S":
@@ -201,5 +201,5 @@ def _bytes(attribute: dict[str, Any]) -> int:
 
 
 def mean_size(run: Sequence[Timed]) -> float:
-    """Give the bytes of JSON that an event has on average."""
+    """Return the bytes of JSON that an event has on average."""
     return sum(len(event) for _, event in run) / len(run)

@@ -33,19 +33,19 @@ class Block:
 
 
 def pages() -> list[str]:
-    """Give the names of all pages, from the repository's root."""
+    """Return the names of all pages, from the repository's root."""
     return ["README.md", *sorted(f"docs/{file.name}" for file in DOCS.glob("*.md"))]
 
 
 @cache
 def text_of(page: str) -> str:
-    """Give a page's text."""
+    """Return a page's text."""
     return (ROOT / page).read_text(encoding="utf-8")
 
 
 @cache
 def blocks(page: str, *languages: str) -> list[Block]:
-    """Give a page's fenced blocks in these languages, each with the output that is shown right behind it."""
+    """Return a page's fenced blocks in these languages, each with the output that is shown right behind it."""
     text = text_of(page)
     fences = list(_FENCE.finditer(text))
     found = []
@@ -60,12 +60,12 @@ def blocks(page: str, *languages: str) -> list[Block]:
 
 @cache
 def prose(page: str) -> str:
-    """Give a page without its fenced blocks."""
+    """Return a page without its fenced blocks."""
     return _FENCE.sub("", text_of(page))
 
 
 def part(page: str, heading: str) -> str:
-    """Give what stands below a heading, such as ``## Events``, up to the next heading of its level or a higher one."""
+    """Return what stands below a heading, such as ``## Events``, up to the next heading of its level or a higher one."""
     level, _ = heading.split(" ", 1)
     _, found, rest = text_of(page).partition(f"\n{heading}\n")
     assert found, f"{page} has no heading {heading}"
@@ -73,7 +73,7 @@ def part(page: str, heading: str) -> str:
 
 
 def rows(page: str, *columns: str, below: str | None = None) -> list[dict[str, str]]:
-    """Give the rows, by column, of the one table with just these columns: of a page, or of the part below a heading."""
+    """Return the rows, by column, of the one table with just these columns: of a page, or of the part below a heading."""
     text = prose(page) if below is None else part(page, below)
     found = [table for table in map(_cells, _TABLE.findall(text)) if table[0] == [*columns]]
     assert len(found) == 1, f"{page} has {len(found)} tables with the columns {columns}"
@@ -85,16 +85,16 @@ def _cells(table: str) -> list[list[str]]:
 
 
 def names(text: str) -> list[str]:
-    """Give what stands in backticks."""
+    """Return what stands in backticks."""
     return _CODE.findall(text)
 
 
 def anchors(page: str) -> set[str]:
-    """Give what a link may name behind `#`: the headings, as GitHub spells them."""
+    """Return what a link may name behind `#`: the headings, as GitHub spells them."""
     spoken = (_CODE.sub(r"\1", heading).lower() for heading in _HEADING.findall(prose(page)))
     return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in spoken}
 
 
 def links(page: str) -> list[str]:
-    """Give the targets of a page's links."""
+    """Return the targets of a page's links."""
     return _LINK.findall(prose(page))

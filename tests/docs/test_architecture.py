@@ -1,44 +1,31 @@
-"""docs/architecture.md names the modules that there are, keeps its word on what they import, and computes what runs cost."""
+"""docs/architecture.md names the folders that there are, and computes what runs cost."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
 
 from tests.docs import costs
 from tests.docs.pages import ROOT, part, rows
+from tests.unit.test_layers import LAYERS
 
 PAGE = "docs/architecture.md"
-MODULES = [row["Module"].strip("`") for row in rows(PAGE, "Module", "What is in it")]
-PURE = MODULES[: MODULES.index("errors") + 1]
+FOLDERS = [row["Folder"].strip("`") for row in rows(PAGE, "Folder", "What is in it")]
 
 RUN = costs.events()
 
 
-# ---------------------------------------------------------------- the modules
+# ---------------------------------------------------------------- the folders
 
 
-def test_every_module_is_named():
-    assert sorted(MODULES) == sorted(file.stem for file in (ROOT / "behest_core").glob("[!_]*.py"))
+def test_the_folders_are_those_of_the_dependency_rule_in_its_order():
+    assert [name for layer in LAYERS for name in layer] == FOLDERS
 
 
-def test_the_core_imports_no_aws_library():
-    imports = ", ".join(f"behest_core.{module}" for module in PURE)
-    of_aws = "{'boto3', 'botocore', 'aws_lambda_powertools'}"
-    program = (
-        f"import sys, {imports}; sys.exit(repr({of_aws} & set(sys.modules)) if {of_aws} & set(sys.modules) else 0)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
-
-
-def test_the_core_imports_nothing_of_the_rest():
-    imports = ", ".join(f"behest_core.{module}" for module in PURE)
-    program = f"import sys, {imports}; print(*(name for name in sys.modules if name.startswith('behest_core.')))"
-    run = subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True, text=True)
-    assert {*run.stdout.split()} == {f"behest_core.{module}" for module in PURE}
+def test_every_folder_is_in_the_rule():
+    there = {path.stem for path in (ROOT / "behest_core").glob("[!_]*") if path.suffix in {"", ".py"}}
+    assert there == set(FOLDERS)
 
 
 # ---------------------------------------------------------------- the costs

@@ -12,9 +12,9 @@ from botocore.client import BaseClient
 from typer.testing import CliRunner
 
 from behest_core.cli.app import app
-from behest_core.events import RunCancelled
-from behest_core.notifier import RunChanged
-from behest_core.state import RunStatus
+from behest_core.model.events import RunCancelled
+from behest_core.model.state import RunStatus
+from behest_core.plugins import RunChanged
 from behest_core.testing.cloudformation import CloudFormationTemplate
 from behest_core.testing.template import template_path
 from tests.docs.aws_cli import commands, perform
@@ -85,7 +85,7 @@ def test_every_variable_of_the_environment_is_documented():
 def test_every_metric_is_documented():
     functions = [each for each in TEMPLATE["Resources"].values() if each["Type"] == "AWS::Serverless::Function"]
     files = [ROOT / each["Properties"]["CodeUri"] / "app.py" for each in functions]
-    files.append(ROOT / "behest_core" / "wiring.py")
+    files.append(ROOT / "behest_core" / "runtime.py")
     texts = {node.value for file in files for node in ast.walk(ast.parse(file.read_text())) if is_text(node)}
     named = {text for text in texts if re.fullmatch(r"(?:[A-Z][a-z]+)+", text)}
     assert named - {"Count"} == METRICS.keys()
@@ -141,9 +141,9 @@ def create_and_append(store: RunStore) -> None:
 
 
 def read_states(store: RunStore) -> None:
-    list(store.runs(session_id="s"))
-    list(store.runs(status=RunStatus.CANCELLED))
-    list(store.parked_runs())
+    list(store.states(session_id="s"))
+    list(store.states(status=RunStatus.CANCELLED))
+    list(store.parked_states())
     store.get_states(["r"])
     store.get_state("r")
 
@@ -199,7 +199,7 @@ def test_the_permissions_that_are_named_are_those_that_a_command_uses(
 
 
 def allowed(who: str) -> set[str]:
-    """Give the actions said for somebody; a row without a name goes on with the one before."""
+    """Return the actions said for somebody; a row without a name goes on with the one before."""
     actions: dict[str, set[str]] = {}
     name = ""
     for row in rows(PAGE, "Who", "Actions", "On"):

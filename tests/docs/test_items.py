@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from behest_core import codec
-from behest_core.commit import Commit, decode_record, encode_record
-from behest_core.event_log import RUN_NAMESPACE, run_id_for
-from behest_core.events import core_decoder, encode_event
-from behest_core.fold import fold
-from behest_core.state import ExtensionSlice, Parked, RunRecord, RunState, RunStatus, TokenUsage, UnknownFinishReason
+from behest_core.dynamodb import items
+from behest_core.dynamodb.event_table import RUN_NAMESPACE, run_id_for
+from behest_core.fold.rules import fold
+from behest_core.model.commit import Commit
+from behest_core.model.decoding import core_decoder, encode_event
+from behest_core.model.record import RunRecord, decode_record, encode_record
+from behest_core.model.state import ExtensionSlice, Parked, RunState, RunStatus, TokenUsage, UnknownFinishReason
 from tests.docs.pages import blocks, names, part, rows
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ ATTRIBUTES = ("Attribute", "Type", "Meaning", "Present")
 
 
 def commit_of(item: dict[str, Any]) -> Commit:
-    """Give the commit of an item as it is shown: with binary in base64, as in a stream record."""
-    commit = codec.commit_from_item(item)
+    """Return the commit of an item as it is shown: with binary in base64, as in a stream record."""
+    commit = items.commit_from_item(item)
     assert commit is not None
     assert commit.problem is None
     return commit
@@ -40,7 +41,7 @@ PARKED = Parked(sequence=1, error="e", message="m", version=1).after(None, "t")
 
 
 def full_state(finish: Any = "stop") -> RunState:
-    """Give a state that has everything a state can have."""
+    """Return a state that has everything a state can have."""
     return RunState(
         run_id="r",
         session_id="s",
@@ -64,7 +65,7 @@ def full_state(finish: Any = "stop") -> RunState:
 def test_a_run_record_is_written_as_it_is_shown():
     commit = commit_of(RECORD)
     again = msgspec.structs.replace(commit, payload=encode_record(decode_record(commit)))
-    assert codec.commit_to_item(again) == RECORD
+    assert items.commit_to_item(again) == RECORD
 
 
 @pytest.mark.parametrize("item", [TEXT_COMMIT, BINARY_COMMIT], ids=["text", "binary"])
@@ -76,11 +77,11 @@ def test_the_events_of_a_commit_are_written_as_they_are_shown(item: dict[str, An
 
 
 def test_a_commit_is_written_as_it_is_shown():
-    assert codec.commit_to_item(commit_of(TEXT_COMMIT)) == TEXT_COMMIT
+    assert items.commit_to_item(commit_of(TEXT_COMMIT)) == TEXT_COMMIT
 
 
 def test_a_binary_commit_is_the_text_compressed_with_zlib():
-    text = codec.commit_to_item(commit_of(BINARY_COMMIT))["events"]["S"]
+    text = items.commit_to_item(commit_of(BINARY_COMMIT))["events"]["S"]
     assert zlib.decompress(b64decode(BINARY_COMMIT["events"]["B"])).decode() == text
 
 
@@ -99,14 +100,14 @@ def test_a_deleted_run_leaves_what_is_shown(stack: LocalStack):
 
 @pytest.mark.parametrize("item", [STATE, OTHER_STATE, STATE_TOMBSTONE], ids=["completed", "failed", "deleted"])
 def test_a_state_is_written_as_it_is_shown(item: dict[str, Any]):
-    assert codec.state_to_item(codec.state_from_item(item)) == item
+    assert items.state_to_item(items.state_from_item(item)) == item
 
 
 def test_run_record_and_commits_fold_to_the_state_that_is_shown():
     state = fold(None, map(commit_of, (RECORD, TEXT_COMMIT, BINARY_COMMIT))).state
     assert state is not None
     state.revision = 1
-    assert codec.state_to_item(state) == STATE
+    assert items.state_to_item(state) == STATE
 
 
 def test_the_run_id_is_the_one_that_the_client_request_id_gives():
@@ -122,7 +123,7 @@ def test_the_run_id_is_the_one_that_the_client_request_id_gives():
 def test_the_attributes_of_an_item_of_the_event_table_are_just_those_that_are_written(sequence: int, heading: str):
     commit = Commit(run_id="r", sequence=sequence, payload=b"[]", commit_id="c", committed_at="t")
     said = {row["Attribute"].strip("`") for row in rows(PAGE, *ATTRIBUTES, below=heading)}
-    assert said == codec.commit_to_item(commit, expires_at=1).keys()
+    assert said == items.commit_to_item(commit, expires_at=1).keys()
 
 
 def test_the_fields_of_a_run_record_are_just_those_of_its_class():
@@ -133,7 +134,7 @@ def test_the_fields_of_a_run_record_are_just_those_of_its_class():
 @pytest.mark.parametrize("finish", ["stop", UnknownFinishReason("pause_turn")], ids=["known", "unknown"])
 def test_the_attributes_of_a_state_are_just_those_that_are_written_with_their_types(finish: Any):
     said = {row["Attribute"].strip("`"): row["Type"] for row in rows(PAGE, *ATTRIBUTES, below="## State table")}
-    item = codec.state_to_item(full_state(finish))
+    item = items.state_to_item(full_state(finish))
     assert item.keys() == said.keys()
     for name, attribute in item.items():
         [written] = attribute
@@ -143,14 +144,14 @@ def test_the_attributes_of_a_state_are_just_those_that_are_written_with_their_ty
 def test_what_a_state_always_has_is_what_one_without_content_has():
     states = rows(PAGE, *ATTRIBUTES, below="## State table")
     said = {row["Attribute"].strip("`") for row in states if row["Present"] == "always"}
-    assert said == codec.state_to_item(RunState(run_id="r")).keys()
+    assert said == items.state_to_item(RunState(run_id="r")).keys()
 
 
 def test_every_part_of_total_usage_is_documented():
     [meaning] = [
         row["Meaning"] for row in rows(PAGE, *ATTRIBUTES, below="## State table") if row["Attribute"] == "`total_usage`"
     ]
-    assert {*names(meaning)} - {"UsageRecorded"} == codec.state_to_item(full_state())["total_usage"]["M"].keys()
+    assert {*names(meaning)} - {"UsageRecorded"} == items.state_to_item(full_state())["total_usage"]["M"].keys()
 
 
 def test_the_keys_of_parked_are_just_those_that_are_written_with_their_types():
@@ -158,7 +159,7 @@ def test_the_keys_of_parked_are_just_those_that_are_written_with_their_types():
     parked = full_state().parked
     assert parked is not None
     state = msgspec.structs.replace(full_state(), parked=parked.after(parked, "t"))
-    written = codec.state_to_item(state)["parked"]["M"]
+    written = items.state_to_item(state)["parked"]["M"]
     assert said == {name: kind for name, attribute in written.items() for kind in attribute}
     [earlier] = written["earlier"]["L"]
     [meaning] = [row["Meaning"] for row in rows(PAGE, "Key", "Type", "Meaning") if row["Key"] == "`earlier`"]
@@ -166,7 +167,7 @@ def test_the_keys_of_parked_are_just_those_that_are_written_with_their_types():
 
 
 def test_the_keys_of_a_slice_are_just_those_that_are_written():
-    written = codec.state_to_item(full_state())["extensions"]["M"]["cost"]["M"]
+    written = items.state_to_item(full_state())["extensions"]["M"]["cost"]["M"]
     said = {row["Of a slice"].strip("`"): row["Type"] for row in rows(PAGE, "Of a slice", "Type", "Meaning")}
     assert said == {name: kind for name, attribute in written.items() for kind in attribute}
 
@@ -183,7 +184,7 @@ def test_the_indexes_are_those_of_the_template(stack: LocalStack):
 
 def test_the_shards_of_a_status_are_those_that_are_written():
     states = (RunState(run_id=f"run-{number}", status=RunStatus.FAILED) for number in range(200))
-    written = sorted({codec.state_to_item(state)["status_shard"]["S"] for state in states})
+    written = sorted({items.state_to_item(state)["status_shard"]["S"] for state in states})
     said = part(PAGE, "## State table")
     assert f"`{written[0]}` to `{written[-1]}`" in said
     assert f"crc32(run_id in UTF-8) mod {len(written)}" in said

@@ -80,7 +80,7 @@ def test_a_command_of_behest_has_the_options_that_are_given(page: str):
 
 
 def commands_of(shell: str, program: str) -> Iterator[list[str]]:
-    """Give the words behind the program's name of each of its commands, those in a substitution first."""
+    """Return the words behind the program's name of each of its commands, those in a substitution first."""
     text = shell.replace("\\\n", " ")
     while inner := re.search(r"\$\(([^()]*)\)", text):
         yield from commands_of(inner[1], program)
@@ -95,7 +95,7 @@ def commands_of(shell: str, program: str) -> Iterator[list[str]]:
 
 @cache
 def operations(service: str) -> dict[str, set[str]]:
-    """Give what the AWS CLI offers of a service: operations, each with its options, which are botocore's own."""
+    """Return what the AWS CLI offers of a service: operations, each with its options, which are botocore's own."""
     model = Session().get_service_model(service)
     return {
         xform_name(name, "-"): {

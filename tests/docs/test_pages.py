@@ -7,7 +7,7 @@ import re
 import pytest
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
-from behest_core import codec
+from behest_core.dynamodb import items
 from tests.docs.pages import ROOT, anchors, blocks, links, pages, rows
 
 _ATTRIBUTES = {
@@ -39,7 +39,7 @@ def test_every_block_says_its_language(page: str):
 def test_a_partiql_statement_names_attributes_and_quotes_those_that_are_reserved_words(statement):
     # moto knows neither indexes nor paths in PartiQL, so these can't be run
     text = re.sub(r"'[^']*'", "", statement.text)
-    quoted = {*re.findall(r'"([^"]+)"', text)} - {"behest-StateTable", codec.BY_SESSION, codec.BY_STATUS}
+    quoted = {*re.findall(r'"([^"]+)"', text)} - {"behest-StateTable", items.BY_SESSION, items.BY_STATUS}
     bare = {*re.findall(r"(?<![\w\".])[a-z_]+(?:\.[a-z_]+)*", re.sub(r'"[^"]*"', "", text), re.IGNORECASE)} - _PARTIQL
     reserved = ReservedKeywords.get_reserved_keywords()
     assert {path.split(".")[0] for path in bare | quoted} <= _ATTRIBUTES

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from behest_core import hookspecs
-from behest_core.extension import EXTENSION_BYTES, EXTENSIONS_BYTES
-from behest_core.plugins import load, plugin_from
+from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES
+from behest_core.plugins import hookspecs
+from behest_core.plugins.loading import load, plugin_from
 from behest_core.testing import LocalStack
 from tests.cli import done
 from tests.docs.aws_cli import commands, perform
@@ -34,7 +34,7 @@ HOOKS = {name: each for name, each in vars(hookspecs).items() if name.startswith
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder that pip has installed the page's package into."""
+    """Return the folder that pip has installed the page's package into."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
     (source / "behest_feedback.py").write_text(PLUGIN.text)
     (source / "pyproject.toml").write_text(PROJECT.text)
@@ -158,7 +158,7 @@ def test_the_caps_are_those_that_hold():
 
 
 def test_a_slice_is_stored_as_it_is_documented():
-    from behest_core.state import ExtensionSlice  # noqa: PLC0415 (msgspec's, read at run time)
+    from behest_core.model.state import ExtensionSlice  # noqa: PLC0415 (msgspec's, read at run time)
 
     said = [names(row["Attribute"])[0] for row in rows(PAGE, "Attribute", "Meaning", below="## The slice")]
     assert said == list(ExtensionSlice.__struct_fields__)

@@ -7,9 +7,10 @@ import json
 import msgspec
 import pytest
 
-from behest_core.events import CORE_EVENTS, AnyEvent, Event, core_decoder, type_name
-from behest_core.fold import apply
-from behest_core.state import FinishReason, RunState, RunStatus
+from behest_core.fold.rules import apply
+from behest_core.model.decoding import core_decoder
+from behest_core.model.events import CORE_EVENTS, AnyEvent, Event, type_name
+from behest_core.model.state import FinishReason, RunState, RunStatus
 from tests.docs.pages import blocks, names, part, rows
 
 PAGE = "docs/items.md"
@@ -23,7 +24,7 @@ def fields_of(event_class: type[Event]) -> list[str]:
 
 
 def folded(event: AnyEvent) -> RunState:
-    """Give the state of a run without a run record after this one event."""
+    """Return the state of a run without a run record after this one event."""
     state = RunState(run_id="r", created_at="2026-01-01T00:00:00.000000000Z", updated_at="2026-01-01T00:00:00Z")
     assert apply(state, [event]) is None
     return state

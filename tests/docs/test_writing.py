@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from behest_core import codec, storable
+from behest_core.dynamodb import items, requests
 from behest_core.errors import RunDeletedError
+from behest_core.model import json as model_json
+from behest_core.model import limits
 from tests.docs.aws_cli import commands, perform
 from tests.docs.pages import blocks, rows
 
@@ -28,7 +30,7 @@ TIMELESS = DELTA.replace("2026-01-31T12:00:01Z", "soon")
 
 
 def item(sequence: int, *events: str, **attributes: Any) -> dict[str, Any]:
-    """Give a commit's item as a writer might put it, with these attributes instead of the right ones."""
+    """Return a commit's item as a writer might put it, with these attributes instead of the right ones."""
     right = {"count": {"N": str(len(events))}, "events": {"S": f"[{','.join(events)}]"}}
     return {"run_id": {"S": "r"}, "sequence": {"N": str(sequence)}} | right | attributes
 
@@ -57,7 +59,7 @@ def test_a_command_of_the_example_that_is_repeated_is_told_that_it_succeeded_bef
         perform(stack.dynamodb, command)
         with pytest.raises(ClientError) as refused:
             perform(stack.dynamodb, command)
-        found = codec.item_of_failed_condition(refused.value)
+        found = requests.item_of_failed_condition(refused.value)
         assert found
         assert found["commit_id"]["S"] in command
 
@@ -68,13 +70,13 @@ def test_a_command_of_the_example_that_is_repeated_is_told_that_it_succeeded_bef
 @pytest.mark.parametrize(
     "limit",
     [
-        storable.ITEM_BYTES,
-        storable.EVENT_BYTES,
-        storable.METADATA_BYTES,
-        storable.TEXT_BYTES,
-        storable._NESTING,
-        storable._NUMBER_DIGITS,
-        codec._INFLATED_BYTES,
+        limits.ITEM_BYTES,
+        limits.EVENT_BYTES,
+        limits.METADATA_BYTES,
+        limits.TEXT_BYTES,
+        model_json._NESTING,
+        model_json._NUMBER_DIGITS,
+        items._INFLATED_BYTES,
     ],
 )
 def test_every_limit_is_documented(limit: int):
@@ -86,7 +88,7 @@ def test_every_limit_is_documented(limit: int):
 
 
 @pytest.mark.parametrize(
-    ("items", "sequence", "parked"),
+    ("wrong", "sequence", "parked"),
     [
         pytest.param([item(1, STARTED), item(3, DELTA)], 1, None, id="positions are missing"),
         pytest.param([item(1, STARTED, DELTA), item(2, STARTED, DELTA)], 3, None, id="two commits overlap"),
@@ -109,9 +111,9 @@ def test_every_limit_is_documented(limit: int):
     ],
 )
 def test_a_wrong_log_does_what_is_said(
-    stack: LocalStack, items: list[dict[str, Any]], sequence: int, parked: int | None
+    stack: LocalStack, wrong: list[dict[str, Any]], sequence: int, parked: int | None
 ):
-    for each in items:
+    for each in wrong:
         put(stack, each)
     stack.deliver()
     state = stack.store.get_state("r")
@@ -141,7 +143,7 @@ def test_a_run_is_found_by_its_hour(stack: LocalStack):
         for command in commands(block.text):
             perform(stack.dynamodb, command)
     day = datetime(2026, 1, 31, tzinfo=UTC)
-    assert set(stack.store.log.started(day, day + timedelta(hours=3))) == {"nightly-2026-01-31"}
+    assert set(stack.store.event_log.started(day, day + timedelta(hours=3))) == {"nightly-2026-01-31"}
 
 
 def test_a_deleted_run_can_not_be_created_again_and_what_is_appended_is_not_folded(stack: LocalStack):

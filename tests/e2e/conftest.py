@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def deployed_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Give the template, built with a plugin and deployed onto an emulator that runs until the last test is over."""
+    """Return the template, built with a plugin and deployed onto an emulator that runs until the last test is over."""
     missing = [str(file) for file in (SAM, EMULATOR / "ministack") if not file.exists()]
     if missing:
         pytest.fail(f"not there: {', '.join(missing)}; run `make e2e`, which makes what these tests need")

@@ -45,7 +45,7 @@ class Stack:
     log: Path
 
     def client(self, service: str, config: Config | None = None) -> Any:
-        """Give a boto3 client of the emulator."""
+        """Return a boto3 client of the emulator."""
         return boto3.client(
             service,
             config=config,
@@ -71,7 +71,7 @@ class Stack:
 
 @contextlib.contextmanager
 def running_emulator(folder: Path) -> Iterator[str]:
-    """Give the endpoint of an emulator on a free port of 127.0.0.1 that keeps its files in the folder; stop it afterwards."""
+    """Return the endpoint of an emulator on a free port of 127.0.0.1 that keeps its files in the folder; stop it afterwards."""
     port = _free_port()
     endpoint = f"http://127.0.0.1:{port}"
     scratch = folder / "tmp"
@@ -147,7 +147,7 @@ def _sam(command: str, *arguments: str | Path, env: dict[str, str], timeout: flo
 
 
 def _environment() -> dict[str, str]:
-    """Give this process's environment without settings of AWS or behest: no test may reach a real account."""
+    """Return this process's environment without settings of AWS or behest: no test may reach a real account."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BEHEST_"))}
     return kept | {
         "AWS_ACCESS_KEY_ID": "test",

@@ -30,7 +30,7 @@ def import_runs(stack: Stack, lines: Path) -> str:
 
 
 def wait_for_states(stack: Stack, expected: dict[str, State], said: str = "") -> dict[str, State]:
-    """Give all states, by run id, once those expected have all their events; `said` helps when they don't come."""
+    """Return all states, by run id, once those expected have all their events; `said` helps when they don't come."""
     deadline = time.monotonic() + ARRIVAL_SECONDS
     while True:
         found = states(stack)
@@ -49,7 +49,7 @@ def wait_for_states(stack: Stack, expected: dict[str, State], said: str = "") ->
 
 
 def states(stack: Stack) -> dict[str, State]:
-    """Give all states by run id."""
+    """Return all states by run id."""
     return {item["run_id"]: item for item in items(stack, "StateTableName")}
 
 
@@ -65,14 +65,14 @@ def wrong(expected: dict[str, State], found: dict[str, State]) -> dict[str, list
 
 
 def items(stack: Stack, table: str) -> list[dict[str, Any]]:
-    """Give all items of a table as boto3 reads them, with plain numbers."""
+    """Return all items of a table as boto3 reads them, with plain numbers."""
     pages = stack.client("dynamodb").get_paginator("scan").paginate(TableName=stack.outputs[table], ConsistentRead=True)
     read = TypeDeserializer().deserialize
     return [{name: plain(read(value)) for name, value in item.items()} for page in pages for item in page["Items"]]
 
 
 def plain(value: Any) -> Any:
-    """Give DynamoDB's numbers as Python's."""
+    """Return DynamoDB's numbers as Python's."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):

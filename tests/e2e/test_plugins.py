@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from behest_core.event_log import EventLog
+from behest_core.dynamodb.event_table import EventLog
 from tests.builders import custom, run_completed, run_record, run_started
 from tests.e2e import third_party
 from tests.e2e.states import states

@@ -24,7 +24,7 @@ def golden_file(request) -> Path:
 
 @pytest.fixture(scope="module")
 def lines(golden_file, tmp_path_factory) -> Path:
-    """Give the golden file as a user has such files: JSON lines, not compressed."""
+    """Return the golden file as a user has such files: JSON lines, not compressed."""
     lines = tmp_path_factory.mktemp("import") / "runs.jsonl"
     with gzip.open(golden_file, "rb") as packed, lines.open("wb") as file:
         shutil.copyfileobj(packed, file)
@@ -33,7 +33,7 @@ def lines(golden_file, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(golden_file) -> dict[str, dict[str, Any]]:
-    """Give the seed's state of each run, by run id."""
+    """Return the seed's state of each run, by run id."""
     return {run["state"]["run_id"]: run["state"] for run in golden_runs(golden_file)}
 
 

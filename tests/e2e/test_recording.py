@@ -9,7 +9,7 @@ from behest_langchain import BehestCallbackHandler
 from behest_strands import BehestHooks
 from strands import Agent, tool
 
-from behest_core.state import RunStatus
+from behest_core.model.state import RunStatus
 from behest_core.store import RunStore
 from tests.agents.langchain_models import weather_agent
 from tests.agents.strands_models import StubModel, Turn
@@ -25,10 +25,10 @@ def store(deployed_stack):
 
 
 def finished(store, session_id):
-    """Give the state of the session's only run, once that has ended."""
+    """Return the state of the session's only run, once that has ended."""
     deadline = time.monotonic() + ARRIVAL_SECONDS
     while True:
-        states = list(store.runs(session_id=session_id))
+        states = list(store.states(session_id=session_id))
         if states and states[0].status.is_terminal:
             [state] = states
             return state

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.config import Config
 
-from behest_core.codec import commit_to_item
-from behest_core.commit import Commit
-from behest_core.event_log import EventLog
-from behest_core.events import TextDelta
+from behest_core.dynamodb.event_table import EventLog
+from behest_core.dynamodb.items import commit_to_item
 from behest_core.interchange import read_run
-from behest_core.timestamps import from_datetime
+from behest_core.model.commit import Commit
+from behest_core.model.events import TextDelta
+from behest_core.model.timestamps import from_datetime
 from tests.e2e.states import import_runs, states, wait_for_states, wrong
 from tests.golden import SEED_FOLD, golden_lines
 
@@ -74,7 +74,7 @@ class Writer:
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, State]:
-    """Give what each run's state has to be, by run id; tests add to it what they write."""
+    """Return what each run's state has to be, by run id; tests add to it what they write."""
     return {}
 
 
@@ -91,7 +91,7 @@ def imported(deployed_stack, expected, tmp_path_factory) -> dict[str, State]:
 
 
 def renamed(prefix: str, first: int, last: int) -> Iterator[bytes]:
-    """Give lines of the golden file, their runs under ids of their own."""
+    """Return lines of the golden file, their runs under ids of their own."""
     for line in itertools.islice(golden_lines(SEED_FOLD), first, last):
         run_id = json.loads(line)["state"]["run_id"]
         yield line.replace(run_id.encode(), f"{prefix}-{run_id}".encode())
@@ -212,7 +212,7 @@ def sweep(stack: Stack) -> dict[str, int]:
 
 @contextmanager
 def new_records(stack: Stack) -> Iterator[Any]:
-    """Give what tells where in the event table's stream the records of this context lie, as a failure record would."""
+    """Return what tells where in the event table's stream the records of this context lie, as a failure record would."""
     table = stack.client("dynamodb").describe_table(TableName=stack.outputs["EventTableName"])["Table"]
     client, arn = stack.client("dynamodbstreams"), table["LatestStreamArn"]
     shard = client.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][-1]["ShardId"]

@@ -24,15 +24,15 @@ _PROJECT = """
     [project]
     name = "acme-approvals"
     version = "1.0"
-    dependencies = ["behest>=0.1"]
+    dependencies = ["behest-core>=0.1"]
 
     [project.entry-points.behest]
     approvals = "acme_approvals"
 """
 _MODULE = """
-    from behest_core.events import Event
-    from behest_core.extension import Extension, ExtensionState
-    from behest_core.hookspecs import hookimpl
+    from behest_core.plugins import Event
+    from behest_core.plugins import Extension, ExtensionState
+    from behest_core.plugins import hookimpl
 
 
     class ApprovalRequested(Event, tag="approvals.Requested"):

@@ -6,30 +6,30 @@ import random
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from behest_core.fold import fold
-from behest_core.plugins import compiled, plugin_from
+from behest_core.fold.rules import fold
+from behest_core.plugins.loading import compiled, plugin_from
 from tests.builders import commit, record_commit, run_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from behest_core.commit import Commit
-    from behest_core.dispatch import Dispatch
-    from behest_core.events import NewEvent
-    from behest_core.state import ExtensionSlice, RunState
-    from behest_core.storable import JSON
+    from behest_core.fold.dispatch import Dispatch
+    from behest_core.model.commit import Commit
+    from behest_core.model.events import NewEvent
+    from behest_core.model.json import JSON
+    from behest_core.model.state import ExtensionSlice, RunState
 
 
 def table_of(plugin: ModuleType | object) -> Dispatch:
-    """Give the compiled table with this plugin alone: a module or object with hooks."""
+    """Return the compiled table with this plugin alone: a module or object with hooks."""
     loaded = compiled([plugin_from(plugin, "plugin")])
     assert loaded.refused == ()
     return loaded.dispatch
 
 
 def commits_of(*events: NewEvent, metadata: JSON = None) -> list[Commit]:
-    """Give a run's record, and a commit for each event."""
+    """Return a run's record, and a commit for each event."""
     log = [commit(sequence, event) for sequence, event in enumerate(events, 1)]
     return [record_commit(run_record(metadata=metadata)), *log]
 
@@ -42,7 +42,7 @@ def folded(log: Sequence[Commit], using: Dispatch) -> RunState:
 
 
 def slice_of(using: Dispatch, *events: NewEvent, metadata: JSON = None) -> Any:
-    """Give the state of the table's only extension after these events, and check that it goes on."""
+    """Return the state of the table's only extension after these events, and check that it goes on."""
     [piece] = folded(commits_of(*events, metadata=metadata), using).extensions.values()
     assert piece.parked is None, piece.parked
     assert piece.sequence == len(events)
@@ -50,7 +50,7 @@ def slice_of(using: Dispatch, *events: NewEvent, metadata: JSON = None) -> Any:
 
 
 def slices_of_any_cut(using: Dispatch, log: Sequence[Commit], cuts: int = 20) -> list[dict[str, ExtensionSlice]]:
-    """Give the slices after the log came in batches cut at random, several times, some commits twice."""
+    """Return the slices after the log came in batches cut at random, several times, some commits twice."""
     draw = random.Random(7)
     found = []
     for _ in range(cuts):

@@ -18,13 +18,14 @@ from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 from msgspec.json import encode
 
 from behest_core import interchange
-from behest_core.commit import Commit, encode_record
-from behest_core.dispatch import CORE
-from behest_core.events import ModelStarted, ToolExecutionFinished, ToolExecutionResult
-from behest_core.extension import EXTENSIONS_BYTES
-from behest_core.fold import fold
-from behest_core.plugins import GROUP, compiled, load, plugin_from
-from behest_core.projector import Projector
+from behest_core.fold.dispatch import CORE
+from behest_core.fold.rules import fold
+from behest_core.model.commit import Commit
+from behest_core.model.events import ModelStarted, ToolExecutionFinished, ToolExecutionResult
+from behest_core.model.limits import EXTENSIONS_BYTES
+from behest_core.model.record import encode_record
+from behest_core.plugins.loading import GROUP, compiled, load, plugin_from
+from behest_core.projection.projector import Projector
 from behest_core.testing import LocalStack, check_plugin
 from tests.builders import (
     at,
@@ -146,10 +147,10 @@ def test_the_largest_slices_of_all_four_fit_one_item(table):
 @pytest.fixture(scope="module")
 def stack(table):
     with LocalStack() as local:
-        project = Projector(local.store.log, local.store.states, table)
+        project = Projector(local.store.event_log, local.store.state_table, table)
         for run_id, end in (("planner-1", run_completed(9)), ("search-1", Granted(call_id="call-1", timestamp=at(9)))):
             metadata = {"parent_run_id": "planner-1", "tags": ["nightly"]} if run_id == "search-1" else None
-            local.store.log.create(run_record(run_id, metadata=metadata))
+            local.store.event_log.create(run_record(run_id, metadata=metadata))
             asks = [Requested(call_id=call, tool_name="mail", timestamp=at(3)) for call in ("call-1", "call-2")]
             failed = ToolExecutionResult.failed("no such page")
             tool = ToolExecutionFinished(

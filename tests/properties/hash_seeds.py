@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from hashlib import sha256
 
-from behest_core import codec
-from behest_core.commit import Commit, encode_record
-from behest_core.events import encode_event
-from behest_core.fold import fold
+from behest_core.dynamodb import items
+from behest_core.fold.rules import fold
+from behest_core.model.commit import Commit
+from behest_core.model.decoding import encode_event
+from behest_core.model.record import encode_record
 from tests.golden import SEED_FOLD, golden_runs
 from tests.wire import encoded_events_of, record_of
 
@@ -25,7 +26,7 @@ if __name__ == "__main__":
                 payload=b"[" + b",".join(events) + b"]",
             ),
         ]
-        for item in [*map(codec.commit_to_item, commits), codec.state_to_item(fold(None, commits).state)]:
+        for item in [*map(items.commit_to_item, commits), items.state_to_item(fold(None, commits).state)]:
             digest.update(repr(item).encode())
         digest.update(
             encode_event({"type": "x.Y", "timestamp": "2026-01-31T12:00:00Z", "b": 1, "a": [{"z": 1, "y": 2}]})

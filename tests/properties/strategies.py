@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from hypothesis import strategies as st
 
-from behest_core.commit import Commit, encode_record
-from behest_core.reducer import REDUCER_VERSION
-from behest_core.state import (
+from behest_core.fold.reducer import REDUCER_VERSION
+from behest_core.model.commit import Commit
+from behest_core.model.json import as_stored
+from behest_core.model.record import RunRecord, encode_record
+from behest_core.model.state import (
     ExtensionSlice,
     FinishReason,
     Parked,
-    RunRecord,
     RunState,
     RunStatus,
     TokenUsage,
     UnknownFinishReason,
 )
-from behest_core.storable import as_stored
-from behest_core.timestamps import canonical
+from behest_core.model.timestamps import canonical
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -93,7 +93,7 @@ _FIELDS: dict[str, dict[str, SearchStrategy[Any]]] = {
 
 @st.composite
 def good_events(draw: Any) -> dict[str, Any]:
-    """Give an event that can be folded: of a core type or an unknown one, maybe with fields nobody knows."""
+    """Return an event that can be folded: of a core type or an unknown one, maybe with fields nobody knows."""
     kind = draw(st.sampled_from(sorted(_FIELDS)))
     fields = draw(st.fixed_dictionaries(_FIELDS[kind], optional={"extra": storable}))
     return {"type": kind, "timestamp": draw(moments), **fields}
@@ -101,7 +101,7 @@ def good_events(draw: Any) -> dict[str, Any]:
 
 @st.composite
 def odd_events(draw: Any) -> Any:
-    """Give an event with a field or two that hold anything, or are gone; sometimes no event at all."""
+    """Return an event with a field or two that hold anything, or are gone; sometimes no event at all."""
     event = draw(good_events())
     for name in draw(st.lists(st.sampled_from(sorted(event)), max_size=2, unique=True)):
         if draw(st.booleans()):
@@ -112,7 +112,7 @@ def odd_events(draw: Any) -> Any:
 
 
 def written(event: Any) -> bytes | None:
-    """Give the JSON of what may be an event, None where it has none."""
+    """Return the JSON of what may be an event, None where it has none."""
     try:
         encoded: bytes = msgspec.json.encode(event)
         msgspec.json.decode(encoded)
@@ -157,7 +157,7 @@ def cut(draw: Any, events: list[bytes]) -> list[Commit]:
 
 @st.composite
 def logs(draw: Any) -> tuple[list[Commit], list[bytes]]:
-    """Give a run's events, and the log that holds nothing but its record, if it has one."""
+    """Return a run's events, and the log that holds nothing but its record, if it has one."""
     events = draw(st.lists(encoded_events, min_size=1, max_size=12))
     record = draw(st.none() | records)
     return ([] if record is None else [Commit(run_id=RUN, sequence=0, payload=encode_record(record))]), events
@@ -184,7 +184,7 @@ states = st.builds(
     updated_at=st.none() | text,
     sequence=counts,
     revision=counts,
-    reducer=st.integers(0, REDUCER_VERSION + 1),
+    reducer_version=st.integers(0, REDUCER_VERSION + 1),
     parked=st.none() | parks,
     extensions=st.dictionaries(
         ids,

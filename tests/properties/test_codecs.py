@@ -9,57 +9,58 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from behest_core import codec
-from behest_core.commit import Commit, decode_record, encode_record
+from behest_core.dynamodb import items
+from behest_core.dynamodb.event_table import RecordedEvent
 from behest_core.errors import InvalidValueError
-from behest_core.event_log import RecordedEvent
-from behest_core.events import core_decoder, encode_event, split
 from behest_core.interchange import read_run, write_run
-from behest_core.storable import as_stored
+from behest_core.model.commit import Commit
+from behest_core.model.decoding import core_decoder, encode_event, split
+from behest_core.model.json import as_stored
+from behest_core.model.record import decode_record, encode_record
 from tests.contract.fake.attributes import stored_item
 from tests.properties.strategies import RUN, commit_of, encoded_events, good_events, records, states, storable
 
 
 def as_delivered(item):
-    """Give an item as Lambda delivers it: through JSON, with binary values as base64 text."""
+    """Return an item as Lambda delivers it: through JSON, with binary values as base64 text."""
     return json.loads(json.dumps(item, default=lambda binary: b64encode(binary).decode()))
 
 
 @given(st.lists(encoded_events, min_size=1, max_size=40), st.integers(1, 10**12), st.booleans())
 def test_a_commit_comes_back_from_its_item_and_from_the_stream(events, sequence, expires):
     commit = msgspec.structs.replace(commit_of(1, events), sequence=sequence)
-    item = codec.commit_to_item(commit, 1_800_000_000 if expires else None)
-    assert codec.commit_from_item(item) == commit
-    assert codec.commit_from_item(as_delivered(item)) == commit
-    assert codec.last_of(item) == commit.last
+    item = items.commit_to_item(commit, 1_800_000_000 if expires else None)
+    assert items.commit_from_item(item) == commit
+    assert items.commit_from_item(as_delivered(item)) == commit
+    assert items.last_of(item) == commit.last
 
 
 @given(st.lists(encoded_events, min_size=1, max_size=12))
 def test_the_events_of_a_commit_are_the_bytes_that_were_appended(events):
     commit = commit_of(1, events)
-    assert list(map(bytes, split(codec.commit_from_item(codec.commit_to_item(commit)).payload))) == events
+    assert list(map(bytes, split(items.commit_from_item(items.commit_to_item(commit)).payload))) == events
 
 
 @given(records)
 def test_a_run_record_comes_back(record):
     commit = Commit(run_id=RUN, sequence=0, payload=encode_record(record))
-    assert decode_record(codec.commit_from_item(codec.commit_to_item(commit))) == record
+    assert decode_record(items.commit_from_item(items.commit_to_item(commit))) == record
 
 
 @given(states)
 def test_a_state_comes_back_from_its_item(state):
-    assert codec.state_from_item(codec.state_to_item(state)) == state
+    assert items.state_from_item(items.state_to_item(state)) == state
 
 
 @given(states)
 def test_a_state_comes_back_from_what_the_table_makes_of_its_item(state):
-    stored, _ = stored_item(codec.state_to_item(state))
-    assert codec.state_from_item(stored) == state
+    stored, _ = stored_item(items.state_to_item(state))
+    assert items.state_from_item(stored) == state
 
 
 @given(storable)
 def test_what_is_stored_is_stored_the_same_when_it_comes_back(value):
-    assert codec.from_attribute(codec.to_attribute(value)) == as_stored(value)
+    assert items.from_attribute(items.to_attribute(value)) == as_stored(value)
     assert as_stored(as_stored(value)) == as_stored(value)
 
 

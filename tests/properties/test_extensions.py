@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from behest_core import codec
-from behest_core.dispatch import Dispatch
-from behest_core.events import ModelStarted, TextDelta, UsageRecorded
-from behest_core.extension import Extension, ExtensionState
-from behest_core.fold import fold
+from behest_core.dynamodb import items
+from behest_core.fold.dispatch import Dispatch
+from behest_core.fold.rules import fold
+from behest_core.model.events import ModelStarted, TextDelta, UsageRecorded
+from behest_core.plugins import Extension, ExtensionState
 from tests.builders import commit, model_started, record_commit, text_delta, usage_recorded
 from tests.contract.fake.attributes import stored_item
 
@@ -64,7 +64,7 @@ DEEDS = {
 }
 
 
-def odd(name, types, *, while_=None):
+def odd(name, types, *, when=None):
     extension = Extension(name, Odd)
 
     @extension.on(*types)
@@ -72,14 +72,14 @@ def odd(name, types, *, while_=None):
         if isinstance(event, TextDelta):
             DEEDS[event.delta](state)
 
-    @extension.on(UsageRecorded, while_=while_)
+    @extension.on(UsageRecorded, when=when)
     def look(state, event, run):
         state.seen = [*state.seen[-3:], (run.sequence, run.event_count, run.updated_at, run.total_usage.input_tokens)]
 
     return extension
 
 
-USING = Dispatch([odd("all", [TextDelta]), odd("some", [TextDelta, ModelStarted], while_=lambda state: state.is_on)])
+USING = Dispatch([odd("all", [TextDelta]), odd("some", [TextDelta, ModelStarted], when=lambda state: state.is_on)])
 EVENTS = st.one_of(
     st.sampled_from(sorted(DEEDS)).map(lambda deed: text_delta(delta=deed)),
     st.builds(usage_recorded, st.integers(0, 59)),
@@ -97,8 +97,8 @@ def commits(draw: Any) -> list[Any]:
 
 
 def in_the_table(state):
-    """Give what DynamoDB keeps of a state's item: a number has one form there."""
-    return stored_item(codec.state_to_item(state))
+    """Return what DynamoDB keeps of a state's item: a number has one form there."""
+    return stored_item(items.state_to_item(state))
 
 
 @given(commits(), st.data())
@@ -108,7 +108,7 @@ def test_any_cut_of_commits_into_batches_gives_the_same_slices(log, data):
     while rest:
         size = data.draw(st.integers(1, len(rest)))
         state, rest = fold(state, rest[:size], USING).state, rest[size:]
-        state = codec.state_from_item(codec.state_to_item(state))
+        state = items.state_from_item(items.state_to_item(state))
     assert in_the_table(state) == in_the_table(whole)
 
 

@@ -8,16 +8,16 @@ import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from behest_core import codec
-from behest_core.commit import decode_record
-from behest_core.events import core_decoder
-from behest_core.fold import Next, decide, fold, read_on, replay
+from behest_core.dynamodb import items
+from behest_core.fold.rules import Next, decide, fold, read_on, replay
+from behest_core.model.decoding import core_decoder
+from behest_core.model.record import decode_record
 from tests.contract.fake.attributes import stored_item
 from tests.properties.strategies import RUN, cut, logs
 
 
 def folded(commits):
-    """Give what the log alone decides of its state. A message may say where in its commit an event stands."""
+    """Return what the log alone decides of its state. A message may say where in its commit an event stands."""
     state = fold(None, commits).state
     return comparable(state)
 
@@ -32,7 +32,7 @@ def comparable(state) -> dict[str, Any] | None:
 
 
 def commits_behind(log, after):
-    """Give what `EventLog.commits` reads."""
+    """Return what `EventLog.commits` reads."""
     return [commit for commit in log if commit.last > after]
 
 
@@ -107,10 +107,10 @@ def test_a_state_that_was_stored_between_two_batches_goes_on_as_if_it_had_not_be
     whole = record + data.draw(cut(events))
     at = data.draw(st.integers(1, len(whole)))
     state = fold(None, whole[:at]).state
-    stored = codec.state_from_item(codec.state_to_item(state))
+    stored = items.state_from_item(items.state_to_item(state))
     assert in_the_table(fold(stored, whole[at:]).state) == in_the_table(fold(state, whole[at:]).state)
 
 
 def in_the_table(state):
-    """Give what DynamoDB keeps of a state's item."""
-    return stored_item(codec.state_to_item(state))
+    """Return what DynamoDB keeps of a state's item."""
+    return stored_item(items.state_to_item(state))

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from behest_core import codec
-from behest_core.commit import Commit, check_record, decode_record
+from behest_core.dynamodb import items
+from behest_core.dynamodb.event_table import EventLog, RecordedEvent
+from behest_core.dynamodb.state_table import StateTable
 from behest_core.errors import (
     BehestError,
     InvalidValueError,
@@ -22,17 +23,16 @@ from behest_core.errors import (
     MalformedRecordError,
     MalformedStateError,
 )
-from behest_core.event_log import EventLog, RecordedEvent
-from behest_core.events import DECODE_ERRORS, encode_event
-from behest_core.fold import decide, fold
+from behest_core.fold.rules import decide, fold
 from behest_core.interchange import fold_run, read_run, write_run
-from behest_core.projector import Projector
-from behest_core.reconciler import LostBatch
-from behest_core.state import RunRecord
-from behest_core.state_table import StateTable
-from behest_core.storable import check_storable
+from behest_core.model.commit import Commit
+from behest_core.model.decoding import DECODE_ERRORS, encode_event
+from behest_core.model.json import check_storable
+from behest_core.model.record import RunRecord, check_record, decode_record
+from behest_core.model.timestamps import canonical, to_datetime
+from behest_core.projection.projector import Projector
+from behest_core.projection.reconciler import LostBatch
 from behest_core.testing import MemoryStream, Template
-from behest_core.timestamps import canonical, to_datetime
 from tests.builders import commit, record_commit, run_record, run_started, text_delta
 from tests.contract.fake import FakeDynamoDB
 from tests.contract.fake.attributes import InvalidAttributeError, as_delivered
@@ -76,7 +76,7 @@ def test_any_payload_of_a_run_record_is_read_or_refused_by_name_and_folds_or_par
 
 
 _ATTRIBUTES = ["count", "events", "record", "commit_id", "committed_at", "deleted_at", "hour_shard", "x"]
-items = st.dictionaries(st.sampled_from(_ATTRIBUTES), attributes)
+stored_items = st.dictionaries(st.sampled_from(_ATTRIBUTES), attributes)
 packed = st.builds(
     lambda count, payload: {"count": {"N": str(count)}, "events": {"B": zlib.compress(payload)}},
     st.integers(0, 5),
@@ -85,17 +85,17 @@ packed = st.builds(
 positions = st.sampled_from(["0", "1", "2", "3", "7", "-1", "1.5", "1E+2", "9.9E+125"])
 
 
-@given(positions, items | packed)
+@given(positions, stored_items | packed)
 def test_any_item_of_the_event_table_is_a_commit_or_none(sequence, item):
     item = {"run_id": {"S": RUN}, "sequence": {"N": sequence}} | item
     for each in (item, json.loads(json.dumps(as_delivered(item)))):
-        found = codec.commit_from_item(each)
-        codec.last_of(each)
+        found = items.commit_from_item(each)
+        items.last_of(each)
         if found is not None:
             fold(None, [record_commit(), commit(1, run_started()), found])
 
 
-_STATE = codec.state_to_item(fold(None, [record_commit(run_record(RUN))]).state)
+_STATE = items.state_to_item(fold(None, [record_commit(run_record(RUN))]).state)
 del _STATE["revision"]
 _ODD = st.dictionaries(
     st.sampled_from([*_STATE, "parked", "extensions", "unfinished_folds", "deleted_at", "x"]), attributes
@@ -113,11 +113,11 @@ state_items = st.builds(
 @given(state_items)
 def test_any_item_of_the_state_table_is_read_or_refused_by_name_and_can_be_repaired(item):
     with contextlib.suppress(MalformedStateError):
-        codec.state_from_item(item)
-    assert codec.repaired_state(item).run_id == RUN
+        items.state_from_item(item)
+    assert items.repaired_state(item).run_id == RUN
 
 
-@given(st.lists(st.tuples(positions, items | packed), max_size=4), st.none() | state_items)
+@given(st.lists(st.tuples(positions, stored_items | packed), max_size=4), st.none() | state_items)
 def test_the_projector_raises_nothing_whatever_lies_in_the_tables(log, state):
     stream = MemoryStream(EVENTS.name)
     database = FakeDynamoDB([EVENTS.create, STATES.create], {EVENTS.name: stream})

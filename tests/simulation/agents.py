@@ -9,10 +9,10 @@ from uuid import UUID
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import RunDeletedError, SequenceConflictError
-from behest_core.event_log import EventLog
-from behest_core.events import encode_event
-from behest_core.state import RunRecord
+from behest_core.model.decoding import encode_event
+from behest_core.model.record import RunRecord
 
 if TYPE_CHECKING:
     from tests.simulation.network import Client

@@ -8,7 +8,7 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from behest_core.projector import Fold
+from behest_core.projection.projector import Fold
 from tests.simulation.surroundings import Finding
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class StateWatch:
                 yield from self._wrong_progress(new, plugin, before, after)
 
     def _wrong_progress(self, new: Item, plugin: Plugin, before: Item, after: Item) -> Iterable[str]:
-        """Say why an installed plugin's slice hasn't come as far as it should have in a fold."""
+        """Return why an installed plugin's slice hasn't come as far as it should have in a fold."""
         if _number(after, "version") != plugin.version:
             yield f"{plugin} was there when it was folded, but its slice is {after}"
         elif "M" in after.get("parked", {}):
@@ -122,7 +122,7 @@ def _could_go_on(item: Item, plugin: Plugin, piece: Item) -> bool:
 
 
 def _is_fold(new: Item, old: Item) -> bool:
-    """Say whether a write is of a fold that has come to its end: not a guard's, and not of a run that the core can't fold."""
+    """Return whether a write is of a fold that has come to its end: not a guard's, and not of a run that the core can't fold."""
     changed = {name for name in new.keys() | old.keys() if new.get(name) != old.get(name)}
     return (
         "parked" not in new
@@ -133,7 +133,7 @@ def _is_fold(new: Item, old: Item) -> bool:
 
 
 def _step(before: Item, after: Item, core: int) -> Step:
-    """Say what a fold from a position of the core was to a slice."""
+    """Return what a fold from a position of the core was to a slice."""
     was_parked, is_parked = ("M" in piece.get("parked", {}) for piece in (before, after))
     if not before:
         return Step.INSTALLED_OVER if core else Step.INSTALLED
@@ -176,7 +176,7 @@ class Judge:
 
     def _position(self, run_id: str, item: Item, head: int, version: int | None) -> Iterable[str]:
         parked = item.get("parked", {}).get("M")
-        version = version or _number(parked or item, "version" if parked else "reducer")
+        version = version or _number(parked or item, "version" if parked else "reducer_version")
         sequence, stop = _number(item, "sequence"), self._oracle.stops_at(run_id, version)
         if run_id in self._oracle.deadly:
             if parked is None:
@@ -210,7 +210,7 @@ class Judge:
         return bool(items) and "deleted_at" in items[0].item
 
     def lacks_record(self, run_id: str) -> bool:
-        """Say whether the log has a record that the state was folded without. A parked run may be: it waits as it is."""
+        """Return whether the log has a record that the state was folded without. A parked run may be: it waits as it is."""
         found = self._states.get({"run_id": {"S": run_id}})
         item = found.item if found else {}
         return self._oracle.has_record(run_id) and not item.keys() & {"metadata", "parked", "deleted_at"}

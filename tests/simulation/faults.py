@@ -111,7 +111,7 @@ class Faults:
         self._rates = rates
 
     def strikes(self, name: str) -> bool:
-        """Say whether this fault is to happen now."""
+        """Return whether this fault is to happen now."""
         rate = getattr(self._rates, name)
         if not rate or self._random.random() >= rate:
             return False
@@ -119,7 +119,7 @@ class Faults:
         return True
 
     def within(self, name: str, seconds: float) -> bool:
-        """Say whether a fault that is given by the second is to happen within these."""
+        """Return whether a fault that is given by the second is to happen within these."""
         rate = getattr(self._rates, name)
         if not rate or self._random.random() >= rate * seconds:
             return False

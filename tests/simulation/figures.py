@@ -41,7 +41,7 @@ class Figures:
         return cls(**{**figures, "faults": Counter(figures["faults"]), "slices": Counter(figures["slices"])})
 
     def lines(self) -> list[str]:
-        """Give the figures as text."""
+        """Return the figures as text."""
         return [
             f"{self.simulations:,} simulations of {self.runs:,} runs, {self.events:,} events in {self.commits:,} commits",
             f"{self.deliveries:,} deliveries, {self.writes:,} states written, {self.parked:,} parked, {self.deleted:,} deleted",

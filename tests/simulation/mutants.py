@@ -12,12 +12,13 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from behest_core import fold, projector, slices
-from behest_core.event_log import EventLog
-from behest_core.projector import Projector
-from behest_core.reconciler import Reconciler
-from behest_core.slices import Slices
-from behest_core.state_table import StateTable
+from behest_core.dynamodb.event_table import EventLog
+from behest_core.dynamodb.state_table import StateTable
+from behest_core.fold import rules, slices
+from behest_core.fold.slices import Slices
+from behest_core.projection import projector
+from behest_core.projection.projector import Projector
+from behest_core.projection.reconciler import Reconciler
 from tests.simulation.faults import Rates
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "folds duplicates": (
-        Edit(fold, "_decide", " or progress.checkpoint >= commits[-1].last", ""),
-        Edit(fold, "_fold_on", "if known < commit.count:", "if True:"),
+        Edit(rules, "_decide", " or progress.checkpoint >= commits[-1].last", ""),
+        Edit(rules, "_fold_on", "if known < commit.count:", "if True:"),
         Edit(
-            fold,
+            rules,
             "_fold_on",
             "_apply(state, commit, known, dispatch, slices)",
             "_apply(state, commit, 0, dispatch, slices)",
@@ -61,12 +62,12 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             Projector, "_try", "if decision.next is Next.READ:", "if decision.next is Next.READ and not work.commits:"
         ),
     ),
-    "brings deleted runs back": (Edit(fold, "_progress", "state.deleted_at is not None or", "False or"),),
+    "brings deleted runs back": (Edit(rules, "_progress", "state.deleted_at is not None or", "False or"),),
     "takes its own repeated append for another's": (
-        Edit(EventLog, "_put", 'if found.get(codec.COMMIT_ID) != {"S": commit.commit_id}:', "if True:"),
+        Edit(EventLog, "_put", 'if found.get(items.COMMIT_ID) != {"S": commit.commit_id}:', "if True:"),
     ),
     "does not let a slice catch up that is behind": (
-        Edit(fold, "_progress", "if dispatch.extensions and is_behind(state, dispatch):", "if False:"),
+        Edit(rules, "_progress", "if dispatch.extensions and is_behind(state, dispatch):", "if False:"),
     ),
     "goes on with a slice of another version": (
         Edit(slices, "_checkpoint", "or piece.version != extension.version ", ""),
@@ -84,10 +85,10 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(Reconciler, "_lacks_its_record", "record is not None and is_news(record, state)", "False"),
     ),
     "goes on with a slice that saw the run before its record came": (
-        Edit(fold, "_fold_again", " or (first.is_record and _brings_news(first, before))", ""),
+        Edit(rules, "_fold_again", " or (first.is_record and _brings_news(first, before))", ""),
     ),
     "goes on with a slice that saw another reducer's run": (
-        Edit(fold, "_fold_again", "is_of_another_reducer(before) or ", ""),
+        Edit(rules, "_fold_again", "is_of_another_reducer(before) or ", ""),
     ),
     "goes on with an outdated slice": (Edit(slices, "_checkpoint", " or piece.outdated", ""),),
     "fails where an extension raises": (
@@ -109,7 +110,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "resumes the core alone": (Edit(Projector, "_made_ready", "replace(piece, parked=None) if", "piece if"),),
     "drops the slices of extensions that are not installed": (
-        Edit(fold, "_fold_again", "dict(before.extensions)", "{}"),
+        Edit(rules, "_fold_again", "dict(before.extensions)", "{}"),
     ),
 }
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.errors import BehestError, LogTruncatedError, RunNotFoundError
-from behest_core.projector import Fold
+from behest_core.projection.projector import Fold
 from tests.simulation.surroundings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from behest_core.reconciler import SweepReport
+    from behest_core.projection.reconciler import SweepReport
     from tests.simulation.feed import Feed
     from tests.simulation.processes import Pool
     from tests.simulation.surroundings import Surroundings

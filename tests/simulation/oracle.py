@@ -99,7 +99,7 @@ class Fold:
         ]
 
     def slice(self, version: int) -> Item:
-        """Give the state of an extension's slice."""
+        """Return the state of an extension's slice."""
         counts = {"tokens": self.tokens[0] * version, "iterations": self.iterations}
         counts |= {"recorded": self.recorded, "requests": self.requests, "answers": self.answers}
         numbers = {name: {"N": str(count)} for name, count in counts.items()}
@@ -142,7 +142,7 @@ class Oracle:
         return set(self._poison)
 
     def stops_at(self, run_id: str, version: int) -> int | None:
-        """Give the first position at which a version has to park a run, None where it can fold all."""
+        """Return the first position at which a version has to park a run, None where it can fold all."""
         positions = (each for each, of in self._poison.get(run_id, {}).items() if of in {ALWAYS, version})
         return min(positions, default=None)
 
@@ -150,7 +150,7 @@ class Oracle:
         return self._item(run_id, 0) is not None
 
     def head(self, run_id: str) -> int:
-        """Give the last position of a run's log."""
+        """Return the last position of a run's log."""
         partition = self._log.partitions.get(run_id)
         if partition is None or not partition.items:
             return 0
@@ -158,8 +158,8 @@ class Oracle:
         return int(last["sequence"]["N"]) + int(last.get("count", {"N": "1"})["N"]) - 1
 
     def judge(self, item: Item) -> list[str]:
-        """Say what is wrong with a state item, as the fold of its run's log up to the position it says."""
-        run_id, sequence, version = item["run_id"]["S"], int(item["sequence"]["N"]), int(item["reducer"]["N"])
+        """Return what is wrong with a state item, as the fold of its run's log up to the position it says."""
+        run_id, sequence, version = item["run_id"]["S"], int(item["sequence"]["N"]), int(item["reducer_version"]["N"])
         if sequence > self.head(run_id):
             return [f"sequence is {sequence}, the log has {self.head(run_id)}"]
         stop = self.stops_at(run_id, version)
@@ -173,7 +173,7 @@ class Oracle:
         return wrong
 
     def _judge_slice(self, item: Item, name: str, piece: Item) -> list[str]:
-        """Say what is wrong with a slice, as the fold of the log up to the position that it says.
+        """Return what is wrong with a slice, as the fold of the log up to the position that it says.
 
         Its extension saw the run as the core has it now, as it would go on from there; or as it was once, where it says so.
         """
@@ -184,14 +184,14 @@ class Oracle:
             at = int(piece["parked"]["M"]["sequence"]["N"])
             if self.requests(run_id, sequence, at) != [(at, sequence + 1)]:
                 return [f"{name} is parked at {at}, but folded up to {sequence}"]
-        runs = [(int(item["reducer"]["N"]), "metadata" in item)]
+        runs = [(int(item["reducer_version"]["N"]), "metadata" in item)]
         runs = [*product((OLD, NEW), (False, True))] if "outdated" in piece else runs
         folds = (self._fold(run_id, reducer, with_record, sequence, name) for reducer, with_record in runs)
         expected = [fold.slice(int(piece["version"]["N"])) for fold in folds]
         return [] if piece["state"] in expected else [f"{name} at {sequence} is {piece['state']}, expected {expected}"]
 
     def requests(self, run_id: str, after: int, last: int) -> list[tuple[int, int]]:
-        """Give the requests behind one position and up to another: the position of each, and where its commit begins."""
+        """Return the requests behind one position and up to another: the position of each, and where its commit begins."""
         found, begin = [], after + 1
         while begin <= last and (item := self._item(run_id, begin)) is not None:
             events = list(enumerate(_events(item), begin))
@@ -200,7 +200,7 @@ class Oracle:
         return found
 
     def _fold(self, run_id: str, version: int, with_record: bool, sequence: int, whose: str = "core") -> Fold:  # noqa: FBT001
-        """Give the fold up to a position. It goes on from the last one asked for, which rarely lies behind."""
+        """Return the fold up to a position. It goes on from the last one asked for, which rarely lies behind."""
         record = self._item(run_id, 0) if with_record else None
         key = run_id, version, record is not None, whose
         fold = self._folds.get(key)

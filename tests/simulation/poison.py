@@ -62,7 +62,7 @@ class Poisoner:
         self._database.put_item(TableName=self._table, Item=item)
 
     def _commit(self, kind: str) -> tuple[int, int, dict[str, Any]]:
-        """Give the count that the commit says, the place of the bad event in it, and its attributes."""
+        """Return the count that the commit says, the place of the bad event in it, and its attributes."""
         usage = {"input_tokens": 1, "output_tokens": 1}
         good = {"type": "UsageRecorded", "timestamp": self._now(), "usage": usage}
         match kind:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from behest_core.event_log import EventLog
-from behest_core.projector import Projector
-from behest_core.reconciler import Reconciler
-from behest_core.state_table import StateTable
+from behest_core.dynamodb.event_table import EventLog
+from behest_core.dynamodb.state_table import StateTable
+from behest_core.projection.projector import Projector
+from behest_core.projection.reconciler import Reconciler
 from behest_core.store import RunStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from behest_core.dispatch import Dispatch
+    from behest_core.fold.dispatch import Dispatch
     from behest_core.testing import LambdaContext
     from tests.simulation.network import Client, StreamsClient
     from tests.simulation.surroundings import Surroundings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Process:
-    """One process with the parts that a function is wired from (wiring.py). It runs one release."""
+    """One process with the parts that a function is wired from (runtime.py). It runs one release."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Process:
         self.projector = Projector(self.log, self.states, dispatch, now=now)
         self.reconciler = Reconciler(self.log, self.states, self.projector, now=now)
         self.store = RunStore(*tables, client=client)  # type: ignore[arg-type]
-        self.store.log, self.store.states = self.log, self.states
+        self.store.event_log, self.store.state_table = self.log, self.states
 
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         """What functions/projector/app.py does, without logs and metrics."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from behest_core.timestamps import from_datetime
+from behest_core.model.timestamps import from_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from behest_core import codec
-from behest_core.event_log import EventLog
-from behest_core.projector import Projector
-from behest_core.state_table import StateTable
+from behest_core.dynamodb import items
+from behest_core.dynamodb.event_table import EventLog
+from behest_core.dynamodb.state_table import StateTable
+from behest_core.projection.projector import Projector
 from behest_core.testing import MemoryStream, Template
 from tests.builders import RUN, commit, record_commit, run_completed, run_record, run_started, usage_recorded
 from tests.contract.fake import FakeDynamoDB
@@ -105,7 +105,7 @@ class Matrix:
         watch.oracle = Oracle(log)
         self.judge = Judge(watch.oracle, log, states)
         for each in LOG:
-            self.database.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(each))
+            self.database.put_item(TableName=EVENTS.name, Item=items.commit_to_item(each))
         [shard] = stream.shards()
         self.records = stream.read(shard.shard_id, None, 100).records
 

@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from behest_core import codec
-from behest_core.dispatch import Dispatch
+from behest_core.dynamodb import items
+from behest_core.dynamodb.event_table import EventLog
+from behest_core.dynamodb.state_table import StateTable
 from behest_core.errors import InvalidValueError
-from behest_core.event_log import EventLog
-from behest_core.events import RunStarted, UsageRecorded, encode_event
-from behest_core.extension import Extension, ExtensionState
-from behest_core.fold import Next, decide, fold
-from behest_core.projector import Fold, Projector
-from behest_core.state_table import StateTable
-from behest_core.storable import check_storable
+from behest_core.fold.dispatch import Dispatch
+from behest_core.fold.rules import Next, decide, fold
+from behest_core.model.decoding import encode_event
+from behest_core.model.events import RunStarted, UsageRecorded
+from behest_core.model.json import check_storable
+from behest_core.plugins import Extension, ExtensionState
+from behest_core.projection.projector import Fold, Projector
+from behest_core.projection.verify import verify
 from behest_core.testing import Template
-from behest_core.verify import verify
 from tests.builders import (
     RUN,
     commit,
@@ -54,7 +55,7 @@ class Flaky:
 def client():
     client = Flaky()
     for each in (record_commit(), commit(1, run_started()), commit(2, run_completed())):
-        client.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(each))
+        client.put_item(TableName=EVENTS.name, Item=items.commit_to_item(each))
     return client
 
 
@@ -118,7 +119,7 @@ def test_a_state_too_large_for_an_item_parks_its_run_and_does_not_block_its_batc
         commit(2, run_started(), run_id="large"),
     ]
     for each in log:
-        client.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(each))
+        client.put_item(TableName=EVENTS.name, Item=items.commit_to_item(each))
     dispatch = Dispatch([greedy("one"), greedy("other")])
     projector = Projector(EventLog(client, EVENTS.name), StateTable(client, STATES.name), dispatch)
     assert projector.catch_up("large").is_finished
@@ -177,9 +178,9 @@ def test_an_extension_that_was_parked_when_the_record_came_sees_it_from_the_firs
 
 
 def folded_by_another_reducer():
-    """Give the state of a log whose iterations another reducer had counted otherwise, which the extension saw."""
+    """Return the state of a log whose iterations another reducer had counted otherwise, which the extension saw."""
     state = fold(None, LATE_LOG, seen()).state
-    state.reducer += 1
+    state.reducer_version += 1
     state.extensions["seen"].state["iterations"] = 100
     return state
 
@@ -200,7 +201,7 @@ def test_an_extension_that_was_uninstalled_while_another_reducer_rebuilt_the_run
 ):
     log = EventLog(client, EVENTS.name)
     for each in LATE_LOG:
-        client.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(each))
+        client.put_item(TableName=EVENTS.name, Item=items.commit_to_item(each))
     states.save(folded_by_another_reducer())
     Projector(log, states).catch_up(RUN, Fold.AGAIN)
     assert states.get(RUN).extensions["seen"].state["iterations"] == 100
@@ -213,7 +214,7 @@ def test_an_extension_that_was_uninstalled_while_its_run_was_rebuilt_by_the_same
     client, states
 ):
     for each in LATE_LOG:
-        client.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(each))
+        client.put_item(TableName=EVENTS.name, Item=items.commit_to_item(each))
     before = states.save(replace(fold(None, LATE_LOG, seen()).state, iteration=100))
     Projector(EventLog(client, EVENTS.name), states).catch_up(RUN, Fold.AGAIN)
     assert states.get(RUN).iteration == 1
@@ -221,7 +222,7 @@ def test_an_extension_that_was_uninstalled_while_its_run_was_rebuilt_by_the_same
 
 
 def test_an_extension_that_is_rebuilt_before_the_first_event_keeps_its_slice(client, states):
-    client.put_item(TableName=EVENTS.name, Item=codec.commit_to_item(record_commit(run_record("new"))))
+    client.put_item(TableName=EVENTS.name, Item=items.commit_to_item(record_commit(run_record("new"))))
     projector = Projector(EventLog(client, EVENTS.name), states, seen())
     projector.catch_up("new")
     before = states.get("new").extensions

@@ -20,7 +20,7 @@ SETTINGS = MappingSettings(
 
 
 def deliveries_of_the_others(seed, kinds, record_property):
-    """Give how many records the runs without poison have, and how often those were delivered, in a world without faults."""
+    """Return how many records the runs without poison have, and how often those were delivered, in a world without faults."""
     size = Size(events=4_000, runs=100, poison=4, kinds=kinds)
     world = World(seed, size, rates=Rates.none(), settings=SETTINGS)
     record_property("simulation", world.run().as_json())

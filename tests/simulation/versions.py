@@ -17,10 +17,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from behest_core.dispatch import Dispatch
-from behest_core.events import Event, ModelStarted, RunFailed, TextDelta, UsageRecorded, type_name
-from behest_core.extension import Extension, ExtensionState
-from behest_core.reducer import REDUCER_VERSION
+from behest_core.fold.dispatch import Dispatch
+from behest_core.fold.reducer import REDUCER_VERSION
+from behest_core.model.events import Event, ModelStarted, RunFailed, TextDelta, UsageRecorded, type_name
+from behest_core.plugins import Extension, ExtensionState
 from behest_core.testing import FunctionKilled
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _RUNS_PER_DEPLOY: Final = 8
 
 
 def factor(version: int) -> int:
-    """Give how often a version of the reducer counts."""
+    """Return how often a version of the reducer counts."""
     return 2 if version == NEW else 1
 
 
@@ -115,7 +115,7 @@ def extension_of(plugin: Plugin) -> Extension:
     def wait(state: Tally, _event: ModelStarted, _run: Any) -> None:
         state.is_waiting = True
 
-    @extension.on(TextDelta, while_=lambda state: state.is_waiting)
+    @extension.on(TextDelta, when=lambda state: state.is_waiting)
     def stop_waiting(state: Tally, _event: TextDelta, _run: Any) -> None:
         state.answers += 1
         state.is_waiting = False
@@ -150,7 +150,7 @@ class Versions:
                 module.REDUCER_VERSION = release.reducer  # type: ignore[attr-defined]
 
     def dispatch(self, release: Release) -> Dispatch:
-        """Give the table that processes of a release fold by."""
+        """Return the table that processes of a release fold by."""
         if release not in self._dispatches:
             self._dispatches[release] = _made(release)
         return self._dispatches[release]

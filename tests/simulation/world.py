@@ -16,7 +16,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, Literal
 from zlib import crc32
 
-from behest_core.projector import Fold
+from behest_core.projection.projector import Fold
 from behest_core.testing import MappingSettings, MemoryStream, Template
 from tests.contract.fake import FakeDynamoDB
 from tests.simulation.agents import Agent, Plan
@@ -37,7 +37,7 @@ from tests.simulation.versions import Release, Versions, drawn_releases
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from behest_core.reconciler import SweepReport
+    from behest_core.projection.reconciler import SweepReport
 
 START: Final = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 _TABLES: Final = Template().tables()
@@ -261,7 +261,7 @@ class World:
             raise SimulationError(f"seed {self.seed} at {self.scheduler.now - START:.3f} s:\n{found}\n{self.command()}")
 
     def command(self) -> str:
-        """Give the command that shows this history."""
+        """Return the command that shows this history."""
         size = self.size
         command = f"python -m tests.simulation --seed {self.seed} --events {size.events} --runs {size.runs}"
         return f"{command} --poison {size.poison} --agents {size.agents} --faults {self._rates_are} --trace"

@@ -14,15 +14,15 @@ import pytest
 import typer
 from botocore import exceptions as aws
 
-from behest_core.cli.demo.scripts import SCRIPTS, Ending
+from behest_core.cli.commands.list_events import follow_events
 from behest_core.cli.failures import explain
 from behest_core.cli.given import parse_status, parse_time
-from behest_core.cli.list_events import follow_events
-from behest_core.cli.terminal import clean, second_text, time_text
+from behest_core.demo.scripts import SCRIPTS, Ending
+from behest_core.dynamodb.event_table import RecordedEvent
 from behest_core.errors import RunNotFoundError
-from behest_core.event_log import RecordedEvent
-from behest_core.events import encode_event
-from behest_core.state import RunStatus
+from behest_core.model.decoding import encode_event
+from behest_core.model.state import RunStatus
+from behest_core.terminal import clean, second_text, time_text
 from tests.builders import RUN, at, run_completed, run_record, run_started, text_delta, whole_run
 from tests.cli import behest, line
 from tests.golden import SEED_FOLD, golden_lines, golden_runs, same_state
@@ -53,7 +53,7 @@ def test_a_command_that_is_not_there_is_a_mistake_in_usage():
 def test_without_the_extra_one_line_says_what_to_install():
     done = python("import sys", "sys.modules['typer'] = None", "from behest_core.cli import main", "main()")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "behest: the command needs typer and rich; run: pip install 'behest[cli]'\n"
+    assert done.stderr == "behest: the command needs typer and rich; run: pip install 'behest-core[cli]'\n"
 
 
 def test_without_its_extra_the_demo_says_what_to_install():
@@ -62,7 +62,7 @@ def test_without_its_extra_the_demo_says_what_to_install():
         "from behest_core.cli import main", "main()",
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "behest: the demo needs moto; run: pip install 'behest[cli,testing]'\n"
+    assert done.stderr == "behest: the demo needs moto; run: pip install 'behest-core[cli,testing]'\n"
 
 
 def test_fold_and_help_load_no_aws_sdk():

@@ -11,8 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from behest_core import plugins
-from behest_core.hookspecs import hookimpl
+from behest_core.plugins import hookimpl, loading
 from tests.cli import behest, done, refused
 from tests.golden import ROOT
 from tests.unit.test_extension import Requested, approvals
@@ -57,8 +56,8 @@ def installed(monkeypatch):
     """Install plugins of this module by name; give what is imported."""
 
     def install(*names, allowed=""):
-        points = [EntryPoint(name, f"{__name__}:TARGETS.{name}", plugins.GROUP) for name in names]
-        monkeypatch.setattr(plugins, "entry_points", lambda **_: points)
+        points = [EntryPoint(name, f"{__name__}:TARGETS.{name}", loading.GROUP) for name in names]
+        monkeypatch.setattr(loading, "entry_points", lambda **_: points)
         monkeypatch.setitem(sys.modules, __name__, SimpleNamespace(TARGETS=TARGETS))
         monkeypatch.setenv("BEHEST_PLUGINS", allowed)
 
@@ -130,7 +129,7 @@ def test_a_plugin_that_is_not_allowed_adds_nothing(installed):
 
 def test_behests_own_commands_import_no_plugin(installed, monkeypatch):
     installed("approvals", allowed="approvals")
-    monkeypatch.setattr(plugins, "entry_points", lambda **_: pytest.fail("looked"))
+    monkeypatch.setattr(loading, "entry_points", lambda **_: pytest.fail("looked"))
     assert behest("runs", "--help").exit_code == 0
 
 
@@ -150,7 +149,7 @@ def test_a_plugin_whose_commands_cannot_be_had_is_named_and_the_others_are_there
 def test_the_trace_tells_what_each_plugin_brought_and_why_one_is_refused(installed, monkeypatch, capsys):
     installed("approvals", "wrong")
     monkeypatch.setenv("BEHEST_TRACE", "plugins")
-    plugins.load(["*"])
+    loading.load(["*"])
     brought, reason = capsys.readouterr().err.splitlines()
     assert brought == (
         "behest: plugin approvals (? ?): hooks behest_commands, behest_event_types, behest_extensions; "
@@ -161,7 +160,7 @@ def test_the_trace_tells_what_each_plugin_brought_and_why_one_is_refused(install
 
 def test_without_the_switch_nothing_is_told(installed, capsys):
     installed("approvals")
-    plugins.load(["*"])
+    loading.load(["*"])
     assert capsys.readouterr().err == ""
 
 
@@ -191,7 +190,7 @@ def test_a_new_plugin_is_installed_by_pip_and_allowed(tmp_path, monkeypatch):
         [*install, "--no-build-isolation", "--target", "installed", "./behest-ratings"], check=True, capture_output=True
     )
     monkeypatch.syspath_prepend(tmp_path / "installed")
-    [plugin] = plugins.load(["ratings"]).used
+    [plugin] = loading.load(["ratings"]).used
     assert (plugin.distribution, plugin.version) == ("behest-ratings", "0.1.0")
     assert [each.name for each in plugin.extensions] == ["ratings"]
 

@@ -5,12 +5,13 @@ from base64 import b64encode
 
 import pytest
 
-from behest_core import codec
-from behest_core.commit import Commit, decode_record
+from behest_core.dynamodb import items
 from behest_core.errors import MalformedStateError
-from behest_core.fold import fold
-from behest_core.state import ExtensionSlice, Parked, RunState, UnknownFinishReason
-from behest_core.storable import WRITE_UNIT_BYTES
+from behest_core.fold.rules import fold
+from behest_core.model.commit import Commit
+from behest_core.model.limits import WRITE_UNIT_BYTES
+from behest_core.model.record import decode_record
+from behest_core.model.state import ExtensionSlice, Parked, RunState, UnknownFinishReason
 from tests.builders import RUN, at, commit, poison, raw_commit, record_commit, run_record, text_delta, whole_run
 
 
@@ -34,28 +35,28 @@ def state(**changes):
 
 
 def test_a_small_commit_is_text():
-    item = codec.commit_to_item(commit(1, text_delta()))
+    item = items.commit_to_item(commit(1, text_delta()))
     assert item["events"] == {"S": '[{"type":"TextDelta","delta":"Hi","timestamp":"2026-01-31T12:00:03Z"}]'}
     assert item["count"] == {"N": "1"}
 
 
 def test_a_commit_is_compressed_where_that_saves_write_units():
-    item = codec.commit_to_item(commit(1, *[text_delta()] * 40))
+    item = items.commit_to_item(commit(1, *[text_delta()] * 40))
     assert zlib.decompress(item["events"]["B"]).startswith(b"[{")
     assert write_units(item) == 1
 
 
 def test_a_commit_is_text_where_compressing_saves_nothing():
     noise = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789ABCDEF", k=1300))
-    assert "S" in codec.commit_to_item(commit(1, text_delta(delta=noise)))["events"]
+    assert "S" in items.commit_to_item(commit(1, text_delta(delta=noise)))["events"]
 
 
 @pytest.mark.parametrize("original", [record_commit(), commit(1, text_delta()), commit(7, *[text_delta()] * 40)])
 def test_a_commit_comes_back_from_its_item_and_from_the_stream(original):
-    item = codec.commit_to_item(original)
-    assert codec.commit_from_item(item) == original
+    item = items.commit_to_item(original)
+    assert items.commit_from_item(item) == original
     as_lambda_delivers = json.loads(json.dumps(item, default=lambda binary: b64encode(binary).decode()))
-    assert codec.commit_from_item(as_lambda_delivers) == original
+    assert items.commit_from_item(as_lambda_delivers) == original
 
 
 def test_a_record_comes_back_without_its_nulls():
@@ -84,21 +85,21 @@ def item_of(sequence="6", **attributes):
     ],
 )
 def test_an_item_that_cannot_be_read_is_a_commit_with_a_problem(attributes):
-    broken = codec.commit_from_item(item_of(**attributes))
+    broken = items.commit_from_item(item_of(**attributes))
     assert broken.sequence == 6
     assert broken.problem
 
 
 @pytest.mark.parametrize("sequence", ["-1", "1.5", "1E-3"])
 def test_an_item_that_lies_at_no_position_is_no_commit(sequence):
-    assert codec.commit_from_item(item_of(sequence)) is None
-    assert codec.last_of(item_of(sequence)) is None
+    assert items.commit_from_item(item_of(sequence)) is None
+    assert items.last_of(item_of(sequence)) is None
 
 
 def test_the_last_position_of_an_item_needs_its_key_and_count_only():
-    assert codec.last_of(item_of(count={"N": "4"})) == 9
-    assert codec.last_of(item_of()) == 6
-    assert codec.last_of(item_of("0")) == 0
+    assert items.last_of(item_of(count={"N": "4"})) == 9
+    assert items.last_of(item_of()) == 6
+    assert items.last_of(item_of("0")) == 0
 
 
 # ---------------------------------------------------------------- states
@@ -116,31 +117,31 @@ def test_the_last_position_of_an_item_needs_its_key_and_count_only():
     ],
 )
 def test_a_state_comes_back_from_its_item(original):
-    assert codec.state_from_item(codec.state_to_item(original)) == original
+    assert items.state_from_item(items.state_to_item(original)) == original
 
 
 def test_an_absent_value_is_an_absent_attribute():
-    assert not {"last_error", "parked", "extensions"} & codec.state_to_item(state()).keys()
+    assert not {"last_error", "parked", "extensions"} & items.state_to_item(state()).keys()
 
 
 def test_a_state_item_has_native_attributes_and_its_status_shard():
-    item = codec.state_to_item(state())
+    item = items.state_to_item(state())
     assert item["status_shard"] == {"S": "Completed#3"}
     assert item["total_usage"]["M"]["total_tokens"] == {"N": "15"}
     assert item["metadata"] == {"M": {"a": {"L": [{"N": "1"}, {"N": "2.5"}, {"NULL": True}, {"S": ""}]}}}
 
 
 def test_the_shard_of_a_run_never_changes():
-    shards = [codec.shard_of("Failed", each) for each in ("run-1", "run-2", "日本")]
+    shards = [items.shard_of("Failed", each) for each in ("run-1", "run-2", "日本")]
     assert shards == ["Failed#3", "Failed#1", "Failed#4"]
-    assert set(shards) <= set(codec.shards_of("Failed"))
+    assert set(shards) <= set(items.shards_of("Failed"))
 
 
 def test_a_state_item_that_something_else_wrote_is_refused_by_name():
-    item = codec.state_to_item(state()) | {"iteration": {"S": "many"}, "revision": {"N": "9"}}
+    item = items.state_to_item(state()) | {"iteration": {"S": "many"}, "revision": {"N": "9"}}
     with pytest.raises(MalformedStateError, match="run-1"):
-        codec.state_from_item(item)
-    assert codec.repaired_state(item) == RunState(run_id="run-1", revision=9)
+        items.state_from_item(item)
+    assert items.repaired_state(item) == RunState(run_id="run-1", revision=9)
 
 
 # ---------------------------------------------------------------- stream records
@@ -152,7 +153,7 @@ def record(name, image=None, **more):
 
 
 def test_an_insert_brings_a_commit():
-    assert codec.change_of(record("INSERT", codec.commit_to_item(raw_commit(6, 1, b"[]")))).sequence == 6
+    assert items.change_of(record("INSERT", items.commit_to_item(raw_commit(6, 1, b"[]")))).sequence == 6
 
 
 @pytest.mark.parametrize(
@@ -160,18 +161,18 @@ def test_an_insert_brings_a_commit():
     [
         (
             record("REMOVE", userIdentity={"type": "Service", "principalId": "dynamodb.amazonaws.com"}),
-            codec.Change.EXPIRED,
+            items.Change.EXPIRED,
         ),
-        (record("REMOVE"), codec.Change.REMOVED),
-        (record("REMOVE", userIdentity=None), codec.Change.REMOVED),
-        (record("MODIFY", item_of()), codec.Change.MODIFIED),
-        (record("INSERT", item_of("1.5")), codec.Change.MISPLACED),
+        (record("REMOVE"), items.Change.REMOVED),
+        (record("REMOVE", userIdentity=None), items.Change.REMOVED),
+        (record("MODIFY", item_of()), items.Change.MODIFIED),
+        (record("INSERT", item_of("1.5")), items.Change.MISPLACED),
     ],
 )
 def test_anything_else_is_told_apart(given, change):
-    assert codec.change_of(given) is change
-    assert codec.key_of(given) == ("run-1", 6)
-    assert codec.sequence_number_of(given) == "100"
+    assert items.change_of(given) is change
+    assert items.key_of(given) == ("run-1", 6)
+    assert items.sequence_number_of(given) == "100"
 
 
 def test_commits_have_a_last_position():
@@ -180,6 +181,6 @@ def test_commits_have_a_last_position():
 
 def test_a_slice_that_is_not_parked_has_no_attribute_parked():
     state = RunState(run_id=RUN, extensions={"cost": ExtensionSlice(state={"cents": 1}, sequence=3, version=1)})
-    item = codec.state_to_item(state)
+    item = items.state_to_item(state)
     assert item["extensions"]["M"]["cost"]["M"].keys() == {"state", "sequence", "version"}
-    assert codec.state_from_item(item) == state
+    assert items.state_from_item(item) == state

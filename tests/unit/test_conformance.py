@@ -8,9 +8,8 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from behest_core import hookspecs
-from behest_core.events import Event, ModelStarted, TextDelta, UsageRecorded
-from behest_core.extension import Extension, ExtensionState
+from behest_core.model.events import Event, ModelStarted, TextDelta, UsageRecorded
+from behest_core.plugins import Extension, ExtensionState, hookspecs
 from behest_core.testing.conformance import check_plugin, given
 from tests.builders import at, model_started, text_delta, usage_recorded
 
@@ -37,10 +36,10 @@ class Ratings(ExtensionState):
     names: set[str] = set()
 
 
-def plugin_of(handler, *, listens=Rated, state=Ratings, while_=None, upcasters=None):
-    """Give a plugin of one extension with one handler."""
+def plugin_of(handler, *, listens=Rated, state=Ratings, when=None, upcasters=None):
+    """Return a plugin of one extension with one handler."""
     extension = Extension("ratings", state)
-    extension.on(listens, while_=while_)(handler)
+    extension.on(listens, when=when)(handler)
     own = [listens] if listens in (Rated, Strict, Binary) else []
     hooks = {"behest_extensions": lambda: [extension], "behest_event_types": lambda: own}
     if upcasters is not None:
@@ -207,8 +206,8 @@ def only_by_chance(state):
         (plugin_of(names_an_attribute_empty), "its state can be stored: extension ratings"),
         (plugin_of(keeps_what_json_has_not, state=Forgetful), "(its state can be stored|any batching)"),
         (plugin_of(keeps_its_state_elsewhere), "any batching gives the same state: extension ratings"),
-        (plugin_of(ignores, state=Asked, while_=counts_how_often_it_is_asked), "while_ depends on the state alone"),
-        (plugin_of(ignores, while_=only_by_chance), "(the same log gives|installed later|any batching|while_)"),
+        (plugin_of(ignores, state=Asked, when=counts_how_often_it_is_asked), "when depends on the state alone"),
+        (plugin_of(ignores, when=only_by_chance), "(the same log gives|installed later|any batching|when)"),
         (plugin_of(rate, upcasters={"ratings.Rated": leaves_when_malformed}), "it never ends the process: plugin"),
         (plugin_of(ignores, listens=Strict), "unknown fields change nothing: extension ratings"),
         (
@@ -248,9 +247,9 @@ def test_the_message_shows_the_fewest_events():
 
 def test_hashes_of_another_process_are_caught(tmp_path, monkeypatch):
     (tmp_path / "hashing_plugin.py").write_text(
-        "from behest_core.events import TextDelta\n"
-        "from behest_core.extension import Extension, ExtensionState\n"
-        "from behest_core.hookspecs import hookimpl\n"
+        "from behest_core.model.events import TextDelta\n"
+        "from behest_core.plugins import Extension, ExtensionState\n"
+        "from behest_core.plugins import hookimpl\n"
         "class State(ExtensionState):\n"
         "    order: list[str] = []\n"
         "hashing = Extension('hashing', State)\n"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from behest_core.projector import _GUARDED_FOLDS
+from behest_core.projection.projector import _GUARDED_FOLDS
 from behest_core.testing.cloudformation import CloudFormationTemplate
 from tests.golden import ROOT
 
@@ -34,7 +34,7 @@ LOCKED = sorted({*(ROOT / "requirements").glob("*.txt")} - {PLUGINS})
 METRICS = {
     node.value
     for file in [
-        ROOT / "behest_core" / "wiring.py",
+        ROOT / "behest_core" / "runtime.py",
         *(ROOT / RESOURCES[name]["Properties"]["CodeUri"] / "app.py" for name in FUNCTIONS),
     ]
     for node in ast.walk(ast.parse(file.read_text()))
@@ -109,7 +109,7 @@ def test_the_layer_has_no_plugin_unless_somebody_names_one():
 
 
 def layer_plugins(tmp_path: Path, requirements: str) -> Path:
-    """Give what is made of a requirements file before pip installs it into the layer."""
+    """Return what is made of a requirements file before pip installs it into the layer."""
     (tmp_path / "plugins.txt").write_text(requirements)
     program = [sys.executable, ROOT / "requirements" / "layer_plugins.py", tmp_path / "plugins.txt", tmp_path]
     subprocess.run(program, check=True, timeout=30)
@@ -123,12 +123,12 @@ def test_without_a_plugin_nothing_is_made_for_pip(tmp_path):
 def test_a_plugin_gets_the_layers_versions_and_a_behest_that_holds_nothing(tmp_path):
     made = layer_plugins(tmp_path, "# mine\nacme-approvals==1.0\n")
     constraints = dict(line.split("==") for line in (made / "constraints.txt").read_text().splitlines())
-    version = constraints.pop("behest")
+    version = constraints.pop("behest-core")
     assert constraints == pins(ROOT / "requirements" / "layer.txt")
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert version == f"{declared}+layer"
     [wheel] = made.glob("*.whl")
-    info = f"behest-{version}.dist-info"
+    info = f"behest_core-{version}.dist-info"
     with zipfile.ZipFile(wheel) as packed:
         assert sorted(packed.namelist()) == [f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL")]
 

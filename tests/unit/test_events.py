@@ -1,9 +1,10 @@
 import msgspec
 import pytest
 
-from behest_core import events
 from behest_core.errors import InvalidValueError
-from behest_core.events import CORE_EVENTS, TextDelta, ToolExecutionResult, UnknownEvent, core_decoder, encode_event
+from behest_core.model import events
+from behest_core.model.decoding import core_decoder, encode_event
+from behest_core.model.events import CORE_EVENTS, TextDelta, ToolExecutionResult, UnknownEvent
 from tests.builders import at, custom, text_delta, whole_run
 from tests.golden import SEED_FOLD, golden_runs
 from tests.wire import encoded_events_of

@@ -4,12 +4,13 @@ import random
 
 import pytest
 
-from behest_core.dispatch import CORE, Dispatch
 from behest_core.errors import PluginError
-from behest_core.events import Event, ModelStarted, RunStarted, TextDelta, UsageRecorded
-from behest_core.extension import EXTENSION_BYTES, Extension, ExtensionState
-from behest_core.fold import Next, decide, fold, read_on, replay
-from behest_core.state import RunStatus
+from behest_core.fold.dispatch import CORE, Dispatch
+from behest_core.fold.rules import Next, decide, fold, read_on, replay
+from behest_core.model.events import Event, ModelStarted, RunStarted, TextDelta, UsageRecorded
+from behest_core.model.limits import EXTENSION_BYTES
+from behest_core.model.state import RunStatus
+from behest_core.plugins import Extension, ExtensionState
 from tests.builders import (
     RUN,
     at,
@@ -334,7 +335,7 @@ def first_words(*, fails=False, also=()):
     def wait(state, event, run):
         state.is_waiting = True
 
-    @extension.on(TextDelta, *also, while_=is_waiting)
+    @extension.on(TextDelta, *also, when=is_waiting)
     def keep(state, event, run):
         state.first.append(f"{event.timestamp} {run.sequence}")
         state.is_waiting = False

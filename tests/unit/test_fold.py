@@ -3,10 +3,10 @@ from itertools import pairwise
 
 import pytest
 
-from behest_core import codec
-from behest_core.fold import Next, decide, fold
-from behest_core.reducer import REDUCER_VERSION
-from behest_core.state import Parked, RunStatus
+from behest_core.dynamodb import items
+from behest_core.fold.reducer import REDUCER_VERSION
+from behest_core.fold.rules import Next, decide, fold
+from behest_core.model.state import Parked, RunStatus
 from tests.builders import (
     at,
     commit,
@@ -36,7 +36,7 @@ def state_of(*commits):
 
 
 def plain(state):
-    """Give what the fold answers for, without how often it was saved."""
+    """Return what the fold answers for, without how often it was saved."""
     return {name: getattr(state, name) for name in state.__struct_fields__ if name != "revision"}
 
 
@@ -73,7 +73,7 @@ def test_a_gap_between_the_commits_is_read_from_the_checkpoint_on():
 
 def test_a_state_of_another_reducer_is_read_from_the_beginning():
     state = state_of(*LOG)
-    state.reducer = REDUCER_VERSION - 1
+    state.reducer_version = REDUCER_VERSION - 1
     assert decide(state, [commit(6, text_delta())]) == (Next.READ, -1)
 
 
@@ -136,9 +136,9 @@ def test_a_log_without_record_is_folded():
 
 def test_a_state_of_another_reducer_is_folded_anew_and_keeps_its_revision_and_extensions():
     state = state_of(*LOG)
-    state.reducer, state.iteration, state.revision, state.extensions = 0, 99, 7, {"cost": {"usd": 1}}
+    state.reducer_version, state.iteration, state.revision, state.extensions = 0, 99, 7, {"cost": {"usd": 1}}
     again = fold(state, LOG).state
-    assert (again.iteration, again.revision, again.reducer) == (1, 7, REDUCER_VERSION)
+    assert (again.iteration, again.revision, again.reducer_version) == (1, 7, REDUCER_VERSION)
     assert again.extensions == {"cost": {"usd": 1}}
 
 
@@ -150,44 +150,44 @@ def test_a_record_that_comes_late_gives_the_state_it_would_have_given_in_time():
 
 def test_a_second_fold_over_less_history_does_not_replace_the_first():
     state = state_of(*LOG)
-    state.reducer = 0
+    state.reducer_version = 0
     folded = fold(state, LOG[:2])
     assert (folded.state.sequence, folded.state.status, folded.changed) == (5, RunStatus.COMPLETED, False)
 
 
 def test_a_second_fold_goes_on_from_the_first_where_the_log_has_lost_its_beginning():
     state = state_of(*LOG)
-    state.reducer = 0
+    state.reducer_version = 0
     folded = fold(state, [LOG[2], commit(6, model_started(iteration=4))])
-    assert (folded.state.sequence, folded.state.iteration, folded.state.reducer) == (6, 4, 0)
+    assert (folded.state.sequence, folded.state.iteration, folded.state.reducer_version) == (6, 4, 0)
 
 
 def test_a_second_fold_goes_on_from_the_first_where_the_log_has_lost_its_record():
     record = record_commit(run_record(metadata={"team": "x"}))
     for first in (record, LOG[0]):
         state = state_of(first, *LOG[1:])
-        state.reducer = 0
+        state.reducer_version = 0
         folded = fold(state, [*LOG[1:], commit(6, model_started(iteration=4))])
         assert (folded.state.metadata, folded.state.created_at) == (state.metadata, "2026-01-31T12:00:00.000000000Z")
-        assert (folded.state.sequence, folded.state.iteration, folded.state.reducer) == (6, 4, 0)
+        assert (folded.state.sequence, folded.state.iteration, folded.state.reducer_version) == (6, 4, 0)
 
 
 def test_a_second_fold_of_a_log_that_never_had_a_record_is_whole():
     state = state_of(*LOG[1:])
-    state.reducer = 0
-    assert fold(state, LOG[1:]).state.reducer == REDUCER_VERSION
+    state.reducer_version = 0
+    assert fold(state, LOG[1:]).state.reducer_version == REDUCER_VERSION
 
 
 @pytest.mark.parametrize("metadata", [{"a": [0.0, 1.2345678901234567e30, 1e22]}, None, {"a": 2**60}])
 def test_a_record_that_comes_twice_is_nothing_to_do_however_its_numbers_come_back(metadata):
     record = record_commit(run_record(metadata=metadata))
-    stored = codec.state_from_item(codec.state_to_item(state_of(record, *LOG[1:])))
+    stored = items.state_from_item(items.state_to_item(state_of(record, *LOG[1:])))
     assert decide(stored, [record]).next is Next.NOTHING
 
 
 def test_a_second_fold_that_parks_earlier_keeps_the_first_result_and_says_so():
     state = state_of(*LOG)
-    state.reducer = 0
+    state.reducer_version = 0
     folded = fold(state, [LOG[0], poison(1), LOG[2]])
     assert (folded.state.sequence, folded.state.parked.sequence, folded.changed) == (5, 2, True)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from behest_core.dynamodb.event_table import RecordedEvent
 from behest_core.errors import MalformedEventError, MalformedLineError
-from behest_core.event_log import RecordedEvent
 from behest_core.interchange import fold_run, numbered, read_run, same_event, same_record, write_run, write_state
-from behest_core.state import RunState
+from behest_core.model.state import RunState
 from tests.builders import RUN, at, run_record
 from tests.golden import differences, golden_files, golden_lines
 

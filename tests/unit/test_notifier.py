@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from behest_core import codec
-from behest_core.fold import fold
-from behest_core.notifier import DETAIL_TYPE, SOURCE, Notifier, change_of
-from behest_core.state import RunState
+from behest_core.dynamodb import items
+from behest_core.fold.rules import fold
+from behest_core.model.state import RunState
+from behest_core.projection.notifier import DETAIL_TYPE, SOURCE, Notifier, change_of
 from tests.builders import RUN, SESSION, at, commit, record_commit, run_completed, run_started
 
 BEFORE = fold(None, [record_commit(), commit(1, run_started())]).state
@@ -15,8 +15,8 @@ AFTER.revision = 2
 
 def record(new=AFTER, old=BEFORE, name="MODIFY", number="7"):
     images = {"NewImage": new, "OldImage": old}
-    items = {image: codec.state_to_item(state) for image, state in images.items() if state is not None}
-    return {"eventName": name, "dynamodb": {"SequenceNumber": number, **items}}
+    found = {image: items.state_to_item(state) for image, state in images.items() if state is not None}
+    return {"eventName": name, "dynamodb": {"SequenceNumber": number, **found}}
 
 
 class Bus:

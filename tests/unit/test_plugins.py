@@ -2,9 +2,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from behest_core import plugins
-from behest_core.hookspecs import hookimpl
-from behest_core.plugins import Plugin, compiled, load, plugin_from
+from behest_core.plugins import hookimpl, loading
+from behest_core.plugins.loading import Plugin, compiled, load, plugin_from
 from tests.unit.test_extension import Other, Requested, approvals, words
 
 
@@ -23,7 +22,7 @@ class Good:
 
 
 def hooks(**functions):
-    """Give an object with these hook implementations."""
+    """Return an object with these hook implementations."""
     return type("Implementation", (), {name: hookimpl(function) for name, function in functions.items()})()
 
 
@@ -83,8 +82,8 @@ def installed(monkeypatch):
     """Let packages be installed: entry points by name."""
 
     def install(**targets):
-        points = [EntryPoint(name, target, plugins.GROUP) for name, target in targets.items()]
-        monkeypatch.setattr(plugins, "entry_points", lambda group: points if group == plugins.GROUP else [])
+        points = [EntryPoint(name, target, loading.GROUP) for name, target in targets.items()]
+        monkeypatch.setattr(loading, "entry_points", lambda group: points if group == loading.GROUP else [])
 
     return install
 
@@ -110,14 +109,14 @@ def test_an_allowed_plugin_that_is_not_installed_is_refused(installed):
 
 
 def test_without_plugins_no_package_is_looked_at(monkeypatch):
-    monkeypatch.setattr(plugins, "entry_points", lambda **_: pytest.fail("looked"))
+    monkeypatch.setattr(loading, "entry_points", lambda **_: pytest.fail("looked"))
     assert load([]).dispatch.extensions == ()
 
 
 @pytest.mark.parametrize(("text", "names"), [("", []), ("a", ["a"]), (" a, b ,", ["a", "b"]), ("*", ["*"])])
 def test_the_allow_list_is_a_variable_of_the_environment(monkeypatch, text, names):
     monkeypatch.setenv("BEHEST_PLUGINS", text)
-    assert plugins.allowed_by_environment() == names
+    assert loading.allowed_by_environment() == names
 
 
 def test_reactions_may_leave_out_the_change():

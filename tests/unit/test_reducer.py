@@ -1,10 +1,10 @@
 import pytest
 
-from behest_core.events import UnknownEvent
-from behest_core.fold import apply, replay
-from behest_core.reducer import REDUCER
-from behest_core.state import FinishReason, RunStatus, TokenUsage, UnknownFinishReason
-from behest_core.storable import TEXT_BYTES
+from behest_core.fold.reducer import REDUCER
+from behest_core.fold.rules import apply, replay
+from behest_core.model.events import UnknownEvent
+from behest_core.model.limits import TEXT_BYTES
+from behest_core.model.state import FinishReason, RunStatus, TokenUsage, UnknownFinishReason
 from tests.builders import (
     RUN,
     SESSION,

@@ -1,14 +1,8 @@
 import pytest
 
 from behest_core.errors import InvalidValueError, StateTooLargeError
-from behest_core.storable import (
-    METADATA_BYTES,
-    TEXT_BYTES,
-    check_metadata_size,
-    check_storable,
-    check_text_size,
-    stored_size,
-)
+from behest_core.model.json import check_storable
+from behest_core.model.limits import METADATA_BYTES, TEXT_BYTES, check_metadata_size, check_text_size, stored_size
 
 
 def nested(levels):

@@ -24,7 +24,7 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_without_its_requirements_it_says_what_to_install(missing):
     script = f"import sys; sys.modules['{missing}'] = None; from behest_core.testing import LocalStack"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
-    assert 'pip install "behest[testing]"' in done.stderr
+    assert 'pip install "behest-core[testing]"' in done.stderr
 
 
 def test_the_model_of_the_mapping_needs_no_aws_library():

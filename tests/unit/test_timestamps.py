@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from behest_core.timestamps import as_text, canonical, from_datetime, to_datetime
+from behest_core.model.timestamps import as_text, canonical, from_datetime, to_datetime
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What `pip install behest` brings: the package, and with it the template and the functions, for the demo."""
+"""What `pip install behest-core` brings: the package, and with it the template and the functions, for the demo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.golden import ROOT
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Give a folder with what the wheel holds, as pip unpacks it."""
+    """Return a folder with what the wheel holds, as pip unpacks it."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

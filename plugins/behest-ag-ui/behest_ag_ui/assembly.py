@@ -42,23 +42,23 @@ from ag_ui.core import (
 )
 
 from behest_ag_ui.translation import time_of, translate
-from behest_core.adapter import as_json
-from behest_core.events import (
-    DECODE_ERRORS,
+from behest_core.model.decoding import DECODE_ERRORS
+from behest_core.model.events import (
     ToolCall,
     ToolCallCompleted,
     ToolExecutionFinished,
     ToolExecutionResult,
     ToolExecutionStarted,
 )
-from behest_core.timestamps import from_datetime
+from behest_core.model.timestamps import from_datetime
+from behest_core.recording.adapter import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from behest_core.events import NewEvent
-    from behest_core.storable import JSON
+    from behest_core.model.events import NewEvent
+    from behest_core.model.json import JSON
 
 Chunk: TypeAlias = TextMessageChunkEvent | ToolCallChunkEvent
 End: TypeAlias = TextMessageEndEvent | ToolCallEndEvent
@@ -102,14 +102,14 @@ class Assembly:
         self._chunked: dict[str | None, End] = {}  # what will end the stream of chunks, by its subagent
 
     def take(self, event: BaseEvent) -> Iterator[NewEvent]:
-        """Give what is known with this event."""
+        """Return what is known with this event."""
         for each in self._expanded(event):
             yield from self._assembled(each)
 
     # ------------------------------------------------------------ chunks
 
     def _expanded(self, event: BaseEvent) -> Iterator[BaseEvent]:
-        """Give the event, or what a chunk stands for, and before it the end of what can't go on."""
+        """Return the event, or what a chunk stands for, and before it the end of what can't go on."""
         if isinstance(event, Chunk):
             yield from self._unchunked(event)
             return
@@ -136,7 +136,7 @@ class Assembly:
             yield _piece(end, chunk.delta)
 
     def _lane_of(self, chunk: Chunk) -> str | None:
-        """Give the subagent that a chunk belongs to; one that doesn't say goes on with what it fits, the parent's first."""
+        """Return the subagent that a chunk belongs to; one that doesn't say goes on with what it fits, the parent's first."""
         if chunk.subagent_run_id is not None:
             return chunk.subagent_run_id
         fitting = (
@@ -206,7 +206,7 @@ def _goes_on(end: End, chunk: Chunk) -> bool:
 
 
 def _bounds(chunk: Chunk) -> tuple[BaseEvent, End]:
-    """Give the start and the end of what the chunk begins. Raises ValidationError where it doesn't say what that is."""
+    """Return the start and the end of what the chunk begins. Raises ValidationError where it doesn't say what that is."""
     about = chunk.model_dump(exclude_none=True, exclude={"type", "delta", "raw_event"})
     if isinstance(chunk, TextMessageChunkEvent):
         return TextMessageStartEvent(**about), TextMessageEndEvent(message_id=about["message_id"])

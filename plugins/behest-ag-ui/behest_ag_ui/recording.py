@@ -19,17 +19,17 @@ from ag_ui.core import RunErrorEvent, RunFinishedEvent, RunStartedEvent
 
 from behest_ag_ui.assembly import Assembly
 from behest_ag_ui.translation import UNKNOWN, AGUIEvent, parsed
-from behest_core.adapter import END_WAIT, begin, checked, id_of, unobtrusive
-from behest_core.events import RunStarted
-from behest_core.timestamps import now
+from behest_core.model.events import RunStarted
+from behest_core.model.timestamps import now
+from behest_core.recording.adapter import END_WAIT, begin, checked, id_of, unobtrusive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Mapping
     from types import TracebackType
     from typing import Unpack
 
-    from behest_core.adapter import RecorderSettings
-    from behest_core.recorder import RunRecorder
+    from behest_core.recording.adapter import RecorderSettings
+    from behest_core.recording.recorder import RunRecorder
     from behest_core.store import RunStore
 
 E = TypeVar("E", bound=AGUIEvent)

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from ag_ui.core import BaseEvent, Event, EventType, RunStartedEvent
 from pydantic import TypeAdapter
 
-from behest_core.adapter import Paused, as_json, id_of
-from behest_core.events import (
+from behest_core.model.events import (
     AssistantMessageCommitted,
     NewEvent,
     RunCancelled,
@@ -34,8 +33,9 @@ from behest_core.events import (
     ToolMessageCommitted,
     UsageRecorded,
 )
-from behest_core.state import TokenUsage
-from behest_core.timestamps import from_datetime
+from behest_core.model.state import TokenUsage
+from behest_core.model.timestamps import from_datetime
+from behest_core.recording.adapter import Paused, as_json, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ _from_json = TypeAdapter[BaseEvent](Event).validate_python
 
 
 def translate(event: AGUIEvent, *, provider: str = UNKNOWN, model: str = UNKNOWN) -> list[NewEvent]:
-    """Give what the event says; nothing for a type that says nothing here, or that the installed protocol doesn't know.
+    """Return what the event says; nothing for a type that says nothing here, or that the installed protocol doesn't know.
 
     `provider` and `model` are for RunStarted. Raises pydantic's ValidationError for a JSON object that is no event of its type.
     """
@@ -80,14 +80,14 @@ def translate(event: AGUIEvent, *, provider: str = UNKNOWN, model: str = UNKNOWN
 
 
 def parsed(event: AGUIEvent) -> BaseEvent | None:
-    """Give the event as an object; None for a type that the installed protocol doesn't know. Raises as `translate`."""
+    """Return the event as an object; None for a type that the installed protocol doesn't know. Raises as `translate`."""
     if isinstance(event, BaseEvent):
         return event
     return _from_json(event) if event.get("type") in _TYPES else None
 
 
 def time_of(event: BaseEvent) -> datetime:
-    """Give when the event happened, or now."""
+    """Return when the event happened, or now."""
     if event.timestamp is not None:
         try:
             return _1970 + timedelta(milliseconds=event.timestamp)

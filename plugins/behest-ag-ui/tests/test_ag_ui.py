@@ -39,8 +39,8 @@ from pydantic_ai import Agent, CancellationToken, DeferredToolRequests, ModelRet
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.ui.ag_ui import AGUIAdapter
 
-from behest_core.adapter import Paused, id_of
-from behest_core.events import (
+from behest_core.model.decoding import encode_event
+from behest_core.model.events import (
     AssistantMessageCommitted,
     RunCancelled,
     RunCompleted,
@@ -51,10 +51,10 @@ from behest_core.events import (
     ToolCallStarted,
     ToolMessageCommitted,
     UsageRecorded,
-    encode_event,
 )
-from behest_core.state import RunStatus
-from behest_core.state import TokenUsage as Usage
+from behest_core.model.state import RunStatus
+from behest_core.model.state import TokenUsage as Usage
+from behest_core.recording.adapter import Paused, id_of
 from behest_core.testing import LocalStack
 from tests.agents.ag_ui_models import NOON, asked, call, finished, result, started, text, weather_agent
 from tests.agents.recorded import all_recorded, recorded, the_recorded
@@ -70,7 +70,7 @@ def stack():
 
 
 async def stream(*events):
-    """Give events, one after the other; an exception among them is raised."""
+    """Return events, one after the other; an exception among them is raised."""
     for each in events:
         if isinstance(each, BaseException):
             raise each
@@ -87,7 +87,7 @@ def run(stack, *events, **how):
 
 
 def assembled(*events):
-    """Give what these events of a run say together, as JSON objects."""
+    """Return what these events of a run say together, as JSON objects."""
     assembly = Assembly()
     said = [each for event in [*events, finished(asked())] for each in assembly.take(event)]
     return [json.loads(encode_event(each)) for each in said[:-1]]

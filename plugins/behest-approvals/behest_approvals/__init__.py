@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta, Struct, field
 
-from behest_core.adapter import Paused
-from behest_core.events import (
+from behest_core.model.events import (
     Event,
     ModelStarted,
     RunCancelled,
@@ -29,13 +28,13 @@ from behest_core.events import (
     RunStarted,
     ToolExecutionStarted,
 )
-from behest_core.extension import Extension, ExtensionState
-from behest_core.hookspecs import hookimpl
+from behest_core.plugins import Extension, ExtensionState, hookimpl
+from behest_core.recording.adapter import Paused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from behest_core.extension import RunView
+    from behest_core.plugins import RunView
 
 PENDING: Final = 32
 """How many pending requests of a run are kept by call id."""
@@ -165,18 +164,18 @@ def pause(state: ApprovalsState, event: Paused, run: RunView) -> None:  # noqa: 
 
 
 def is_paused(state: ApprovalsState) -> bool:
-    """Say whether the run is paused."""
+    """Return whether the run is paused."""
     return state.paused is not None
 
 
-@approvals.on(RunStarted, ModelStarted, ToolExecutionStarted, RunCompleted, RunFailed, RunCancelled, while_=is_paused)
+@approvals.on(RunStarted, ModelStarted, ToolExecutionStarted, RunCompleted, RunFailed, RunCancelled, when=is_paused)
 def go_on(state: ApprovalsState, event: Event, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
     """Forget the pause: the run goes on, or is over."""
     state.paused = None
 
 
 def _answers(state: ApprovalsState, call_id: str) -> bool:
-    """Say whether this is the first answer to a request, which then waits no more."""
+    """Return whether this is the first answer to a request, which then waits no more."""
     if state.pending.pop(call_id, None) is None:
         if not state.unnamed:
             state.unmatched += 1
@@ -188,11 +187,11 @@ def _answers(state: ApprovalsState, call_id: str) -> bool:
 
 @hookimpl
 def behest_event_types() -> Sequence[type[Event]]:
-    """Give the four event types."""
+    """Return the four event types."""
     return [Requested, Granted, Denied, Expired]
 
 
 @hookimpl
 def behest_extensions() -> Sequence[Extension]:
-    """Give the extension `approvals`."""
+    """Return the extension `approvals`."""
     return [approvals]

@@ -24,16 +24,15 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from behest_core.events import CacheMetrics, ModelStarted, UsageRecorded
-from behest_core.extension import Extension, ExtensionState
-from behest_core.hookspecs import hookimpl
+from behest_core.model.events import CacheMetrics, ModelStarted, UsageRecorded
+from behest_core.plugins import Extension, ExtensionState, hookimpl
 from behest_cost.prices import Price, PriceTable, Rate, Rates, merged, shipped, with_changes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from behest_core.extension import RunView
-    from behest_core.state import TokenUsage
+    from behest_core.model.state import TokenUsage
+    from behest_core.plugins import RunView
 
 __all__ = ["CostState", "ModelCost", "Price", "PriceTable", "cost_of", "merged", "shipped", "with_changes"]
 
@@ -96,7 +95,7 @@ class CostState(ExtensionState):
 
 
 def cost_of(table: PriceTable) -> Extension:
-    """Give the extension `cost` with these prices. Raises PluginError for a price that won't do.
+    """Return the extension `cost` with these prices. Raises PluginError for a price that won't do.
 
     A package of your own that returns this from `behest_extensions` brings its own prices without a file.
     """
@@ -202,6 +201,6 @@ def _model(state: CostState, name: str) -> ModelCost:
 
 @hookimpl
 def behest_extensions() -> Sequence[Extension]:
-    """Give the extension `cost`, with the shipped prices, or those of the file that BEHEST_PRICES names laid over them."""
+    """Return the extension `cost`, with the shipped prices, or those of the file that BEHEST_PRICES names laid over them."""
     file = os.environ.get("BEHEST_PRICES")
     return [cost_of(with_changes(file) if file else shipped())]

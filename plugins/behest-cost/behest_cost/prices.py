@@ -97,12 +97,12 @@ def _rate(name: str, price: Price) -> Rate:
 
 
 def shipped() -> PriceTable:
-    """Give the table that comes with the package."""
+    """Return the table that comes with the package."""
     return _decode(Path(__file__).with_name("prices.json").read_bytes(), "prices.json")
 
 
 def with_changes(file: str) -> PriceTable:
-    """Give the table that comes with the package with a user's file laid over it, model by model. Raises PluginError."""
+    """Return the table that comes with the package with a user's file laid over it, model by model. Raises PluginError."""
     try:
         text = Path(file).read_bytes()
     except OSError as error:

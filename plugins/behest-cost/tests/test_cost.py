@@ -5,12 +5,12 @@ import pytest
 from behest_cost import MODELS, NAME, NANO, Price, PriceTable, cost_of, merged, shipped
 from msgspec.json import encode
 
-from behest_core.dispatch import Dispatch
-from behest_core.events import CacheMetrics, ModelStarted, UsageRecorded
-from behest_core.extension import EXTENSION_BYTES
-from behest_core.fold import fold, read_on
-from behest_core.plugins import plugin_from
-from behest_core.state import TokenUsage
+from behest_core.fold.dispatch import Dispatch
+from behest_core.fold.rules import fold, read_on
+from behest_core.model.events import CacheMetrics, ModelStarted, UsageRecorded
+from behest_core.model.limits import EXTENSION_BYTES
+from behest_core.model.state import TokenUsage
+from behest_core.plugins.loading import plugin_from
 from tests.builders import at, commit, raw_commit, run_completed, run_started
 from tests.plugins.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of
 
@@ -18,7 +18,7 @@ MILLION = 10**6
 
 
 def price(given, written, cache_read=None, cache_write=None, **more):
-    """Give a price in USD per million tokens."""
+    """Return a price in USD per million tokens."""
     numbers = [None if each is None else Decimal(each) for each in (given, written, cache_read, cache_write)]
     return Price(*numbers, **more)
 

@@ -13,7 +13,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from behest_core.adapter import END_WAIT, begin, checked, unobtrusive
+from behest_core.recording.adapter import END_WAIT, begin, checked, unobtrusive
 from behest_langchain.ending import ending
 from behest_langchain.langgraph_if_any import GraphCallbackHandler, GraphInterrupt
 from behest_langchain.recorded_run import RecordedRun
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
     from langgraph.callbacks import GraphInterruptEvent
 
-    from behest_core.adapter import RecorderSettings
-    from behest_core.recorder import RunRecorder
+    from behest_core.recording.adapter import RecorderSettings
+    from behest_core.recording.recorder import RunRecorder
     from behest_core.store import RunStore
 
 __all__ = ["BehestCallbackHandler"]
@@ -71,7 +71,7 @@ class BehestCallbackHandler(GraphCallbackHandler):
     def _started(
         self, run_id: UUID, parent_run_id: UUID | None, metadata: Mapping[str, Any] | None
     ) -> RecordedRun | None:
-        """Give what the run is part of: its parent's, or if nobody knows one, a new one; None where that is over."""
+        """Return what the run is part of: its parent's, or if nobody knows one, a new one; None where that is over."""
         run = None if parent_run_id is None else self._runs.get(parent_run_id)
         if run is None:
             run = self._begun(run_id, metadata or {})

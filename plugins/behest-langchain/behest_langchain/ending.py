@@ -11,12 +11,12 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from behest_core.adapter import END_WAIT, unobtrusive
+from behest_core.recording.adapter import END_WAIT, unobtrusive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from behest_core.recorder import RunRecorder
+    from behest_core.recording.recorder import RunRecorder
 
 
 def ending(callback: Callable[..., RunRecorder | None]) -> Any:  # noqa: ANN401 (it has two types)

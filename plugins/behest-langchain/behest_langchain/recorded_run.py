@@ -17,8 +17,8 @@ from langchain_core.messages import ToolMessage
 from langchain_core.messages.ai import add_usage
 from langchain_core.outputs import Generation
 
-from behest_core.adapter import as_json, pause, unobtrusive
-from behest_core.events import ToolExecutionResult
+from behest_core.model.events import ToolExecutionResult
+from behest_core.recording.adapter import as_json, pause, unobtrusive
 from behest_langchain.langgraph_if_any import GraphBubbleUp, GraphDrained
 from behest_langchain.words import finish_reason, tokens
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
 
-    from behest_core.recorder import RunRecorder
+    from behest_core.recording.recorder import RunRecorder
 
 
 @dataclass

@@ -39,13 +39,13 @@ _FINISH_REASONS: Final = MappingProxyType(
 
 
 def finish_reason(told: Mapping[str, Any]) -> str | None:
-    """Give why a model stopped, of what its message or its generation tells; None where they don't."""
+    """Return why a model stopped, of what its message or its generation tells; None where they don't."""
     reason = next((told[key] for key in _REASON_KEYS if told.get(key)), None)
     return None if reason is None else _FINISH_REASONS.get(str(reason), str(reason))
 
 
 def tokens(usage: UsageMetadata) -> dict[str, int] | None:
-    """Give a call's usage as the arguments of `RunRecorder.usage`; None where no tokens were used, or told."""
+    """Return a call's usage as the arguments of `RunRecorder.usage`; None where no tokens were used, or told."""
     if usage.get("total_cost") == 0:
         return None
     details: Mapping[str, Any] = usage.get("input_token_details") or {}

@@ -29,8 +29,8 @@ from langgraph.types import Command, RetryPolicy, interrupt
 from langsmith.run_helpers import tracing_context
 from langsmith.run_trees import RunTree
 
-from behest_core.recorder import RunRecorder
-from behest_core.state import RunStatus
+from behest_core.model.state import RunStatus
+from behest_core.recording.recorder import RunRecorder
 from tests.agents.langchain_models import Broken, Endless, StubChatModel, answer
 from tests.agents.recorded import all_recorded, recorded, the_recorded
 from tests.aws.test_recorder import away

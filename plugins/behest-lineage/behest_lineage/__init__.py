@@ -15,24 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import field
 
-from behest_core.events import (
-    Event,
-    ModelStarted,
-    RunCancelled,
-    RunCompleted,
-    RunFailed,
-    RunStarted,
-)
-from behest_core.extension import Extension, ExtensionState
-from behest_core.hookspecs import hookimpl
+from behest_core.model.events import Event, ModelStarted, RunCancelled, RunCompleted, RunFailed, RunStarted
+from behest_core.plugins import Extension, ExtensionState, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import typer
 
-    from behest_core.extension import RunView
-    from behest_core.storable import JSON
+    from behest_core.model.json import JSON
+    from behest_core.plugins import RunView
 
 TAGS: Final = 16
 """How many tags are kept."""
@@ -67,7 +59,7 @@ def _has_no_metadata(state: LineageState) -> bool:
     return not state.has_metadata
 
 
-@lineage.on(RunStarted, ModelStarted, RunCompleted, RunFailed, RunCancelled, Linked, while_=_has_no_metadata)
+@lineage.on(RunStarted, ModelStarted, RunCompleted, RunFailed, RunCancelled, Linked, when=_has_no_metadata)
 def look(state: LineageState, event: Event, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
     """Look at the run's metadata, once."""
     look_at_metadata(state, run.run_id, run.metadata)
@@ -120,13 +112,13 @@ def _is_text(value: object, longest: int) -> bool:
 
 @hookimpl
 def behest_event_types() -> Sequence[type[Event]]:
-    """Give `lineage.Linked`."""
+    """Return `lineage.Linked`."""
     return [Linked]
 
 
 @hookimpl
 def behest_extensions() -> Sequence[Extension]:
-    """Give the extension `lineage`."""
+    """Return the extension `lineage`."""
     return [lineage]
 
 

@@ -9,8 +9,8 @@ from rich.tree import Tree
 
 from behest_core.cli.connection import connect
 from behest_core.cli.options import AsJson, Run, Stack
-from behest_core.cli.terminal import clean, count_text, results, write_line, write_result
-from behest_core.state import check_run_id
+from behest_core.model.limits import check_run_id
+from behest_core.terminal import clean, count_text, results, write_line, write_result
 from behest_lineage.tree import Node, read_tree
 
 

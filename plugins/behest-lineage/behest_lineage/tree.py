@@ -18,7 +18,7 @@ from behest_lineage import LineageState, lineage, look_at_metadata
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from behest_core.state import RunState
+    from behest_core.model.state import RunState
     from behest_core.store import RunStore
 
 
@@ -53,7 +53,7 @@ class Node(Struct):
 
 
 def lineage_of(state: RunState) -> LineageState:
-    """Give what is known of where a run comes from."""
+    """Return what is known of where a run comes from."""
     piece = state.extensions.get("lineage")
     if piece is not None and piece.sequence and piece.version == lineage.version:
         return convert(piece.state, LineageState)
@@ -63,14 +63,14 @@ def lineage_of(state: RunState) -> LineageState:
 
 
 def parent_of(state: RunState) -> str | None:
-    """Give the run that this one hangs below, None for a root."""
+    """Return the run that this one hangs below, None for a root."""
     found = lineage_of(state)
     parent = found.parent_run_id or found.root_run_id
     return None if parent == state.run_id else parent
 
 
 def tree_of(states: Iterable[RunState], run_id: str) -> Node:
-    """Give the whole tree that a run is in, from its root on. Children stand in the order of their creation.
+    """Return the whole tree that a run is in, from its root on. Children stand in the order of their creation.
 
     Raises RunNotFoundError where the run is not among the states.
     """
@@ -127,13 +127,13 @@ def read_tree(store: RunStore, run_id: str, *, everywhere: bool = False) -> Node
     """
     found = {run_id: store.get_state(run_id)}
     if everywhere:
-        found |= {state.run_id: state for state in store.runs()}
+        found |= {state.run_id: state for state in store.states()}
         return tree_of(found.values(), run_id)
     sessions: set[str] = set()
     looked_for: set[str] = set()
     while new := {state.session_id for state in found.values() if state.session_id} - sessions:
         for session in sorted(new):
-            found |= {state.run_id: state for state in store.runs(session_id=session)}
+            found |= {state.run_id: state for state in store.states(session_id=session)}
         sessions |= new
         while missing := {p for s in found.values() if (p := parent_of(s)) and p not in found} - looked_for:
             looked_for |= missing

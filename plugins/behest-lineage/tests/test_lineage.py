@@ -3,8 +3,8 @@ import pytest
 from behest_lineage import TAGS, Linked
 from msgspec.json import encode
 
-from behest_core.extension import EXTENSION_BYTES
-from behest_core.fold import fold
+from behest_core.fold.rules import fold
+from behest_core.model.limits import EXTENSION_BYTES
 from tests.builders import RUN, at, model_started, raw_commit, run_completed, run_started
 from tests.plugins.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
 

@@ -7,8 +7,8 @@ from behest_lineage.tree import Tokens, parent_of, read_tree, tree_of
 from typer.testing import CliRunner
 
 from behest_core.errors import RunNotFoundError
-from behest_core.fold import replay
-from behest_core.plugins import plugin_from
+from behest_core.fold.rules import replay
+from behest_core.plugins.loading import plugin_from
 from behest_core.testing import LocalStack
 from tests.builders import at, run_record, run_started, usage_recorded
 from tests.plugins.folding import table_of
@@ -98,7 +98,7 @@ def stack():
             ("far", "s3", "a"),
         ]:
             metadata = {"parent_run_id": parent} if parent else {"agent": "boss\x1b[2J"}
-            local.store.log.create(run_record(run_id, session_id=session, metadata=metadata))
+            local.store.event_log.create(run_record(run_id, session_id=session, metadata=metadata))
             local.store.append(run_id, [run_started(), usage_recorded(input_tokens=1000, output_tokens=0)])
         local.deliver()
         yield local

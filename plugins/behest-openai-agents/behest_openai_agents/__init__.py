@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from agents import Runner, RunResult, RunResultStreaming, RunState, TContext, TResponseInputItem, get_current_trace
 
-from behest_core.adapter import begin, checked, unobtrusive
+from behest_core.recording.adapter import begin, checked, unobtrusive
 from behest_openai_agents.reading import calls_before, configured, model_of, session_of
 from behest_openai_agents.recording import Recording, calling_run
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from agents import Agent
     from agents.run import RunOptions
 
-    from behest_core.adapter import RecorderSettings
-    from behest_core.recorder import RunRecorder
+    from behest_core.recording.adapter import RecorderSettings
+    from behest_core.recording.recorder import RunRecorder
     from behest_core.store import RunStore
 
 __all__ = ["BehestRunner"]

@@ -10,15 +10,15 @@ from agents import RunContextWrapper, RunState, default_tool_error_function, get
 from agents.models import get_default_model
 from agents.models.fake_id import FAKE_RESPONSES_ID
 
-from behest_core.adapter import as_json
-from behest_core.events import ToolExecutionResult
+from behest_core.model.events import ToolExecutionResult
+from behest_core.recording.adapter import as_json
 
 if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunConfig, Usage
     from agents.run import RunOptions
     from agents.usage import RequestUsage
 
-    from behest_core.storable import JSON
+    from behest_core.model.json import JSON
 
     Config = RunConfig | dict[str, Any] | None
 
@@ -27,12 +27,12 @@ _ROUTES: Final = ("litellm/", "any-llm/")
 
 
 def configured(config: Config, name: str) -> Any:  # noqa: ANN401 (settings of any type)
-    """Give a setting of a run's config."""
+    """Return a setting of a run's config."""
     return config.get(name) if isinstance(config, dict) else getattr(config, name, None)
 
 
 def model_of(agent: Agent[Any], config: Config, provider: str) -> tuple[str, str]:
-    """Give provider and name of the model that the agent calls; `provider` where the name has none."""
+    """Return provider and name of the model that the agent calls; `provider` where the name has none."""
     model = configured(config, "model") or agent.model or get_default_model()
     name = model if isinstance(model, str) else str(getattr(model, "model", type(model).__name__))
     for route in _ROUTES:
@@ -42,7 +42,7 @@ def model_of(agent: Agent[Any], config: Config, provider: str) -> tuple[str, str
 
 
 def session_of(options: RunOptions[Any]) -> str | None:
-    """Give what the SDK itself groups runs by."""
+    """Return what the SDK itself groups runs by."""
     session_id = None
     with suppress(Exception):  # a session of OpenAI's conversations has no id before it is used, and raises
         session_id = getattr(options.get("session"), "session_id", None)
@@ -50,14 +50,14 @@ def session_of(options: RunOptions[Any]) -> str | None:
 
 
 def calls_before(input: object, options: RunOptions[Any]) -> int:  # noqa: A002 (the SDK's name)
-    """Give how many model calls the run's usage begins with: a resumed run goes on with that of the one before."""
+    """Return how many model calls the run's usage begins with: a resumed run goes on with that of the one before."""
     # a state's context is nowhere public until the first hook is called, and tools may have called models by then
     context = input._context if isinstance(input, RunState) else options.get("context")  # noqa: SLF001
     return len(context.usage.request_usage_entries) if isinstance(context, RunContextWrapper) else 0
 
 
 def tokens_of(usage: Usage | RequestUsage) -> dict[str, int] | None:
-    """Give the tokens of a model call, None where the provider told none."""
+    """Return the tokens of a model call, None where the provider told none."""
     if not usage.input_tokens and not usage.output_tokens:
         return None
     # the SDK's input tokens contain those that the cache was read for and those that were written into it
@@ -108,12 +108,12 @@ class Answer:
 
 
 def call_id(call: Any) -> str:  # noqa: ANN401 (an item as JSON)
-    """Give a tool call's id."""
+    """Return a tool call's id."""
     return str(call.get("call_id") or call.get("id"))
 
 
 def _arguments(call: dict[str, Any]) -> JSON:
-    """Give a function's arguments; of other tools whatever the call says."""
+    """Return a function's arguments; of other tools whatever the call says."""
     if "arguments" not in call:
         return {name: value for name, value in call.items() if name not in {"id", "call_id", "type", "status"}}
     try:
@@ -124,7 +124,7 @@ def _arguments(call: dict[str, Any]) -> JSON:
 
 
 def tool_result(context: RunContextWrapper[Any], output: object) -> ToolExecutionResult:
-    """Say how the tool ended whose hook is being called. Of a failure, the SDK tells only what it says to the model."""
+    """Return how the tool ended whose hook is being called. Of a failure, the SDK tells only what it says to the model."""
     span = get_current_span()
     sentence = default_tool_error_function(context, Exception())
     if (span is not None and span.error is not None) or (isinstance(output, str) and output.startswith(sentence)):

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from agents.lifecycle import RunHooksBase
 from agents.result import RunResultStreaming
 
-from behest_core.adapter import END_WAIT, as_json, pause, unobtrusive
-from behest_core.events import ToolExecutionResult
+from behest_core.model.events import ToolExecutionResult
+from behest_core.recording.adapter import END_WAIT, as_json, pause, unobtrusive
 from behest_openai_agents.reading import Answer, call_id, model_of, tokens_of, tool_result
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from agents.run import RunOptions
     from agents.usage import RequestUsage
 
-    from behest_core.recorder import RunRecorder
+    from behest_core.recording.recorder import RunRecorder
     from behest_openai_agents.reading import Config
 
 _TEXT_DELTAS: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
@@ -41,7 +41,7 @@ _caller: ContextVar[Recording | None] = ContextVar("behest_openai_agents_caller"
 
 
 def calling_run() -> RunRecorder | None:
-    """Give the run whose tool is executed here, unless that could not be begun."""
+    """Return the run whose tool is executed here, unless that could not be begun."""
     return getattr(_caller.get(), "run", None)
 
 
@@ -67,7 +67,7 @@ class Recording:
         self._readers = 0
 
     def heard(self, options: RunOptions[Any]) -> RunOptions[Any]:
-        """Give the options with hooks that record, and then call the user's."""
+        """Return the options with hooks that record, and then call the user's."""
         hooks = options.get("hooks")
         if hooks is None or isinstance(hooks, RunHooksBase):  # anything else is for the SDK to refuse
             options = {**options, "hooks": RecordingHooks(self, hooks or RunHooksBase())}
@@ -245,7 +245,7 @@ class Recording:
 
 
 def _tool_call_id(context: RunContextWrapper[Any], tool: Tool) -> str:
-    """Give the id of the call whose hook is called. The SDK has none for its computer, shell and patch tools."""
+    """Return the id of the call whose hook is called. The SDK has none for its computer, shell and patch tools."""
     return cast("str", getattr(context, "tool_call_id", tool.name))
 
 

@@ -32,9 +32,9 @@ from behest_openai_agents.recording import RecordingHooks
 from openai.types.responses import ResponseFunctionWebSearch, ResponseOutputRefusal
 from openai.types.responses.response_output_item import LocalShellCall
 
-from behest_core.outbox import _outboxes
-from behest_core.recorder import RunRecorder
-from behest_core.state import RunStatus, TokenUsage
+from behest_core.model.state import RunStatus, TokenUsage
+from behest_core.recording.recorder import RunRecorder
+from behest_core.recording.writer import _outboxes
 from tests.agents.openai_agents_models import StubModel, asks, says, streams, tokens
 from tests.agents.recorded import all_recorded, the_recorded
 from tests.aws.test_recorder import away
@@ -51,7 +51,7 @@ def runner(stack):
 
 @pytest.fixture
 def loop():
-    """Give the loop that `run_sync` takes, and leaves open."""
+    """Return the loop that `run_sync` takes, and leaves open."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield loop
@@ -403,7 +403,7 @@ def test_ctrl_c_cancels_a_run_without_event_loop(stack, runner, loop):
 
 
 def settled(stack):
-    """Give the only run, whose end nobody waited for."""
+    """Return the only run, whose end nobody waited for."""
     settled_all(stack)
     return the_recorded(stack)
 
@@ -415,7 +415,7 @@ def settled_all(stack):
 
 
 def unfinished(stack):
-    return [outbox for outbox in list(_outboxes) if outbox._log is stack.store.log]
+    return [outbox for outbox in list(_outboxes) if outbox._log is stack.store.event_log]
 
 
 # ---------------------------------------------------------------- streaming

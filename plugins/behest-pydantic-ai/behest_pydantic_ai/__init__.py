@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from behest_core.adapter import begin, checked
+from behest_core.recording.adapter import begin, checked
 from behest_pydantic_ai.recorded_run import Outermost, RecordedRun, named
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pydantic_ai import RunContext
     from pydantic_ai.capabilities import AbstractCapability
 
-    from behest_core.adapter import RecorderSettings
-    from behest_core.recorder import RunRecorder
+    from behest_core.recording.adapter import RecorderSettings
+    from behest_core.recording.recorder import RunRecorder
     from behest_core.store import RunStore
 
 __all__ = ["BehestRecording"]
@@ -46,7 +46,7 @@ class BehestRecording(Outermost):
         self._settings = checked(settings)
 
     async def for_run(self, ctx: RunContext[Any]) -> AbstractCapability[Any]:  # noqa: ARG002 (the framework's signature)
-        """Give the capability that records one run."""
+        """Return the capability that records one run."""
         return RecordedRun(self._begin)
 
     def _begin(self, ctx: RunContext[Any], parent_run_id: str | None) -> RunRecorder:

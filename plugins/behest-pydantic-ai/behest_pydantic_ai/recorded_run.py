@@ -38,8 +38,8 @@ from pydantic_ai.messages import (
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.wrapper import WrapperModel
 
-from behest_core.adapter import END_WAIT, as_json, pause, unobtrusive
-from behest_core.events import ToolExecutionResult
+from behest_core.model.events import ToolExecutionResult
+from behest_core.recording.adapter import END_WAIT, as_json, pause, unobtrusive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from pydantic_ai.tools import ToolDefinition
     from pydantic_ai.usage import RequestUsage
 
-    from behest_core.recorder import RunRecorder
+    from behest_core.recording.recorder import RunRecorder
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ _caller: ContextVar[str | None] = ContextVar("behest_caller", default=None)
 
 
 def named(model: AbstractModel) -> dict[str, str]:
-    """Give provider and name of a model; of one that tries several, those of the first."""
+    """Return provider and name of a model; of one that tries several, those of the first."""
     match model:
         case FallbackModel():
             return named(model.models[0])

@@ -37,9 +37,9 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.output import PendingModelResponse
 
-from behest_core.adapter import id_of
-from behest_core.recorder import RunRecorder
-from behest_core.state import FinishReason, RunStatus, TokenUsage
+from behest_core.model.state import FinishReason, RunStatus, TokenUsage
+from behest_core.recording.adapter import id_of
+from behest_core.recording.recorder import RunRecorder
 from tests.agents.pydantic_ai_models import answer, calls, scripted
 from tests.agents.recorded import all_recorded, recorded, the_recorded
 from tests.aws.test_recorder import away
@@ -59,7 +59,7 @@ FIRST_TOKENS, ALL_TOKENS = TokenUsage(100, 10, 110), TokenUsage(220, 15, 235)
 
 @pytest.fixture(autouse=True)
 def _event_loop():
-    """Give `run_sync` a loop that is closed in the end."""
+    """Return `run_sync` a loop that is closed in the end."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield

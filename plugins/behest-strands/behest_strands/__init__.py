@@ -21,8 +21,8 @@ from strands.hooks import AfterInvocationEvent, BeforeInvocationEvent, HookProvi
 from strands.middleware import ExecuteToolStage, InvokeModelStage, ModelStopReason, ToolResultEvent
 from strands.types.exceptions import EventLoopException
 
-from behest_core.adapter import END_WAIT, as_json, begin, checked, pause, unobtrusive
-from behest_core.events import ToolExecutionResult
+from behest_core.model.events import ToolExecutionResult
+from behest_core.recording.adapter import END_WAIT, as_json, begin, checked, pause, unobtrusive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from strands.types.event_loop import Usage
     from strands.types.tools import ToolResult, ToolUse
 
-    from behest_core.adapter import RecorderSettings
-    from behest_core.recorder import RunRecorder
+    from behest_core.recording.adapter import RecorderSettings
+    from behest_core.recording.recorder import RunRecorder
     from behest_core.store import RunStore
 
 __all__ = ["BehestHooks"]
@@ -243,7 +243,7 @@ class _Invocation:
 
 
 def _provider(model: Model) -> str:
-    """Give the name of the framework's module that the model's class, or one it is made from, comes from."""
+    """Return the name of the framework's module that the model's class, or one it is made from, comes from."""
     for each in type(model).__mro__:
         package, _, name = each.__module__.rpartition(".")
         if package == "strands.models" and name != "model":
@@ -258,7 +258,7 @@ def _model_id(model: Model) -> str:
 
 
 def _tokens(usage: Usage) -> dict[str, int]:
-    """Give the tokens of one call as `RunRecorder.usage` takes them.
+    """Return the tokens of one call as `RunRecorder.usage` takes them.
 
     Providers count cached tokens within the input or beside it, and the total tells which, as in the framework's own metrics.
     """

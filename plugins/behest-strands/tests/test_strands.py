@@ -25,8 +25,8 @@ from strands.session.file_session_manager import FileSessionManager
 from strands.types.agent import ConcurrentInvocationMode
 from strands.types.exceptions import MaxTokensReachedException
 
-from behest_core.adapter import begin
-from behest_core.state import FinishReason, RunStatus, UnknownFinishReason
+from behest_core.model.state import FinishReason, RunStatus, UnknownFinishReason
+from behest_core.recording.adapter import begin
 from tests.agents.recorded import all_recorded, the_recorded
 from tests.agents.strands_models import StubModel, Turn, tokens
 from tests.aws.test_recorder import away
@@ -64,7 +64,7 @@ def says(*pieces, **more):
 
 
 def hook(event_type, callback):
-    """Give a hook provider with one callback."""
+    """Return a hook provider with one callback."""
 
     class Hooks:
         def register_hooks(self, registry, **_):
@@ -74,7 +74,7 @@ def hook(event_type, callback):
 
 
 def once(change):
-    """Give a callback that does something the first time only."""
+    """Return a callback that does something the first time only."""
     todo = [change]
     return lambda event: todo and todo.pop()(event)
 
@@ -161,7 +161,7 @@ def test_tools_at_once_are_kept_apart(stack, agent_of):
 def test_whatever_a_tool_gives_is_recorded(stack, agent_of, content, output):
     @tool(name="weather")
     def give(city: str) -> dict:
-        """Give it."""
+        """Return it."""
         return {"status": "success", "content": content}
 
     agent_of(asks(), says("."), tools=[give])("?")

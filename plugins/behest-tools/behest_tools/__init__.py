@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
-from behest_core.events import (
+from behest_core.model.events import (
     ModelStarted,
     RunCancelled,
     RunCompleted,
@@ -26,14 +26,13 @@ from behest_core.events import (
     ToolExecutionFinished,
     ToolFailure,
 )
-from behest_core.extension import Extension, ExtensionState
-from behest_core.hookspecs import hookimpl
-from behest_core.timestamps import to_datetime
+from behest_core.model.timestamps import to_datetime
+from behest_core.plugins import Extension, ExtensionState, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from behest_core.extension import RunView
+    from behest_core.plugins import RunView
 
 TOOLS: Final = 48
 """How many tools of a run are kept by name."""
@@ -104,7 +103,7 @@ def _waits(state: ToolsState) -> bool:
     return state.waiting_since is not None
 
 
-@tools.on(TextDelta, while_=_waits)
+@tools.on(TextDelta, when=_waits)
 def end_wait(state: ToolsState, event: TextDelta, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
     """Measure the wait for the first text."""
     waited = _milliseconds(state, state.waiting_since or "", event.timestamp)
@@ -133,7 +132,7 @@ def end_run(state: ToolsState, event: RunCompleted | RunFailed | RunCancelled, r
 
 
 def _milliseconds(state: ToolsState, since: str, until: str) -> int | None:
-    """Give the whole milliseconds between two times, 0 where the clock went back, None where one can't be read."""
+    """Return the whole milliseconds between two times, 0 where the clock went back, None where one can't be read."""
     try:
         return max(0, (to_datetime(until) - to_datetime(since)) // _MILLISECOND)
     except ValueError:
@@ -143,5 +142,5 @@ def _milliseconds(state: ToolsState, since: str, until: str) -> int | None:
 
 @hookimpl
 def behest_extensions() -> Sequence[Extension]:
-    """Give the extension `tools`."""
+    """Return the extension `tools`."""
     return [tools]

@@ -1,7 +1,7 @@
 import behest_tools
 from msgspec.json import encode
 
-from behest_core.events import (
+from behest_core.model.events import (
     ModelStarted,
     RunCancelled,
     RunCompleted,
@@ -11,7 +11,7 @@ from behest_core.events import (
     ToolExecutionFinished,
     ToolExecutionResult,
 )
-from behest_core.extension import EXTENSION_BYTES
+from behest_core.model.limits import EXTENSION_BYTES
 from tests.builders import raw_commit
 from tests.plugins.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
 

@@ -21,7 +21,7 @@ class InvalidAttributeError(Exception):
 
 
 def stored_item(item: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Give a copy of the item as DynamoDB keeps it, and its size in bytes."""
+    """Return a copy of the item as DynamoDB keeps it, and its size in bytes."""
     stored, size = {}, 0
     for name, attribute in item.items():
         if not name:
@@ -34,7 +34,7 @@ def stored_item(item: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 
 def stored_value(attribute: dict[str, Any], depth: int = 1) -> tuple[dict[str, Any], int]:
-    """Give a copy of one value as DynamoDB keeps it, and its size in bytes."""
+    """Return a copy of one value as DynamoDB keeps it, and its size in bytes."""
     try:
         [(kind, value)] = attribute.items()
     except ValueError:
@@ -69,7 +69,7 @@ def _stored_container(kind: str, value: Any, depth: int) -> tuple[dict[str, Any]
 
 
 def normal_number(text: str) -> str:
-    """Give a number's text as DynamoDB gives it back."""
+    """Return a number's text as DynamoDB gives it back."""
     if text.isdigit() and text.isascii() and len(text) <= 38 and (text[0] != "0" or len(text) == 1):
         return text
     try:
@@ -94,7 +94,7 @@ def normal_number(text: str) -> str:
 
 
 def sort_value(attribute: dict[str, Any]) -> Any:
-    """Give what a key's value is sorted by. Code points sort as UTF-8 does."""
+    """Return what a key's value is sorted by. Code points sort as UTF-8 does."""
     if "N" in attribute:
         text = attribute["N"]
         return int(text) if text.isdigit() else Decimal(text)
@@ -102,7 +102,7 @@ def sort_value(attribute: dict[str, Any]) -> Any:
 
 
 def copied(item: dict[str, Any]) -> dict[str, Any]:
-    """Give a copy that shares nothing with the item that can be changed."""
+    """Return a copy that shares nothing with the item that can be changed."""
     return {name: _copied(attribute) for name, attribute in item.items()}
 
 
@@ -115,7 +115,7 @@ def _copied(attribute: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_delivered(item: dict[str, Any]) -> dict[str, Any]:
-    """Give an item as a stream's record brings it to a function: binary values as base64 text. Shares what holds none."""
+    """Return an item as a stream's record brings it to a function: binary values as base64 text. Shares what holds none."""
     return {name: _as_delivered(attribute) for name, attribute in item.items()}
 
 

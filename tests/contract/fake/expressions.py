@@ -66,7 +66,7 @@ class Expression(NamedTuple):
 
 @cache
 def reserved_words() -> frozenset[str]:
-    """Give the words that can't stand for themselves in an expression (developer guide, "Reserved words"), as moto lists them."""
+    """Return the words that can't stand for themselves in an expression ("Reserved words"), as moto lists them."""
     moto = find_spec("moto")  # not imported: that takes longer than many a test
     assert moto is not None
     assert moto.origin is not None
@@ -208,7 +208,7 @@ def name_of(operand: Name, request: Mapping[str, Any]) -> str:
 
 
 def holds(node: Any, item: Mapping[str, Any] | None, request: Mapping[str, Any]) -> bool:
-    """Say whether a condition holds for an item, None where there is none."""
+    """Return whether a condition holds for an item, None where there is none."""
     match node.operator:
         case "AND":
             return all(holds(part, item, request) for part in node.operands)

@@ -33,7 +33,7 @@ def throttled(operation: str) -> ClientError:
 
 
 def internal(operation: str) -> ClientError:
-    """Give the 500 after which nobody knows whether a write happened."""
+    """Return the 500 after which nobody knows whether a write happened."""
     return client_error(
         operation, "InternalServerError", "The request processing has failed because of an unknown error."
     )

@@ -20,7 +20,7 @@ PAGE_BYTES: Final = 1024 * 1024
 
 
 def place_of(operation: str, table: FakeTable, request: Mapping[str, Any]) -> FakeTable | Index:
-    """Give what is to be read: the table or one of its indexes."""
+    """Return what is to be read: the table or one of its indexes."""
     index = request.get("IndexName")
     if index is None:
         return table
@@ -37,7 +37,7 @@ Bound = tuple[Any, bool]
 def key_span(
     schema: KeySchema, condition: Expression | None, request: Mapping[str, Any]
 ) -> tuple[Any, Bound | None, Bound | None]:
-    """Give the hash key, and the bounds of the range key."""
+    """Return the hash key, and the bounds of the range key."""
     if condition is None:
         raise invalid(
             "Query", "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
@@ -80,7 +80,7 @@ def _operand(operand: Any, request: Mapping[str, Any]) -> Item:
 
 
 def behind(partition: Partition, positions: range, start: tuple[Any, str]) -> range:
-    """Give the positions that a page beginning behind the start key may hold; the item of that key may be gone."""
+    """Return the positions that a page beginning behind the start key may hold; the item of that key may be gone."""
     keys = partition.keys
     skipped = 0
     for at in positions:
@@ -92,7 +92,7 @@ def behind(partition: Partition, positions: range, start: tuple[Any, str]) -> ra
 
 
 def page_of(found: Iterable[Stored], limit: int | None) -> tuple[list[Stored], bool]:
-    """Give a page, and whether it was cut: at the limit, also where nothing is left behind it, or at 1 MB."""
+    """Return a page, and whether it was cut: at the limit, also where nothing is left behind it, or at 1 MB."""
     page: list[Stored] = []
     size = 0
     for stored in found:

@@ -54,7 +54,7 @@ def key_of(operation: str, schema: KeySchema, key: Item) -> Item:
 
 
 def expressions_of(operation: str, request: Mapping[str, Any], *names: str) -> list[Expression | None]:
-    """Give a request's expressions of these names, parsed, None where it has none."""
+    """Return a request's expressions of these names, parsed, None where it has none."""
     parsed = []
     for name in names:
         parse = parse_projection if name == "ProjectionExpression" else parse_condition

@@ -70,7 +70,7 @@ class Partition:
             del self.keys[at], self.items[at]
 
     def span(self, low: tuple[Any, bool] | None, high: tuple[Any, bool] | None) -> tuple[int, int]:
-        """Give where range keys from `low` to `high` lie; each bound says whether it is included."""
+        """Return where range keys from `low` to `high` lie; each bound says whether it is included."""
         start, end = 0, len(self.keys)
         if low is not None:
             start = bisect_left(self.keys, (low[0], "")) if low[1] else bisect_right(self.keys, (low[0], _LAST))
@@ -139,7 +139,7 @@ class Index:
         return self.schema.sort_key(item), str(self._table.of(item))
 
     def rows(self) -> Iterator[Stored]:
-        """Give all entries."""
+        """Return all entries."""
         for partition in self.partitions.values():
             yield from partition.items
 
@@ -197,16 +197,16 @@ class FakeTable:
             self._note(old.item, None, by_time_to_live=by_time_to_live)
 
     def key(self, item: Item) -> tuple[Any, str]:
-        """Give an item's place in its partition."""
+        """Return an item's place in its partition."""
         return self.schema.sort_key(item), ""
 
     def rows(self) -> Iterator[Stored]:
-        """Give all items, by partition in the order these were made, and by range key."""
+        """Return all items, by partition in the order these were made, and by range key."""
         for partition in self.partitions.values():
             yield from partition.items
 
     def index(self, name: str) -> Index:
-        """Give an index as far as it has followed the table by now."""
+        """Return an index as far as it has followed the table by now."""
         while self._unindexed and self._unindexed[0][0] <= self._clock():
             _, old, new = self._unindexed.popleft()
             for index in self.indexes.values():

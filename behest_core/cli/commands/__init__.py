@@ -1,0 +1,1 @@
+"""The commands of `behest`, each a module of its own."""

@@ -1,0 +1,65 @@
+"""`behest delete`: removes runs for good."""
+
+from typing import Annotated
+
+import typer
+
+from behest_core.cli.connection import connect
+from behest_core.cli.consent import Yes, ask, can_ask
+from behest_core.cli.every_run import named_runs
+from behest_core.cli.failures import CommandError
+from behest_core.cli.options import Stack
+from behest_core.cli.side_by_side import SideBySide
+from behest_core.errors import RunDeletedError
+from behest_core.model.state import RunState
+from behest_core.store import RunStore
+from behest_core.terminal import amount, count_text, say, time_text, write_text
+
+
+def delete_runs(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Their ids.", show_default=False)],
+    *,
+    yes: Yes = False,
+    stack: Stack = None,
+) -> None:
+    """Delete runs for good, their logs and their states.
+
+    A tombstone is left of each, so that nothing brings it back; its id can't be used again. A deletion that was cut short can be
+    repeated. The exit code is 1 if any of the runs is not there.
+    """
+    named = named_runs(runs)
+    if not yes and not can_ask():
+        raise CommandError("deleting can't be undone; pass --yes where there is nobody to ask")
+    store = connect(stack)
+    states = store.state_table.get_many(named, repair=True)
+    found = {run_id: what for run_id in named if (what := _what(store, run_id, states.get(run_id)))}
+    for run_id in named:
+        if run_id not in found:
+            say(f"there is no run {run_id}")
+    if found and not yes:
+        for run_id, what in found.items():
+            say(f"run {run_id}: {what}")
+        ask("Delete it for good?" if len(found) == 1 else f"Delete these {count_text(len(found))} runs for good?")
+    _delete(store, found)
+    if len(found) < len(named):
+        raise typer.Exit(1)
+
+
+def _what(store: RunStore, run_id: str, state: RunState | None) -> str | None:
+    """Say what there is of a run; None where there is nothing."""
+    try:
+        events = amount(store.event_log.tail(run_id).last, "event")
+    except RunDeletedError as error:
+        return f"already deleted at {error.deleted_at}"
+    if state is not None and state.deleted_at is not None:
+        return f"already deleted at {state.deleted_at}, with events in its log"
+    if state is not None and not state.is_blank:
+        return f"{state.status}, {events}, created {time_text(state.created_at)}"
+    return f"no state, {events}" if next(store.event_log.commits(run_id), None) is not None else None
+
+
+def _delete(store: RunStore, found: dict[str, str]) -> None:
+    with SideBySide() as side:
+        for run_id, result in side.map(store.delete_run, found):
+            result()
+            write_text(f"deleted run {run_id}: {found[run_id]}")

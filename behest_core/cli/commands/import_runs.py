@@ -1,0 +1,144 @@
+"""`behest import`: runs from JSON lines into the event table.
+
+A run that is there already is compared event by event. Where the log is the beginning of what the line holds, it is continued;
+where it holds all of that, or more, nothing is done; where anything differs, the run is refused and nothing of it written. So an
+import that was interrupted goes on when it is repeated, and one that was finished changes nothing.
+
+Runs are worked on side by side, each by one thread. An error is raised when all lines before its own are done.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from behest_core.cli.connection import WORKERS, connect
+from behest_core.cli.failures import CommandError
+from behest_core.cli.lines import Invalid, open_lines, progress_bar, read_runs
+from behest_core.cli.options import File, SkipInvalid, Stack
+from behest_core.cli.whole_log import record_and_events
+from behest_core.dynamodb.event_table import EventLog, RecordedEvent
+from behest_core.errors import (
+    BehestError,
+    ConflictError,
+    IncompleteLogError,
+    InvalidValueError,
+    MalformedError,
+    RunDiffersError,
+    RunNotFoundError,
+)
+from behest_core.interchange import RunLine, same_event, same_record
+from behest_core.model.events import UnknownEvent
+from behest_core.terminal import amount, write_text
+
+EVENTS_PER_COMMIT: Final = 100
+"""Enough for zlib to pack well, and few enough for a commit to stay a small part of what Lambda delivers at once."""
+
+_REFUSALS: Final = (ConflictError, IncompleteLogError, InvalidValueError, MalformedError, RunNotFoundError)
+"""Errors that are about one run; others are about the tables."""
+
+
+class Imported(NamedTuple):
+    """What importing a run wrote: whether anything at all, and how many events."""
+
+    anything: bool
+    events: int
+
+
+class Tally:
+    """What importing many runs did, in words."""
+
+    def __init__(self) -> None:
+        self.written = self.untouched = self.events = 0
+
+    def add(self, imported: Imported) -> None:
+        """Count one more run."""
+        self.written += imported.anything
+        self.untouched += not imported.anything
+        self.events += imported.events
+
+    def __str__(self) -> str:
+        was = "was" if self.untouched == 1 else "were"
+        there = f"{amount(self.untouched, 'run')} {was} there already" if self.untouched else ""
+        if not self.written:
+            return f"nothing changed: {there}" if there else "nothing imported"
+        return f"imported {amount(self.written, 'run')} with {amount(self.events, 'event')}" + (
+            f"; {there}" if there else ""
+        )
+
+
+def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = False) -> None:
+    """Append runs from JSON lines to the event table.
+
+    Repeat it as you like: what is there stays as it is, what is missing is added. A run that is there with other content is
+    refused.
+    """
+    log = connect(stack).event_log
+    tally = Tally()
+    with open_lines(file) as lines, progress_bar(lines.size) as bar:
+        invalid = Invalid(bar.console, skip=skip_invalid)
+        try:
+            for run, importing in _side_by_side(log, read_runs(lines, invalid)):
+                try:
+                    tally.add(importing.result())
+                except _REFUSALS as error:
+                    invalid.met(_located(run, error))
+                bar.advance(len(run.events), lines.position)
+        except Exception:
+            write_text(str(tally))
+            raise
+    write_text(f"{tally}; {amount(invalid.count, 'line')} skipped" if invalid.count else str(tally))
+
+
+def _located(run: RunLine, error: BehestError) -> BehestError:
+    return CommandError(f"{run.source}:{run.number}: {error}")
+
+
+def _side_by_side(log: EventLog, runs: Iterable[RunLine]) -> Iterator[tuple[RunLine, Future[Imported]]]:
+    """Import runs on several threads; give them in order. A run that occurs twice is not worked on twice at once."""
+    pool = ThreadPoolExecutor(WORKERS)
+    begun: deque[tuple[RunLine, Future[Imported]]] = deque()
+    malformed: MalformedError | None = None
+    try:
+        try:
+            for run in runs:
+                while len(begun) >= 2 * WORKERS or any(run.run_id == other.run_id for other, _ in begun):
+                    yield begun.popleft()
+                begun.append((run, pool.submit(import_run, log, run)))
+        except MalformedError as error:
+            malformed = error
+        yield from begun
+        if malformed is not None:
+            raise malformed
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def import_run(log: EventLog, run: RunLine) -> Imported:
+    """Append what the log lacks of a run.
+
+    Raises RunDiffersError where the log holds something else, IncompleteLogError where its beginning has expired,
+    SequenceConflictError where another writer appends meanwhile, and what appending raises.
+    """
+    head = log.head(run.run_id)
+    if head or run.record is None:
+        record, events = record_and_events(log, run.run_id)
+    else:
+        record, events = log.create(run.record), iter(())
+    if not same_record(record, run.record):
+        raise RunDiffersError(run.run_id, 0)
+    held = _held(run, events)
+    for sequence in range(held, len(run.events), EVENTS_PER_COMMIT):
+        lot = run.events[sequence : sequence + EVENTS_PER_COMMIT]
+        log.append(run.run_id, [UnknownEvent("", "", event) for event in lot], expected_sequence=sequence)
+    is_created = not head and record is run.record
+    return Imported(is_created or held < len(run.events), len(run.events) - held)
+
+
+def _held(run: RunLine, events: Iterable[RecordedEvent]) -> int:
+    """Count the run's events that the log holds."""
+    held = 0
+    for held, (there, event) in enumerate(zip(events, run.events, strict=False), start=1):
+        if not same_event(run.run_id, there.raw, event):
+            raise RunDiffersError(run.run_id, held)
+    return held

@@ -1,0 +1,65 @@
+"""`behest resume`: lets parked runs go on, when what stopped them is mended."""
+
+from typing import Annotated
+
+import typer
+
+from behest_core.cli.connection import connect
+from behest_core.cli.every_run import named_runs
+from behest_core.cli.failures import CommandError
+from behest_core.cli.folded_run import End, FoldedRun, Folding, dispatch_of_plugins
+from behest_core.cli.options import Stack
+from behest_core.cli.runs_bar import RunsBar, runs_bar
+from behest_core.cli.side_by_side import FAILURES_IN_A_ROW, InARow, SideBySide
+from behest_core.terminal import clean, say, write_text
+
+
+def resume_runs(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Their ids.", show_default=False)] = None,
+    *,
+    all_parked: Annotated[bool, typer.Option("--all", help="All runs that are parked.")] = False,
+    stack: Stack = None,
+) -> None:
+    """Fold parked runs on from where they are parked.
+
+    Says of each whether it goes on, or where and why it is parked again. The exit code is 1 if any does not go on.
+    """
+    if bool(runs) == all_parked:
+        raise typer.BadParameter("name runs, or pass --all")
+    named = named_runs(runs)
+    store = connect(stack)
+    folding = Folding(store, dispatch_of_plugins())
+    with runs_bar() as bar:
+        wanted = [state.run_id for state in bar.look(store.parked_states())] if all_parked else named
+        store.state_table.get_many(named, repair=True)  # tells what is wrong with the tables once, not run by run
+        go_on = _resume(folding, wanted, bar)
+    if not wanted:
+        say("no run is parked")
+    elif len(wanted) > 1:
+        write_text(f"{go_on:,} of {len(wanted):,} runs go on")
+    if go_on < len(wanted):
+        raise typer.Exit(1)
+
+
+def _resume(folding: Folding, run_ids: list[str], bar: RunsBar) -> int:
+    """Resume the runs, and count those that go on."""
+    unfinished, go_on = InARow(), 0
+    bar.begin("resuming", len(run_ids))
+    with SideBySide() as side:
+        for run_id, result in side.map(lambda run_id: folding.resume(run_id, side.remaining), run_ids):
+            run = result()
+            _tell(run, bar)
+            bar.done(run_id)
+            go_on += run.end is End.WHOLE
+            if unfinished.add(is_failure=run.end is End.UNFINISHED):
+                raise CommandError(
+                    f"{FAILURES_IN_A_ROW} runs in a row could not be folded; resume them again when that is mended"
+                )
+    return go_on
+
+
+def _tell(run: FoldedRun, bar: RunsBar) -> None:
+    if run.end in {End.WHOLE, End.PARKED, End.GAP}:
+        bar.results.print(clean(run.line), soft_wrap=True)
+    else:
+        say(run.line, bar.messages)

@@ -1,0 +1,174 @@
+"""`behest show`: one run's state, now or as it was."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from msgspec import UNSET
+from msgspec.json import encode
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from behest_core.cli.connection import connect
+from behest_core.cli.failures import CommandError
+from behest_core.cli.folded_run import dispatch_of_plugins
+from behest_core.cli.given import parse_time
+from behest_core.cli.history import state_at_sequence, state_at_time
+from behest_core.cli.options import AsJson, Run, Stack
+from behest_core.errors import RunNotFoundError
+from behest_core.model.limits import check_run_id
+from behest_core.model.state import (
+    CORE_FOLD,
+    Attempt,
+    ExtensionSlice,
+    Parked,
+    RunState,
+    TokenUsage,
+    UnknownFinishReason,
+)
+from behest_core.store import RunStore
+from behest_core.terminal import (
+    STYLE_OF,
+    UNDER_WAY,
+    clean,
+    count_text,
+    json_text,
+    results,
+    second_text,
+    status_text,
+    time_text,
+    write_line,
+    write_result,
+)
+
+
+def show_run(
+    run: Run,
+    *,
+    at_sequence: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Fold its log up to this sequence; 0 is its record alone.")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            parser=parse_time,
+            help="Fold its log up to the first event after a time, a date, or an age such as 2h.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    stack: Stack = None,
+) -> None:
+    """Show a run's state, or what it was."""
+    check_run_id(run)
+    if at_sequence is not None and at is not None:
+        raise typer.BadParameter("--at-sequence and --at exclude each other")
+    store = connect(stack)
+    if at_sequence is not None:
+        state = state_at_sequence(store.event_log, run, at_sequence, dispatch_of_plugins())
+    elif at is not None:
+        state = state_at_time(store.event_log, run, at, dispatch_of_plugins())
+    else:
+        state = _current(store, run)
+    if as_json:
+        write_line(state_line(state))
+    else:
+        write_state(state)
+
+
+def _current(store: RunStore, run_id: str) -> RunState:
+    try:
+        return store.get_state(run_id)
+    except RunNotFoundError as error:
+        head = store.event_log.head(run_id)
+        if not head and store.event_log.record(run_id) is None:
+            raise
+        raise CommandError(
+            f"run {run_id} has no state yet, and a log up to sequence {head}; is the projector running? "
+            f"`behest show {run_id} --at-sequence {head}` folds the log"
+        ) from error
+
+
+def state_line(state: RunState) -> bytes:
+    """Return all fields of a state as JSON; null where absent."""
+    return encode(state)
+
+
+def write_state(state: RunState) -> None:
+    """Write a state for people: in a panel on a terminal."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in _rows(state):
+        grid.add_row(name, value)
+    console = results()
+    if not console.is_terminal:
+        write_result(console, grid)
+        return
+    style = "red" if state.parks else STYLE_OF.get(state.status, UNDER_WAY)
+    title = Text(f"run {clean(state.run_id)}")
+    console.print(Panel(grid, title=title, title_align="left", border_style=style, padding=(0, 1)))
+
+
+def _rows(state: RunState) -> Iterator[tuple[str, str | Text]]:
+    yield "run", clean(state.run_id)
+    yield "status", _status(state)
+    if state.last_error is not None:
+        yield "error", Text(clean(state.last_error), style="red")
+    for name, parked in state.parks.items():
+        yield "parked" if name == CORE_FOLD else f"parked {clean(name)}", _parked(parked)
+        yield from _attempts(parked)
+    yield "model", clean(f"{state.provider or '-'} {state.model or '-'}")
+    yield "iterations", count_text(state.iteration)
+    yield "tokens", _tokens(state.total_usage)
+    yield "events", f"{count_text(state.event_count)}, folded up to sequence {state.sequence}"
+    yield "created", time_text(state.created_at)
+    yield "updated", time_text(state.updated_at)
+    yield "session", clean(state.session_id or "-")
+    if state.metadata is not None:
+        yield "metadata", json_text(state.metadata)
+    for name, extension in state.extensions.items():
+        yield from _slice(name, extension)
+
+
+def _slice(name: str, extension: ExtensionSlice) -> Iterator[tuple[str, str]]:
+    """Return a plugin's slice: a row for each of its fields."""
+    yield clean(name), f"version {extension.version}, folded up to sequence {extension.sequence}"
+    fields = extension.state if isinstance(extension.state, dict) else {"state": extension.state}
+    for field, value in fields.items():
+        yield f"  {clean(field)}", clean(value) if isinstance(value, str) else json_text(value)
+
+
+def _status(state: RunState) -> Text:
+    finish = state.last_finish
+    if finish is None:
+        return status_text(state.status)
+    reason = finish.unknown if isinstance(finish, UnknownFinishReason) else finish
+    return Text.assemble(status_text(state.status), (f"  last finish: {clean(reason)}", "dim"))
+
+
+def _parked(parked: Parked) -> Text:
+    where = f"at sequence {parked.sequence}, by {parked.error}: {clean(parked.message)}"
+    when = f" ({time_text(parked.parked_at)})" if parked.parked_at else ""
+    return Text(f"{where}{when}. What follows in the log is not folded.", style="bold red")
+
+
+def _attempts(parked: Parked) -> Iterator[tuple[str, Text]]:
+    """Return the attempts that are kept, if there was more than one; the latest is what `parked` says."""
+    kept: list[Attempt | Parked] = [*parked.earlier, parked] if parked.attempts > 1 else []
+    for number, attempt in enumerate(kept, start=parked.attempts + 1 - len(kept)):
+        when, by = f"{second_text(attempt.at)}  ", f" (version {attempt.version})"
+        what = f"at sequence {attempt.sequence}, by {attempt.error}: {clean(attempt.message)}"
+        yield f"attempt {number}", Text.assemble((when, "dim"), what, (by, "dim"))
+
+
+def _tokens(usage: TokenUsage) -> str:
+    parts = [f"{count_text(usage.input_tokens)} in", f"{count_text(usage.output_tokens)} out"]
+    cached = {
+        "written to the cache": usage.cache_creation_input_tokens,
+        "read from the cache": usage.cache_read_input_tokens,
+        "cached": usage.cached_input_tokens,
+    }
+    parts += [f"{count_text(count)} {what}" for what, count in cached.items() if count is not UNSET and count]
+    return f"{count_text(usage.total_tokens)} ({', '.join(parts)})"

@@ -1,0 +1,1 @@
+"""Agents that play scripts, and one that is real, on the whole stack in this process: what `behest demo` shows."""

@@ -1,0 +1,319 @@
+"""DynamoDB items to and from commits and states. The only module that knows what attributes are called.
+
+Both tables' formats are a public contract: docs/items.md.
+
+Items are in the low-level client's form, ``{"sequence": {"N": "7"}}``. What Lambda delivers is the same, but for binary
+values, which are base64 text there.
+"""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from zlib import crc32
+
+import msgspec
+
+from behest_core.errors import MalformedStateError
+from behest_core.model.commit import Commit
+from behest_core.model.json import number_from_text
+from behest_core.model.limits import WRITE_UNIT_BYTES
+from behest_core.model.state import RunState
+
+if TYPE_CHECKING:
+    from behest_core.model.json import JSON
+
+Attribute: TypeAlias = Mapping[str, Any]
+Item: TypeAlias = Mapping[str, Attribute]
+
+# the keys and attributes that requests name
+RUN_ID: Final = "run_id"
+SEQUENCE: Final = "sequence"
+COUNT: Final = "count"
+COMMIT_ID: Final = "commit_id"
+REVISION: Final = "revision"
+SESSION_ID: Final = "session_id"
+STATUS_SHARD: Final = "status_shard"
+CREATED_AT: Final = "created_at"
+
+DELETED_AT: Final = "deleted_at"
+PARKED_SHARD: Final = "parked_shard"
+PARKED_AT: Final = "parked_at"
+HOUR_SHARD: Final = "hour_shard"
+COMMITTED_AT: Final = "committed_at"
+
+BY_SESSION: Final = "by_session"
+BY_STATUS: Final = "by_status"
+BY_PARKED: Final = "by_parked"
+BY_HOUR: Final = "by_hour"
+
+SHARDS: Final = 8
+"""Over how many partitions one key of an index is spread: 8 take 8,000 changes of one status a second."""
+
+_INFLATED_BYTES: Final = 16 * 1024 * 1024
+"""The most a commit may inflate to: no writer within the contract comes near it, and a bomb stops here."""
+
+
+def shards_of(key: str) -> list[str]:
+    """Return the hash keys over which an index spreads a status, ``parked``, or an hour."""
+    return [f"{key}#{shard}" for shard in range(SHARDS)]
+
+
+def shard_of(key: str, run_id: str) -> str:
+    """Return the one of them that a run is under, the same for ever."""
+    return f"{key}#{crc32(run_id.encode()) % SHARDS}"
+
+
+def hour_of(timestamp: str) -> str:
+    """Return the hour, in UTC, of a time in behest's own form: ``2026-01-31T12``."""
+    return timestamp[:13]
+
+
+# ---------------------------------------------------------------- commits
+
+
+def commit_to_item(commit: Commit, expires_at: int | None = None) -> dict[str, Any]:
+    """Return the item of a commit. `expires_at` is when DynamoDB may delete it, in seconds since 1970.
+
+    `events` is text while that is no dearer to write than zlib's binary.
+    """
+    item: dict[str, Any] = {
+        RUN_ID: {"S": commit.run_id},
+        SEQUENCE: {"N": str(commit.sequence)},
+        COMMIT_ID: {"S": commit.commit_id},
+        COMMITTED_AT: {"S": commit.committed_at},
+    }
+    if expires_at is not None:
+        item["expires_at"] = {"N": str(expires_at)}
+    if commit.sequence <= 1 and commit.committed_at:
+        # a run's first item, with record or without: how the reconciler finds runs whose first stream record was lost
+        item[HOUR_SHARD] = {"S": shard_of(hour_of(commit.committed_at), commit.run_id)}
+    if commit.is_record:
+        item["record"] = {"S": commit.payload.decode()}
+        return item
+    item[COUNT] = {"N": str(commit.count)}
+    item["events"] = _pack(commit.payload, _item_bytes(item) + len("events"))
+    return item
+
+
+def _pack(payload: bytes, beside: int) -> dict[str, Any]:
+    """Return the attribute that costs fewer write units in an item with `beside` bytes more; text where both cost the same."""
+    if beside + len(payload) > WRITE_UNIT_BYTES:
+        packed = zlib.compress(payload)
+        if (beside + len(packed) - 1) // WRITE_UNIT_BYTES < (beside + len(payload) - 1) // WRITE_UNIT_BYTES:
+            return {"B": packed}
+    return {"S": payload.decode()}
+
+
+def _item_bytes(item: Item) -> int:
+    return sum(len(name) + len(next(iter(attribute.values())).encode()) for name, attribute in item.items())
+
+
+def tombstone_item(run_id: str, deleted_at: str) -> dict[str, Any]:
+    """Return the item that takes position 0 of a deleted run's log, so that the run can't be created again."""
+    return {RUN_ID: {"S": run_id}, SEQUENCE: {"N": "0"}, DELETED_AT: {"S": deleted_at}}
+
+
+def deleted_at(item: Item) -> str | None:
+    """Return when the run of an item at position 0 was deleted, None where it wasn't."""
+    return item[DELETED_AT]["S"] if DELETED_AT in item else None
+
+
+def commit_from_item(item: Item) -> Commit | None:
+    """Return the commit of an item, or of a stream record's image; None for a tombstone, and where its key is no position.
+
+    What else is wrong with the item is said in `problem`: such a commit is part of its run, and can't be folded.
+    """
+    run_id = item[RUN_ID]["S"]
+    sequence = _whole_number(item[SEQUENCE])
+    if sequence is None or sequence < 0 or DELETED_AT in item:
+        return None
+    count = _count(item) if sequence else 1
+    payload, problem = b"", None
+    try:
+        payload = _payload(item, "events" if sequence else "record")
+    except ValueError as error:
+        problem = str(error)
+    return Commit(
+        run_id=run_id,
+        sequence=sequence,
+        count=count or 1,
+        payload=payload,
+        commit_id=item.get(COMMIT_ID, {}).get("S", ""),
+        committed_at=item.get(COMMITTED_AT, {}).get("S", ""),
+        problem=problem if count else f"`{COUNT}` is not a whole number of 1 or more",
+    )
+
+
+def last_of(item: Item) -> int | None:
+    """Return the last position that an item of the event table takes, from its sequence and count alone."""
+    sequence = _whole_number(item[SEQUENCE])
+    if sequence is None or sequence < 0:
+        return None
+    return sequence + ((_count(item) if sequence else None) or 1) - 1
+
+
+def _count(item: Item) -> int | None:
+    count = _whole_number(item.get(COUNT, {}))
+    return None if count is None or count < 1 else count
+
+
+def _whole_number(attribute: Attribute) -> int | None:
+    text = attribute.get("N")
+    if text is None:
+        return None
+    number = Decimal(text)
+    return int(number) if number == number.to_integral_value() else None
+
+
+def _payload(item: Item, name: str) -> bytes:
+    attribute = item.get(name, {})
+    if "S" in attribute:
+        return str(attribute["S"]).encode()
+    if "B" in attribute:
+        return _inflate(attribute["B"], name)
+    raise ValueError(f"`{name}` is neither text nor binary")
+
+
+def _inflate(packed: bytes | str, name: str) -> bytes:
+    try:
+        inflater = zlib.decompressobj()
+        payload = inflater.decompress(b64decode(packed) if isinstance(packed, str) else packed, _INFLATED_BYTES)
+    except (zlib.error, Base64Error) as error:
+        raise ValueError(f"`{name}` is binary, but not zlib's") from error
+    if not inflater.eof:
+        raise ValueError(f"`{name}` is cut short, or larger than {_INFLATED_BYTES:,} bytes")
+    return payload
+
+
+# ---------------------------------------------------------------- stream records
+
+Record: TypeAlias = Mapping[str, Any]
+"""One record of a DynamoDB stream, as Lambda delivers it."""
+
+
+class Change(Enum):
+    """What happened to an item of the event table, where it isn't a new commit."""
+
+    EXPIRED = "expired"
+    DELETED = "deleted"
+    MODIFIED = "modified"
+    REMOVED = "removed"
+    MISPLACED = "misplaced"
+
+
+def change_of(record: Record) -> Commit | Change:
+    """Return the commit that a record brings, or what else it tells.
+
+    A delete by TTL says so in `userIdentity` ("DynamoDB Streams and Time to Live").
+    """
+    kind = record["eventName"]
+    if DELETED_AT in (record["dynamodb"].get("NewImage") or {}):
+        return Change.DELETED
+    if kind == "INSERT":
+        return commit_from_item(record["dynamodb"]["NewImage"]) or Change.MISPLACED
+    if kind == "MODIFY":
+        return Change.MODIFIED
+    by_ttl = (record.get("userIdentity") or {}).get("principalId") == "dynamodb.amazonaws.com"
+    return Change.EXPIRED if by_ttl else Change.REMOVED
+
+
+def key_of(record: Record) -> tuple[str, int]:
+    """Return the run id and the sequence of the item that a record is about; a misplaced one's sequence is rounded down."""
+    keys = record["dynamodb"]["Keys"]
+    return keys[RUN_ID]["S"], int(Decimal(keys[SEQUENCE]["N"]))
+
+
+def sequence_number_of(record: Record) -> str:
+    """Return the record's sequence number: the stream's own, opaque."""
+    return str(record["dynamodb"]["SequenceNumber"])
+
+
+# ---------------------------------------------------------------- states
+
+
+def state_to_item(state: RunState) -> dict[str, Any]:
+    """Return the item of a state. An absent value is an absent attribute."""
+    if state.deleted_at is not None:
+        return {
+            RUN_ID: {"S": state.run_id},
+            REVISION: {"N": str(state.revision)},
+            DELETED_AT: {"S": state.deleted_at},
+        }
+    parks = state.parks
+    values: dict[str, JSON] = {
+        RUN_ID: state.run_id,
+        SESSION_ID: state.session_id,
+        "status": str(state.status),
+        STATUS_SHARD: shard_of(state.status, state.run_id),
+        "provider": state.provider,
+        "model": state.model,
+        "metadata": state.metadata,
+        "iteration": state.iteration,
+        "total_usage": msgspec.to_builtins(state.total_usage),
+        "last_finish": msgspec.to_builtins(state.last_finish),
+        "last_error": state.last_error,
+        "event_count": state.event_count,
+        CREATED_AT: state.created_at,
+        "updated_at": state.updated_at,
+        SEQUENCE: state.sequence,
+        REVISION: state.revision,
+        "reducer_version": state.reducer_version,
+        "parked": msgspec.to_builtins(state.parked),
+        PARKED_SHARD: shard_of("parked", state.run_id) if parks else None,
+        PARKED_AT: min(parked.parked_at for parked in parks.values()) if parks else None,
+        "extensions": msgspec.to_builtins(state.extensions) or None,
+        "unfinished_folds": state.unfinished_folds or None,
+    }
+    return {name: to_attribute(value) for name, value in values.items() if value is not None}
+
+
+def state_from_item(item: Item) -> RunState:
+    """Return the state of an item. Raises MalformedStateError where something other than behest wrote it."""
+    values = {name: from_attribute(attribute) for name, attribute in item.items()}
+    try:
+        return msgspec.convert(values, RunState)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise MalformedStateError(str(values.get(RUN_ID)), str(error)) from error
+
+
+def repaired_state(item: Item) -> RunState:
+    """Return the state of an item; where that can't be read, one without content, which is folded again from its log."""
+    try:
+        return state_from_item(item)
+    except MalformedStateError:
+        return RunState(run_id=item[RUN_ID]["S"], revision=_whole_number(item.get(REVISION, {})) or 0)
+
+
+def to_attribute(value: JSON) -> dict[str, Any]:
+    """Return a JSON value as a DynamoDB attribute. The SDK's serializer takes no floats; a float's shortest text is exact."""
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, int | float):
+        return {"N": str(value)}
+    if isinstance(value, list):
+        return {"L": [to_attribute(item) for item in value]}
+    return {"M": {key: to_attribute(item) for key, item in value.items()}}
+
+
+def from_attribute(attribute: Attribute) -> JSON:
+    """Return a DynamoDB attribute as a JSON value. Numbers come back as int where they are whole, else as float."""
+    [(kind, value)] = attribute.items()
+    if kind == "N":
+        return number_from_text(value)
+    if kind == "M":
+        return {key: from_attribute(item) for key, item in value.items()}
+    if kind == "L":
+        return [from_attribute(item) for item in value]
+    if kind == "NULL":
+        return None
+    return value  # type: ignore[no-any-return]  # S, BOOL

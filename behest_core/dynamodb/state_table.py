@@ -1,0 +1,232 @@
+"""The state table: one item per run, saved only where nobody else saved in between, and queried.
+
+Queries go through two indexes that hold keys only, so that they cost a write unit when a run is created or changes status, and
+nothing per event. What they find is then read from the table itself, consistently: a state is never older than its index entry,
+and one that has moved on to another status since is left out.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+from msgspec.structs import replace
+
+from behest_core.dynamodb import items
+from behest_core.dynamodb.requests import item_of_failed_condition, pages
+from behest_core.errors import ConflictError
+from behest_core.model.state import FOLDED_STATUSES, RunState
+from behest_core.model.timestamps import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from behest_core.model.state import RunStatus
+
+_BATCH_GET_ITEMS: Final = 100  # the most that BatchGetItem takes
+_BATCH_GET_TRIES: Final = 8
+_MINIMUM_TIME: Final = "0"
+_MAXIMUM_TIME: Final = "9~"
+
+
+class RevisionConflictError(ConflictError):
+    """A state item has another revision than the one that was read. `current` is the item's state now, None if it is gone."""
+
+    def __init__(self, run_id: str, expected: int, current: RunState | None) -> None:
+        actual = current.revision if current else 0
+        super().__init__(f"run {run_id}: expected revision {expected}, the state item is at {actual}; decide again")
+        self.run_id = run_id
+        self.expected = expected
+        self.actual = actual
+        self.current = current
+
+
+class StateTable:
+    """The states of all runs, in one table. Can be shared between threads."""
+
+    def __init__(self, client: DynamoDBClient, table: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._client = client
+        self.table = table
+        self._sleep = sleep
+
+    def get(self, run_id: str) -> RunState | None:
+        """Read a run's state, consistently; None where there is none yet. Raises MalformedStateError."""
+        answer = self._client.get_item(TableName=self.table, Key={items.RUN_ID: {"S": run_id}}, ConsistentRead=True)
+        return items.state_from_item(answer["Item"]) if "Item" in answer else None
+
+    def get_many(self, run_ids: Iterable[str], *, repair: bool = False) -> dict[str, RunState]:
+        """Read the states of many runs, consistently, 100 in one request; those that have none are left out.
+
+        Raises MalformedStateError; with `repair`, gives a state that is folded again from its log instead.
+        """
+        state_from_item = items.repaired_state if repair else items.state_from_item
+        states: dict[str, RunState] = {}
+        pending = iter(dict.fromkeys(run_ids))
+        while batch := list(islice(pending, _BATCH_GET_ITEMS)):
+            for item in self._batch_get(batch):
+                state = state_from_item(item)
+                states[state.run_id] = state
+        return states
+
+    def _batch_get(self, run_ids: list[str]) -> Iterator[dict[str, Any]]:
+        """Read one batch; ask again, waiting longer each time, for what DynamoDB left unread when it was busy."""
+        keys: list[Any] = [{items.RUN_ID: {"S": run_id}} for run_id in run_ids]
+        for attempt in range(_BATCH_GET_TRIES):
+            if attempt:
+                self._sleep(0.05 * 2**attempt)
+            answer = self._client.batch_get_item(RequestItems={self.table: {"Keys": keys, "ConsistentRead": True}})
+            yield from answer["Responses"].get(self.table, [])
+            unread = answer.get("UnprocessedKeys", {})
+            if self.table not in unread:
+                return
+            keys = list(unread[self.table]["Keys"])
+        raise ClientError(
+            {
+                "Error": {
+                    "Code": "ProvisionedThroughputExceededException",
+                    "Message": f"{len(keys)} keys of {self.table} were left unread {_BATCH_GET_TRIES} times",
+                }
+            },
+            "BatchGetItem",
+        )
+
+    def save(self, state: RunState) -> RunState:
+        """Write the state if the item still has the revision that was read; return it with its new revision.
+
+        Raises RevisionConflictError, with the state that is there, where it hasn't.
+        """
+        saved = replace(state, revision=state.revision + 1)
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "Item": items.state_to_item(saved),
+            "ConditionExpression": f"attribute_not_exists({items.REVISION})",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        if state.revision:
+            request["ConditionExpression"] = f"{items.REVISION} = :read"
+            request["ExpressionAttributeValues"] = {":read": {"N": str(state.revision)}}
+        try:
+            self._client.put_item(**request)
+        except ClientError as error:
+            found = item_of_failed_condition(error)
+            if found is None:
+                raise
+            current = items.repaired_state(found) if found else None
+            raise RevisionConflictError(state.run_id, state.revision, current) from error
+        return saved
+
+    def bury(self, run_id: str, deleted_at: str) -> None:
+        """Put a tombstone in the place of a run's state: whatever arrives late, it is not folded."""
+        while True:
+            state = self.get_many([run_id], repair=True).get(run_id)
+            if state is not None and state.deleted_at is not None:
+                return
+            revision = state.revision if state is not None else 0
+            try:
+                self.save(RunState(run_id=run_id, revision=revision, deleted_at=deleted_at))
+            except RevisionConflictError:
+                continue  # it was folded in between; the next look sees that
+            return
+
+    # ------------------------------------------------------------ queries
+
+    def find(  # noqa: PLR0913 (the ways to narrow it down)
+        self,
+        *,
+        session_id: str | None = None,
+        status: RunStatus | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        limit: int | None = None,
+        repair: bool = False,
+    ) -> Iterator[RunState]:
+        """Find runs of a session, of a status, both, or all; newest first, page by page.
+
+        `since` and `until` bound the time a run was created, both included; text is RFC 3339, a `datetime` has a time zone.
+        Raises MalformedStateError; with `repair`, gives a state that is folded again from its log instead.
+        """
+        span = (as_text(since) if since else _MINIMUM_TIME, as_text(until) if until else _MAXIMUM_TIME)
+        if span[0] > span[1]:
+            return iter(())
+        found = self._find(session_id, status, span, limit)
+        read = self._read(found, limit, repair=repair)
+        return islice((state for state in read if status in {None, state.status} or (repair and state.is_blank)), limit)
+
+    def _find(
+        self, session_id: str | None, status: RunStatus | None, span: tuple[str, str], limit: int | None
+    ) -> Iterator[str]:
+        """Find run ids, newest first. Runs of every status are merged where neither session nor status is given."""
+        if session_id is not None:
+            entries = self._index(items.BY_SESSION, items.SESSION_ID, session_id, span, limit)
+        else:
+            statuses = FOLDED_STATUSES if status is None else [status]
+            shards = [shard for each in statuses for shard in items.shards_of(each)]
+            entries = heapq.merge(
+                *(self._index(items.BY_STATUS, items.STATUS_SHARD, shard, span, limit) for shard in shards),
+                reverse=True,
+            )
+        # a run that changes status while we read may be met in both
+        seen: set[str] = set()
+        for _, run_id in entries:
+            if run_id not in seen:
+                seen.add(run_id)
+                yield run_id
+
+    def run_ids(self, *, since: datetime | str | None = None) -> Iterator[str]:
+        """Return every run that has an item, whatever is in it, deleted runs included; in no order, eventually consistent.
+
+        With `since`, those that were created since, the newest first, and no deleted ones.
+        """
+        if since is not None:
+            return self._find(None, None, (as_text(since), _MAXIMUM_TIME), None)
+        request: dict[str, Any] = {"TableName": self.table, "ProjectionExpression": items.RUN_ID}
+        return (item[items.RUN_ID]["S"] for item in pages(self._client.scan, request))
+
+    def find_parked(self, *, limit: int | None = None, repair: bool = False) -> Iterator[RunState]:
+        """Find the runs that are parked, or an extension of them, the latest first, page by page."""
+        everything = (_MINIMUM_TIME, _MAXIMUM_TIME)
+        entries = heapq.merge(
+            *(
+                self._index(items.BY_PARKED, items.PARKED_SHARD, shard, everything, limit, moment=items.PARKED_AT)
+                for shard in items.shards_of("parked")
+            ),
+            reverse=True,
+        )
+        read = self._read((run_id for _, run_id in entries), limit, repair=repair)
+        return islice((state for state in read if state.parks or (repair and state.is_blank)), limit)
+
+    def _index(  # noqa: PLR0913 (one request, spelled out)
+        self,
+        index: str,
+        key: str,
+        value: str,
+        span: tuple[str, str],
+        limit: int | None,
+        *,
+        moment: str = items.CREATED_AT,
+    ) -> Iterator[tuple[str, str]]:
+        """Read the times and run ids of an index, newest first."""
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "IndexName": index,
+            "ScanIndexForward": False,
+            "KeyConditionExpression": f"{key} = :value AND {moment} BETWEEN :since AND :until",
+            "ExpressionAttributeValues": {":value": {"S": value}, ":since": {"S": span[0]}, ":until": {"S": span[1]}},
+        }
+        if limit is not None:
+            request["Limit"] = max(limit, 1)
+        for item in pages(self._client.query, request):
+            yield item[moment]["S"], item[items.RUN_ID]["S"]
+
+    def _read(self, run_ids: Iterator[str], limit: int | None, *, repair: bool) -> Iterator[RunState]:
+        """Read the states of the runs, up to 100 in one request, in the order given."""
+        at_once = min(limit or _BATCH_GET_ITEMS, _BATCH_GET_ITEMS)
+        while batch := list(islice(run_ids, at_once)):
+            states = self.get_many(batch, repair=repair)
+            yield from (states[run_id] for run_id in batch if run_id in states and states[run_id].deleted_at is None)

@@ -1,0 +1,143 @@
+"""From event classes and extensions to one compiled table: what is decoded how far, and who folds it.
+
+Made once per process. What nobody listens to is read no further than its timestamp. With no extensions the table is the
+reducer's alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from behest_core.errors import PluginError
+from behest_core.fold.reducer import REDUCER, Handler
+from behest_core.model.decoding import DECODE_ERRORS, EventDecoder, narrowed, split
+from behest_core.model.events import CORE_EVENTS, AnyEvent, Event, UnknownEvent, type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from behest_core.fold.extension import Condition, Extension, ExtensionHandler
+
+    Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+    Placed = tuple[int, ExtensionHandler, Condition | None]
+
+
+class HalfRead(Struct, gc=False):
+    """An event that the core can read and an extension that listens to it can't."""
+
+    event: AnyEvent
+    listened: type[Event]
+    error: Exception
+
+    @property
+    def timestamp(self) -> str:
+        """The event's."""
+        return self.event.timestamp
+
+
+class Dispatch:
+    """The compiled table.
+
+    `readers` are the classes that events are read into, by their own. `handlers` are the core's by class, `listeners` the
+    extensions': by class, the place of the extension, the handler, and while what it is called. `switched` are, by place, the
+    classes of the extension that nobody listens to always.
+    Raises PluginError where two claim one name or one type.
+    """
+
+    def __init__(
+        self,
+        extensions: Iterable[Extension] = (),
+        event_types: Iterable[type[Event]] = (),
+        upcasters: Mapping[str, Upcaster] | None = None,
+    ) -> None:
+        self.extensions = tuple(extensions)
+        self.upcasters = dict(upcasters or {})
+        self.listeners: dict[type, tuple[Placed, ...]] = _listeners(self.extensions)
+        self.switched = [_switched(place, self.listeners) for place in range(len(self.extensions))]
+        self.event_types = _by_type([*CORE_EVENTS, *event_types, *self.listeners])
+        _check_names(self.extensions)
+        core = {each: narrowed(each, _reads(each)) for each in CORE_EVENTS}
+        self.readers = {each: self._reader(each, core) for each in self.event_types.values()}
+        self._core = EventDecoder(core.values())
+        self._decoder = EventDecoder(
+            self.readers[each] for name, each in self.event_types.items() if name not in self.upcasters
+        )
+        self.handlers: dict[type, Handler] = {
+            reader: change.handler
+            for each, change in REDUCER.items()
+            for reader in (each, self.readers[each], core[each])
+        }
+
+    def _reader(self, each: type[Event], core: Mapping[type[Event], type[Event]]) -> type[Event]:
+        return each if each in self.listeners else core.get(each) or narrowed(each, ())
+
+    def decode(self, events: bytes) -> tuple[list[AnyEvent | HalfRead], Exception | None]:
+        """Decode a commit's events, up to the first that the core can't read; give what is wrong with that one."""
+        decoded, error = self._decoder.decode(events)
+        if error is None and not self.upcasters:
+            return decoded, None  # type: ignore[return-value]  # a list of the narrower type
+        return self._decode_each(events)
+
+    def _decode_each(self, events: bytes) -> tuple[list[AnyEvent | HalfRead], Exception | None]:
+        decoded: list[AnyEvent | HalfRead] = []
+        try:
+            for raw in split(events):
+                decoded.append(self._decode_one(bytes(raw)))  # noqa: PERF401 (those before an error count)
+        except DECODE_ERRORS as error:
+            return decoded, error
+        return decoded, None
+
+    def _decode_one(self, raw: bytes) -> AnyEvent | HalfRead:
+        event = self._core.decode_one(raw)
+        name = event.type if isinstance(event, UnknownEvent) else type_name(event.__class__)
+        listened = self.event_types.get(name)
+        if listened is None or listened not in self.listeners:
+            return event
+        try:
+            if name in self.upcasters:
+                return msgspec.convert(self.upcasters[name](msgspec.json.decode(raw)), listened)
+            return self._decoder.decode_one(raw)
+        except Exception as error:  # noqa: BLE001 (a plugin's upcaster may raise anything)
+            return HalfRead(event, listened, error)
+
+
+def _reads(each: type[Event]) -> tuple[str, ...]:
+    return REDUCER[each].reads if each in REDUCER else ()
+
+
+def _by_type(classes: Iterable[type[Event]]) -> dict[str, type[Event]]:
+    by_type: dict[str, type[Event]] = {}
+    for each in classes:
+        if by_type.setdefault(type_name(each), each) is not each:
+            raise PluginError(f"two event classes claim the type {type_name(each)}; one has to take another name")
+    return by_type
+
+
+def _listeners(extensions: tuple[Extension, ...]) -> dict[type, tuple[Placed, ...]]:
+    found: dict[type, list[Placed]] = {}
+    for place, extension in enumerate(extensions):
+        for event_class, listeners in extension.listeners.items():
+            found.setdefault(event_class, []).extend((place, *listener) for listener in listeners)
+    return {event_class: tuple(each) for event_class, each in found.items()}
+
+
+def _switched(place: int, listeners: Mapping[type, Sequence[Placed]]) -> tuple[type, ...]:
+    return tuple(
+        event_class
+        for event_class, each in listeners.items()
+        if any(where == place for where, _, _ in each) and all(when is not None for _, _, when in each)
+    )
+
+
+def _check_names(extensions: tuple[Extension, ...]) -> None:
+    names = [extension.name for extension in extensions]
+    for name in names:
+        if names.count(name) > 1:
+            raise PluginError(f"two extensions claim the name {name}; one has to take another")
+
+
+CORE: Final = Dispatch()
+"""The core alone, no plugins."""

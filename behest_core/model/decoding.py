@@ -1,0 +1,129 @@
+"""Events from JSON and to JSON: a commit's array in one call, one event by itself, cut but not decoded.
+
+Lenient in, exact out: fields that a class doesn't name are ignored, a type that no class names becomes an `UnknownEvent`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Union
+
+import msgspec
+from msgspec import Raw, Struct
+
+from behest_core.errors import InvalidValueError
+from behest_core.model.events import CORE_EVENTS, AnyEvent, Event, NewEvent, UnknownEvent, type_name
+from behest_core.model.limits import Identifier
+from behest_core.model.timestamps import Timestamp, to_datetime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from behest_core.model.json import JSON
+
+
+class _Head(Struct, gc=False):
+    """What every event has, whatever its type."""
+
+    type: Identifier
+    timestamp: Timestamp
+
+
+# msgspec's own errors, and what it lets through: bytes that are no UTF-8, nesting beyond the interpreter's stack
+DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+_split = msgspec.json.Decoder(list[Raw]).decode
+
+
+class EventDecoder:
+    """Decodes commits into instances of the given classes, and into UnknownEvent where none of them names the type."""
+
+    def __init__(self, classes: Iterable[type[Event]]) -> None:
+        by_type = {type_name(event_class): event_class for event_class in classes}
+        self._known = frozenset(by_type)
+        union: Any = Union[tuple(by_type.values())]  # noqa: UP007 (made at run time)
+        self._decode_all = msgspec.json.Decoder(list[union]).decode
+        self._decode_one = msgspec.json.Decoder(union).decode
+
+    def decode(self, events: bytes) -> tuple[list[AnyEvent], Exception | None]:
+        """Decode a commit's JSON array in one call; event by event where it has an unknown type or a malformed event.
+
+        Returns the events up to the first that can't be read, and what is wrong with that one, None where all can.
+        """
+        try:
+            return self._decode_all(events), None
+        except DECODE_ERRORS:
+            decoded: list[AnyEvent] = []
+            try:
+                for event in split(events):
+                    decoded.append(self.decode_one(event))  # noqa: PERF401 (those before an error count)
+            except DECODE_ERRORS as error:
+                return decoded, error
+            return decoded, None
+
+    def decode_one(self, event: bytes | Raw) -> AnyEvent:
+        """Decode one event's JSON object. Raises one of DECODE_ERRORS."""
+        head = _decode_head(event)
+        if head.type in self._known:
+            decoded: Event = self._decode_one(event)
+            return decoded
+        return UnknownEvent(head.type, head.timestamp, bytes(event))
+
+
+def narrowed(event_class: type[Event], fields: Iterable[str]) -> type[Event]:
+    """Return a class of the same type that reads the timestamp and these fields only: for folds that don't look at the rest."""
+    types = {each.name: each.type for each in msgspec.structs.fields(event_class)}
+    return msgspec.defstruct(  # type: ignore[return-value]  # it is one, by its bases
+        event_class.__name__,
+        [(name, types[name]) for name in fields],
+        bases=(Event,),
+        tag=type_name(event_class),
+        gc=False,
+        kw_only=True,
+    )
+
+
+def split(events: bytes) -> list[Raw]:
+    """Cut a commit's JSON array into its events, undecoded. Raises one of DECODE_ERRORS."""
+    return _split(events)
+
+
+core_decoder: Final = EventDecoder(CORE_EVENTS)
+"""Decodes the core's types in full."""
+
+
+def encode_event(event: NewEvent, decoder: EventDecoder = core_decoder) -> bytes:
+    """Return the event's JSON object as it will lie in the log: `type` first, an UnknownEvent as it was read.
+
+    Refuses what could not be folded: raises InvalidValueError where a field is missing or of the wrong type, or the timestamp
+    isn't RFC 3339.
+    """
+    if isinstance(event, UnknownEvent):
+        encoded = event.raw
+    elif isinstance(event, Event):
+        encoded = msgspec.json.encode(event)
+    else:
+        encoded = _encode_mapping(event)
+    try:
+        to_datetime(decoder.decode_one(encoded).timestamp)
+    except DECODE_ERRORS as error:
+        raise InvalidValueError(_path(error), str(error)) from error
+    except ValueError as error:
+        raise InvalidValueError("event.timestamp", str(error)) from error
+    return encoded
+
+
+def _encode_mapping(event: Mapping[str, JSON]) -> bytes:
+    try:
+        return msgspec.json.encode({"type": event.get("type"), **event})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValueError("event", f"not JSON: {error}") from error
+
+
+def _path(error: Exception) -> str:
+    """Return the place that msgspec's message ends with (`… - at `$.usage.input_tokens``), as `event.usage.input_tokens`."""
+    _, found, place = str(error).rpartition(" - at `$")
+    return f"event{place.rstrip('`')}" if found else "event"

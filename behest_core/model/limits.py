@@ -1,0 +1,103 @@
+"""How large what a run consists of may be, so that all of it fits the items it will lie in.
+
+An item of DynamoDB has at most 400 KB ("Service, account, and table quotas in Amazon DynamoDB"). Sizes follow "DynamoDB item
+sizes and formats"; where AWS says "approximately", ours is the upper bound.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from msgspec import Meta
+
+from behest_core.errors import InvalidRunIdError, StateTooLargeError
+
+if TYPE_CHECKING:
+    from behest_core.model.json import JSON
+
+Count = Annotated[int, Meta(ge=0)]
+"""A whole number from 0 on. The fold keeps what it adds up within 64 bits, as the seed does."""
+
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=255)]
+"""A run or session id: opaque, 1 to 255 characters, so that it fits every key and index of DynamoDB."""
+
+
+def check_run_id(run_id: object) -> str:
+    """Return the run id back, or raise InvalidRunIdError."""
+    if not isinstance(run_id, str) or not 1 <= len(run_id) <= 255 or not _is_utf8(run_id):
+        raise InvalidRunIdError(run_id)
+    return run_id
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+ITEM_BYTES: Final = 400 * 1024
+"""The most an item may have, attribute names included."""
+
+
+EVENT_BYTES: Final = ITEM_BYTES - 4 * 1024
+"""The most JSON that one event, and so one commit, may have: an item less its key (at most 1,020 bytes), id and times."""
+
+
+METADATA_BYTES: Final = 120 * 1024
+"""The metadata's share of a state item."""
+
+
+TEXT_BYTES: Final = 120 * 1024
+"""The share of provider, model, last_finish and last_error together. The rest, 160 KB, is the extensions':
+their 96 KB of JSON may take half as much again as attributes."""
+
+
+WRITE_UNIT_BYTES: Final = 1024
+
+
+def stored_size(value: JSON) -> int:
+    """Return the bytes the value takes in an item, without its attribute's name."""
+    total = 0
+    pending: list[JSON] = [value]
+    while pending:
+        item = pending.pop()
+        if item is None or isinstance(item, bool):
+            total += 1
+        elif isinstance(item, str):
+            total += len(item.encode())
+        elif isinstance(item, int | float):
+            total += 21
+        else:
+            total += 3 + len(item)
+            if isinstance(item, dict):
+                total += sum(len(key.encode()) for key in item)
+                pending.extend(item.values())
+            else:
+                pending.extend(item)
+    return total
+
+
+def check_metadata_size(run_id: str, metadata: JSON) -> None:
+    """Raise StateTooLargeError where the metadata is beyond its share of the state item."""
+    size = stored_size(metadata)
+    if size > METADATA_BYTES:
+        raise StateTooLargeError(run_id, size, METADATA_BYTES)
+
+
+def check_text_size(run_id: str, *texts: str | None) -> None:
+    """Raise StateTooLargeError where the texts together are beyond their share of the state item."""
+    if sum(len(text) for text in texts if text) * 4 > TEXT_BYTES:  # a character has at most 4 bytes
+        size = sum(len(text.encode()) for text in texts if text)
+        if size > TEXT_BYTES:
+            raise StateTooLargeError(run_id, size, TEXT_BYTES)
+
+
+EXTENSION_BYTES: Final = 64 * 1024
+"""The most one extension's state may have, as JSON."""
+
+
+EXTENSIONS_BYTES: Final = 96 * 1024
+"""The most all extensions of a run may have together."""

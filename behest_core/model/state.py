@@ -1,0 +1,200 @@
+"""What is known of a run: its record when it is created, its state ever after.
+
+The seed's fields come first and mean what they mean there (behest 0.3.3, `RunState`). Below them is what a stored, folded state
+needs: how far the fold has come, which reducer folded it, and whether it is parked.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, Struct, UnsetType, field
+from msgspec.structs import replace
+
+from behest_core.model.json import JSON
+from behest_core.model.limits import Count
+from behest_core.model.timestamps import to_datetime
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class RunStatus(StrEnum):
+    """Where a run is. The fold sets six of them; the seed's own store sets the other three, and so keeps them apart."""
+
+    PENDING = "Pending"
+    SESSION_LOADED = "SessionLoaded"
+    BUILDING_CONTEXT = "BuildingContext"
+    CALLING_MODEL = "CallingModel"
+    WAITING_FOR_TOOLS = "WaitingForTools"
+    PERSISTING = "Persisting"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a run ends here. A later event may still move it on: the fold judges nothing."""
+        return self in _TERMINAL
+
+
+FOLDED_STATUSES = (
+    RunStatus.PENDING,
+    RunStatus.SESSION_LOADED,
+    RunStatus.CALLING_MODEL,
+    RunStatus.COMPLETED,
+    RunStatus.FAILED,
+    RunStatus.CANCELLED,
+)
+"""Those that the fold sets."""
+
+_TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+class FinishReason(StrEnum):
+    """Why the model stopped, where the seed has a word for it."""
+
+    STOP = "stop"
+    TOOL_CALLS = "tool_calls"
+    LENGTH = "length"
+    CONTENT_FILTER = "content_filter"
+    ERROR = "error"
+
+
+class UnknownFinishReason(Struct, frozen=True, gc=False):
+    """A finish reason the seed has no word for, as the provider wrote it: ``{"unknown": "pause_turn"}``."""
+
+    unknown: str
+
+
+class TokenUsage(Struct, gc=False):
+    """Tokens used, by one model call or by a whole run. The cache fields are absent until something records them."""
+
+    input_tokens: Count
+    output_tokens: Count
+    total_tokens: Count = 0
+    cache_creation_input_tokens: Count | UnsetType = UNSET
+    cache_read_input_tokens: Count | UnsetType = UNSET
+    cached_input_tokens: Count | UnsetType = UNSET
+
+
+CORE_FOLD = "core"
+"""What the core is called beside extensions; none of them can have the name."""
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """A fold that failed: where, by which version of the reducer, why, and when (RFC 3339). `message` has no payload."""
+
+    sequence: Count
+    error: str
+    message: str
+    version: int
+    at: str = ""
+
+
+class Parked(Struct, frozen=True, kw_only=True):
+    """Why a fold has stopped before the end of its log.
+
+    `sequence` is the position that can't be folded, `version` the version of the reducer that could not, `error` the class of
+    the error and `message` its text without payload; all of the latest attempt. `parked_at` is when it was parked first, in
+    RFC 3339, `attempts` how often it was tried since, `earlier` the attempts before the latest, four at most, oldest first.
+    """
+
+    sequence: Count
+    error: str
+    message: str
+    version: int
+    at: str = ""
+    parked_at: str = ""
+    attempts: int = 1
+    earlier: list[Attempt] = field(default_factory=list)
+
+    def after(self, before: Parked | None, now: str) -> Parked:
+        """Return this, seen now, with what is known of the attempts before."""
+        if before is None:
+            return replace(self, at=now, parked_at=now)
+        last = Attempt(
+            sequence=before.sequence, error=before.error, message=before.message, version=before.version, at=before.at
+        )
+        earlier = [*before.earlier, last][-_EARLIER_ATTEMPTS:]
+        return replace(self, at=now, parked_at=before.parked_at, attempts=before.attempts + 1, earlier=earlier)
+
+
+_EARLIER_ATTEMPTS = 4
+
+
+class ExtensionSlice(Struct, kw_only=True, omit_defaults=True):
+    """A plugin's slice of a run's state.
+
+    `state` is what its handlers made, `sequence` how far they have come, `version` the extension's. `parked` says why it has
+    stopped, where it has. `outdated` is set where the core has started again without the extension: as its handlers saw another
+    run, it starts again too when it goes on.
+    """
+
+    state: JSON
+    sequence: int
+    version: int
+    parked: Parked | None = None
+    outdated: bool = False
+
+
+class RunState(Struct, kw_only=True):
+    """The fold of a run's record and events.
+
+    The seed's fields, from `run_id` to `updated_at`, then:
+
+    - `sequence`: the checkpoint, the last sequence folded; 0 where only the record was.
+    - `revision`: how often the state item was written; 0 for a state that was never stored.
+    - `reducer_version`: the version of the reducer that folded it.
+    - `parked`: None, or why the fold has stopped.
+    - `extensions`: plugins' slices by name.
+    - `unfinished_folds`: how many guarded folds in a row began and never came back, as their process was killed.
+    - `deleted_at`: None, or when the run was deleted (RFC 3339). Nothing else is left of it then.
+
+    `session_id`, `provider` and `model` are None for a run without record until its RunStarted. `created_at` has nine
+    fractional digits, because it is a sort key; `updated_at` is the last event's time as written. Not frozen: the fold works in
+    place, and gives no state away before it is done with it.
+    """
+
+    run_id: str
+    session_id: str | None = None
+    status: RunStatus = RunStatus.PENDING
+    provider: str | None = None
+    model: str | None = None
+    metadata: JSON = None
+    iteration: int = 0
+    total_usage: TokenUsage = field(default_factory=lambda: TokenUsage(0, 0))
+    last_finish: FinishReason | UnknownFinishReason | None = None
+    last_error: str | None = None
+    event_count: int = 0
+    created_at: str | None = None
+    updated_at: str | None = None
+    sequence: int = 0
+    revision: int = 0
+    reducer_version: int = 0
+    parked: Parked | None = None
+    extensions: dict[str, ExtensionSlice] = field(default_factory=dict)
+    unfinished_folds: int = 0
+    deleted_at: str | None = None
+
+    @property
+    def parks(self) -> dict[str, Parked]:
+        """Why folds have stopped, by extension; the core's under the name ``core``."""
+        parks = {name: piece.parked for name, piece in self.extensions.items() if piece.parked is not None}
+        return parks if self.parked is None else {CORE_FOLD: self.parked, **parks}
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing was folded yet: a guarded fold has begun, or something broke the item."""
+        return self.created_at is None and self.parked is None and self.deleted_at is None
+
+    @property
+    def created(self) -> datetime | None:
+        """`created_at` as an aware `datetime`, cut to microseconds."""
+        return to_datetime(self.created_at) if self.created_at else None
+
+    @property
+    def updated(self) -> datetime | None:
+        """`updated_at` as an aware `datetime`, cut to microseconds. Raises ValueError where a writer put no RFC 3339 time."""
+        return to_datetime(self.updated_at) if self.updated_at else None

@@ -1,0 +1,256 @@
+"""Finds the runs whose state lags their log, and folds them: what makes a state right that no stream record leads to.
+
+A record of the stream can be lost: the stream keeps it for 24 hours, and a batch that failed too often is put aside. The log has
+its events all the same. Two ways lead back to them:
+
+- `recover`: the failure queue tells where in the stream a lost batch lay. As long as the stream has it, the runs in it are known.
+- `sweep`: looks at every run whose first item was committed lately, at every run that isn't finished, however old, and at the
+  parked ones. The first through an index of the event table by hour: a run of which the projector never saw anything is found
+  by it, without a scan.
+
+Where a run's record came after its events and was lost, the state's sequence is right and the state is not. A state that has
+metadata was folded with its record; of the others the record is read and compared, and what lacks it is folded again.
+
+What lags is folded guarded: a run that kills the process that folds it is parked the third time (projector.py).
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from botocore.exceptions import ClientError
+from msgspec import Struct, field
+
+from behest_core.dynamodb import items
+from behest_core.errors import MalformedError, MalformedRecordError, RunDeletedError
+from behest_core.fold.reducer import REDUCER_VERSION
+from behest_core.fold.rules import is_news
+from behest_core.model.state import FOLDED_STATUSES, RunState
+from behest_core.model.timestamps import to_datetime
+from behest_core.projection.projector import Fold, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+
+    from behest_core.dynamodb.event_table import EventLog
+    from behest_core.dynamodb.state_table import StateTable
+    from behest_core.projection.projector import Projector, Work
+
+_AT_ONCE: Final = 100
+_RECORDS_AT_ONCE: Final = 1_000  # the most that GetRecords gives
+_RESERVE_SECONDS: Final = 5.0
+_GRACE: Final = timedelta(minutes=1)
+"""How old a commit has to be before a state without it lags: younger ones are on their way."""
+
+_GONE: Final = frozenset({"TrimmedDataAccessException", "ResourceNotFoundException", "ExpiredIteratorException"})
+
+
+class LostBatch(NamedTuple):
+    """Where in a stream a batch lay that Lambda gave up: `size` records from `first` to `last`, both included."""
+
+    stream: str
+    shard: str
+    first: str
+    last: str
+    size: int = 1_000
+
+    @classmethod
+    def from_message(cls, body: str) -> LostBatch:
+        """Read the message that Lambda sends to the failure queue. Raises MalformedError."""
+        try:
+            info = json.loads(body)["DDBStreamBatchInfo"]
+            first, last = info["startSequenceNumber"], info["endSequenceNumber"]
+            return cls(
+                info["streamArn"], info["shardId"], first, last, int(info.get("batchSize", cls._field_defaults["size"]))
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise MalformedError(f"not a message of a stream mapping's failure queue: {error!r}") from error
+
+
+class SweepReport(Struct):
+    """What a sweep found. Counts are runs.
+
+    `checked` were compared with their logs, `lagging` were behind, `caught_up` aren't any more, `stuck` are active, whole, and
+    haven't moved for long, `parked` are parked, or an extension of them. `is_complete` is False where time ran out.
+    """
+
+    checked: int = 0
+    lagging: int = 0
+    caught_up: int = 0
+    stuck: int = 0
+    parked: int = 0
+    troubles: list[Trouble] = field(default_factory=list)
+    is_complete: bool = True
+
+
+class RecoverReport(Struct):
+    """What became of a lost batch: the runs in it, and whether the stream had it still, and all are done."""
+
+    runs: int = 0
+    was_found: bool = True
+    is_complete: bool = True
+    troubles: list[Trouble] = field(default_factory=list)
+
+
+class Reconciler:
+    """Looks for runs that lag, and lets the projector catch up with them."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        states: StateTable,
+        projector: Projector,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._log = log
+        self._states = states
+        self._projector = projector
+        self._now = now
+
+    # ------------------------------------------------------------ the sweep
+
+    def sweep(
+        self, *, lookback: timedelta, stuck_after: timedelta, remaining: Callable[[], float] = lambda: inf
+    ) -> SweepReport:
+        """Check the runs begun within `lookback`, all that are active, and all that are parked; fold what lags.
+
+        An active run that hasn't moved for `stuck_after` counts as stuck. `remaining` gives the seconds left.
+        """
+        report = SweepReport()
+        now = self._now()
+        seen: set[str] = set()
+        for run_id, state in self._candidates(now - lookback, now):
+            if remaining() < _RESERVE_SECONDS:
+                report.is_complete = False
+                break
+            if run_id not in seen:
+                seen.add(run_id)
+                self._check(run_id, state, now, stuck_after, report, remaining)
+        return report
+
+    def _candidates(self, since: datetime, now: datetime) -> Iterator[tuple[str, RunState | None]]:
+        """Return the runs to look at: of each kind one in turn, so that many of one kind keep no other waiting."""
+        known = [self._states.find_parked(repair=True)]
+        known += [self._states.find(status=each, repair=True) for each in FOLDED_STATUSES if not each.is_terminal]
+        kinds = [self._begun(since, now), *(((state.run_id, state) for state in states) for states in known)]
+        while kinds:
+            for kind in list(kinds):
+                found = next(kind, None)
+                if found is None:
+                    kinds.remove(kind)
+                else:
+                    yield found
+
+    def _begun(self, since: datetime, now: datetime) -> Iterator[tuple[str, RunState | None]]:
+        started = self._log.started(since, now)
+        while run_ids := list(islice(started, _AT_ONCE)):
+            states = self._states.get_many(run_ids, repair=True)
+            yield from ((run_id, states.get(run_id)) for run_id in run_ids)
+
+    def _check(  # noqa: PLR0913, PLR0917
+        self,
+        run_id: str,
+        state: RunState | None,
+        now: datetime,
+        stuck_after: timedelta,
+        report: SweepReport,
+        remaining: Callable[[], float],
+    ) -> None:
+        report.checked += 1
+        report.parked += bool(state is not None and state.parks)
+        if state is not None and state.parked is not None:
+            if state.parked.version == REDUCER_VERSION:
+                return
+        elif not self._lags(run_id, state, now):
+            if state is not None and _is_stuck(state, now - stuck_after):
+                report.stuck += 1
+            return
+        report.lagging += 1
+        work = self._catch_up(run_id, state, remaining)
+        report.troubles += work.troubles
+        report.caught_up += work.is_finished
+        report.is_complete &= work.is_finished
+
+    def _catch_up(self, run_id: str, state: RunState | None, remaining: Callable[[], float]) -> Work:
+        again = Fold.AGAIN if self._lacks_its_record(run_id, state) else Fold.NEW
+        return self._projector.catch_up(run_id, again, guarded=True, remaining=remaining)
+
+    def _lacks_its_record(self, run_id: str, state: RunState | None) -> bool:
+        if state is None or state.deleted_at is not None or state.parked is not None or state.metadata is not None:
+            return False
+        try:
+            record = self._log.record(run_id)
+        except (MalformedRecordError, RunDeletedError):
+            return False
+        return record is not None and is_news(record, state)
+
+    def _lags(self, run_id: str, state: RunState | None, now: datetime) -> bool:
+        if state is not None and state.deleted_at is not None:
+            return False
+        try:
+            tail = self._log.tail(run_id)
+        except RunDeletedError:
+            return False
+        if state is not None and state.sequence >= tail.last and state.created_at is not None:
+            return self._lacks_its_record(run_id, state)
+        return not tail.committed_at or _is_before(tail.committed_at, now - _GRACE)
+
+    # ------------------------------------------------------------ lost batches
+
+    def recover(
+        self, batch: LostBatch, streams: DynamoDBStreamsClient, *, remaining: Callable[[], float] = lambda: inf
+    ) -> RecoverReport:
+        """Fold the runs of a lost batch, as long as the stream still has it; the sweep finds the others."""
+        report = RecoverReport()
+        try:
+            run_ids = set(_runs_in(batch, streams))
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _GONE:
+                raise
+            report.was_found = False
+            return report
+        states = self._states.get_many(run_ids, repair=True)
+        for run_id in sorted(run_ids):
+            work = self._catch_up(run_id, states.get(run_id), remaining)
+            report.runs += 1
+            report.troubles += work.troubles
+            report.is_complete &= work.is_finished
+        return report
+
+
+def _runs_in(batch: LostBatch, streams: DynamoDBStreamsClient) -> Iterable[str]:
+    """Read the run ids of the records from the batch's first to its last."""
+    iterator: str | None = streams.get_shard_iterator(
+        StreamArn=batch.stream,
+        ShardId=batch.shard,
+        ShardIteratorType="AT_SEQUENCE_NUMBER",
+        SequenceNumber=batch.first,
+    )["ShardIterator"]
+    while iterator is not None:
+        page = streams.get_records(ShardIterator=iterator, Limit=min(max(batch.size, 1), _RECORDS_AT_ONCE))
+        for record in page["Records"]:
+            if int(items.sequence_number_of(record)) > int(batch.last):
+                return
+            yield items.key_of(record)[0]
+            if items.sequence_number_of(record) == batch.last:
+                return
+        iterator = page.get("NextShardIterator")
+
+
+def _is_stuck(state: RunState, since: datetime) -> bool:
+    return not state.status.is_terminal and state.updated_at is not None and _is_before(state.updated_at, since)
+
+
+def _is_before(timestamp: str, moment: datetime) -> bool:
+    """Compare times; one that a foreign writer put and that is none counts as before."""
+    try:
+        return to_datetime(timestamp) < moment
+    except ValueError:
+        return True

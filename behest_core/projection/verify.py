@@ -1,0 +1,178 @@
+"""Checks a state against its log, field by field, at the sequence that the state covers: live traffic does not disturb it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from behest_core.errors import MalformedStateError, RunDeletedError
+from behest_core.fold.dispatch import CORE
+from behest_core.fold.reducer import REDUCER_VERSION
+from behest_core.fold.rules import fold
+from behest_core.model.commit import until
+from behest_core.model.json import JSON, as_stored
+from behest_core.model.state import CORE_FOLD, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from behest_core.dynamodb.event_table import EventLog
+    from behest_core.dynamodb.state_table import StateTable
+    from behest_core.fold.dispatch import Dispatch
+
+_FOLDED: Final = (*RunState.__struct_fields__[: RunState.__struct_fields__.index("updated_at") + 1], "sequence")
+"""What the log alone decides: the seed's fields and the checkpoint."""
+
+
+class Kind(StrEnum):
+    """What a verdict is.
+
+    UNSTORED: the run has no state yet, only a log. UNFOLDABLE: its log lacks events that the state covers, or has one among them
+    that can't be folded. UNKNOWN: there is no such run.
+    """
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    PARKED = "parked"
+    UNFOLDABLE = "unfoldable"
+    UNSTORED = "unstored"
+    UNKNOWN = "unknown"
+
+
+class Difference(Struct, frozen=True):
+    """A field in which the stored state isn't what its log folds to; ``extensions.NAME`` for the slice of an extension."""
+
+    name: str
+    stored: JSON
+    folded: JSON
+
+
+class Verdict(Struct, kw_only=True):
+    """What checking a run gave.
+
+    `sequence` is what the stored state covers, `reducer_version` which version folded it, `behind` how many events of the log
+    it hasn't folded (more may be on their way). `problem` says why the run can't be checked or folded whole: its log lacks
+    events, has one that can't be folded, or its state item can't be read. Where the log is UNFOLDABLE there are no differences:
+    its fold ends before the state does.
+    """
+
+    run_id: str
+    kind: Kind = Kind.RIGHT
+    sequence: int = 0
+    reducer_version: int = 0
+    behind: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    problem: str | None = None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the stored state is what its log folds to, as far as it goes."""
+        return self.kind is Kind.RIGHT
+
+
+def verify(log: EventLog, states: StateTable, run_id: str, dispatch: Dispatch = CORE) -> Verdict:
+    """Check one run: what the core folded, and the slices of the extensions that `dispatch` has, where they keep step.
+
+    A deleted run is right if nothing of its log is left.
+    """
+    try:
+        stored = states.get(run_id)
+        if stored is None or stored.is_blank:
+            return _verify_unstored(log, run_id)
+        if stored.deleted_at is not None:
+            return _verify_deleted(log, run_id)
+        verdict = _verify_stored(log, stored, dispatch)
+        return verdict if verdict.kind is not Kind.UNFOLDABLE or _is_there(states, run_id) else Verdict(run_id=run_id)
+    except MalformedStateError as error:
+        return Verdict(run_id=run_id, kind=Kind.WRONG, problem=error.reason)
+    except RunDeletedError:  # since its state was read; or its state item is lost, and nothing is left of its log
+        return Verdict(run_id=run_id)
+
+
+def _is_there(states: StateTable, run_id: str) -> bool:
+    """Return whether the run has not been deleted since its state was read: its log goes last."""
+    state = states.get(run_id)
+    return state is None or state.deleted_at is None
+
+
+def _verify_unstored(log: EventLog, run_id: str) -> Verdict:
+    behind = log.tail(run_id).last
+    if behind or next(log.commits(run_id), None) is not None:
+        return Verdict(run_id=run_id, kind=Kind.UNSTORED, behind=max(behind, 1), problem="it has no state")
+    return Verdict(run_id=run_id, kind=Kind.UNKNOWN, problem="there is no such run")
+
+
+def _verify_deleted(log: EventLog, run_id: str) -> Verdict:
+    left = next(log.commits(run_id), None)
+    if left is None:
+        return Verdict(run_id=run_id)
+    problem = f"deleted, but its log has sequence {left.sequence}; delete it again"
+    return Verdict(run_id=run_id, kind=Kind.WRONG, problem=problem)
+
+
+def _verify_stored(log: EventLog, stored: RunState, dispatch: Dispatch) -> Verdict:
+    verdict = Verdict(run_id=stored.run_id, sequence=stored.sequence, reducer_version=stored.reducer_version)
+    # as `Fold.AGAIN` does, so that what is found here is what a rebuild would do
+    installed = {each.name for each in dispatch.extensions}
+    others = {name: piece for name, piece in stored.extensions.items() if name not in installed}
+    before = replace(stored, parked=None, reducer_version=0, total_usage=replace(stored.total_usage), extensions=others)
+    folded = fold(before, until(log.commits(stored.run_id), stored.sequence), dispatch)
+    state = folded.state or before
+    if stored.created_at is None:  # parked before anything was folded
+        state = RunState(run_id=stored.run_id, reducer_version=REDUCER_VERSION)
+    verdict.problem = _why_unfoldable(stored, state, folded.gap)
+    if verdict.problem is not None:
+        verdict.kind = Kind.UNFOLDABLE
+        return verdict
+    verdict.differences = [*_differences(stored, state), *_slice_differences(stored, state, dispatch)]
+    verdict.problem = _why_parked(stored)
+    if stored.parked is None:
+        verdict.behind = max(log.tail(stored.run_id).last - stored.sequence, 0)
+    if verdict.differences:
+        verdict.kind = Kind.WRONG
+    elif verdict.problem is not None:
+        verdict.kind = Kind.PARKED
+    return verdict
+
+
+def _why_unfoldable(stored: RunState, state: RunState, gap: int | None) -> str | None:
+    """Return why the log doesn't fold as far as the state goes; None where it does."""
+    if state.parked is not None and (stored.parked is None or state.reducer_version == 0):
+        return f"sequence {state.parked.sequence} can't be folded: {state.parked.message}"
+    if gap is not None:
+        return f"its log lacks sequence {gap}"
+    if state.reducer_version == 0:
+        return "its log no longer holds all that its state was folded from"
+    return None
+
+
+def _why_parked(stored: RunState) -> str | None:
+    whose = {name: "" if name == CORE_FOLD else f"extension {name} " for name in stored.parks}
+    parks = [f"{whose[name]}parked at sequence {each.sequence}: {each.error}" for name, each in stored.parks.items()]
+    return "; ".join(parks) or None
+
+
+def _differences(stored: RunState, folded: RunState) -> Iterator[Difference]:
+    folded.metadata = as_stored(folded.metadata)
+    for name in _FOLDED:
+        one, other = getattr(stored, name), getattr(folded, name)
+        if one != other:
+            yield Difference(name, one, other)
+
+
+def _slice_differences(stored: RunState, folded: RunState, dispatch: Dispatch) -> Iterator[Difference]:
+    """Compare the slices that have come as far as the core; the others catch up, or are parked."""
+    for extension in dispatch.extensions:
+        one, other = stored.extensions.get(extension.name), folded.extensions.get(extension.name)
+        if one is None or other is None or (one.version, one.sequence) != (extension.version, stored.sequence):
+            continue
+        if one.outdated:
+            continue
+        name = f"extensions.{extension.name}"
+        if other.parked is not None:
+            yield Difference(f"{name}.parked", None, other.parked.error)
+        elif one.state != as_stored(other.state):
+            yield Difference(name, one.state, as_stored(other.state))

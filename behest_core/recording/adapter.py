@@ -1,0 +1,154 @@
+"""What adapters to agent frameworks share, so that all of them record alike and none can bring its agent down.
+
+- One invocation of an agent is one run. Its run id is the framework's own id for it, as text, where that has 1 to 255
+  characters; a UUID derived from that id where it has not; a new UUID where the framework has none.
+- The run's metadata has `framework` and, as text, the original id: `framework_run_id`.
+- An id that comes again continues its run: another RunStarted in the same log.
+- The recorder only warns (``on_error="warn"``). It begins without waiting for the table, and its end waits `END_WAIT` at most.
+- What an adapter does with a framework's objects goes on inside `unobtrusive`: what it raises is logged, and the agent goes on.
+- Whatever a framework passes as arguments, outputs or metadata is made JSON by `as_json`, which never fails, and cut at 64 KB.
+- An invocation that stops to wait for somebody (an interrupt, an approval) is recorded with `Paused`. It has no terminal event,
+  as it is not over.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
+from uuid import UUID, uuid4, uuid5
+
+import msgspec
+
+from behest_core.errors import InvalidRunIdError
+from behest_core.model.events import Event
+from behest_core.model.limits import check_run_id
+from behest_core.model.timestamps import now
+from behest_core.recording.recorder import RunRecorder, new_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from behest_core.dynamodb.event_table import EventLog
+    from behest_core.model.json import JSON
+    from behest_core.recording.recorder import Redact
+
+END_WAIT: Final = 2.0
+"""How long an adapter holds up the end of a run until it is in the log, in seconds; for `RunRecorder.close`."""
+
+_NAMESPACE: Final = UUID("5d0c0f5e-6f4b-5c55-8d0a-8a4f5f5d2b61")
+_CUT_AT: Final = 64 * 1024
+
+_logger = logging.getLogger("behest_core")
+
+
+class Store(Protocol):
+    """Where an adapter records: a `RunStore`."""
+
+    event_log: EventLog
+
+
+class RecorderSettings(TypedDict, total=False):
+    """The settings of `RunRecorder` that users of an adapter can choose."""
+
+    interval: float
+    give_up_after: float
+    cut_at: int | None
+    redact: Redact | None
+
+
+def checked(settings: RecorderSettings) -> RecorderSettings:
+    """Return the settings. Raises TypeError for one that there is not: when an adapter is made, and not unheard in each run."""
+    known = RecorderSettings.__annotations__
+    for name in settings:
+        if name not in known:
+            raise TypeError(f"{name} is no setting; there are {', '.join(sorted(known))}")
+    return settings
+
+
+class Paused(Event, tag="agent.Paused"):
+    """The agent has stopped until somebody answers.
+
+    `reason` is a word or a sentence, `pending` are the ids of what it waits for, where they have ids.
+    """
+
+    reason: str
+    pending: list[str]
+
+
+def begin(  # noqa: PLR0913 (what a run record has)
+    store: Store,
+    framework: str,
+    framework_run_id: object = None,
+    *,
+    provider: str,
+    model: str,
+    session_id: object = None,
+    metadata: Mapping[str, object] | None = None,
+    settings: RecorderSettings | None = None,
+) -> RunRecorder:
+    """Begin to record an invocation of a framework's agent, without waiting for the table.
+
+    `framework_run_id` and `session_id` are the framework's ids, of any type; without them both are new.
+    """
+    original = str(uuid4()) if framework_run_id is None else str(framework_run_id)
+    about = {"framework": framework, "framework_run_id": original, **(metadata or {})}
+    how: RecorderSettings = {"cut_at": _CUT_AT, **(settings or {})}
+    record = new_record(
+        provider=provider,
+        model=model,
+        session_id=None if session_id is None else id_of(session_id),
+        metadata=as_json(about),
+        client_request_id=f"{framework}:{original}",
+        run_id=id_of(original),
+    )
+    return RunRecorder(store.event_log, record, on_error="warn", **how).start()
+
+
+def pause(run: RunRecorder, reason: str, pending: Iterable[object] = ()) -> None:
+    """Record that the agent waits for somebody, see `Paused`."""
+    run.emit(Paused(reason=reason, pending=[str(each) for each in pending], timestamp=now()))
+
+
+@contextmanager
+def unobtrusive() -> Iterator[None]:
+    """Log whatever Exception is raised in here to `behest_core`, and go on.
+
+    For a ``with`` block, also one that awaits; or as a decorator, ``@unobtrusive()``, of a function that isn't async and returns
+    None.
+    """
+    try:
+        yield
+    except Exception:
+        _logger.exception("behest could not record what an agent did; the agent goes on")
+
+
+def id_of(original: object) -> str:
+    """Return the id under which behest knows something that a framework calls `original`."""
+    text = str(original)
+    try:
+        return check_run_id(text)
+    except InvalidRunIdError:
+        return str(uuid5(_NAMESPACE, text.encode(errors="surrogatepass").hex()))
+
+
+def as_json(value: object) -> JSON:
+    """Return any object as JSON: pydantic models as they dump themselves, what nobody knows as its text. Never raises."""
+    try:
+        decoded: JSON = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dumped))
+    except Exception:  # noqa: BLE001 (foreign objects: keys of any type, surrogates, cycles, whatever their methods raise)
+        return _text(value)
+    return decoded
+
+
+def _dumped(value: object) -> object:
+    dump: Any = getattr(value, "model_dump", None)
+    return dump(mode="json") if callable(dump) else str(value)
+
+
+def _text(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 (the same)
+        text = f"<{type(value).__name__}>"
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,349 @@
+"""RunRecorder: what an agent writes with.
+
+- `emit` checks and encodes an event and puts it into an outbox (outbox.py), which packs events into commits and appends them
+  beside the agent. So an agent pays microseconds, and a run few write units.
+- Leaving the recorder records how the run ended, unless the agent has said so: RunCompleted, RunFailed with the exception, or
+  RunCancelled. After a terminal event nothing is taken but another RunStarted.
+- With ``on_error="warn"`` no event raises: one that can't be recorded is dropped, counted in `dropped`, and a warning in the log
+  `behest_core` says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Self
+from uuid import uuid4
+
+import msgspec
+
+from behest_core.dynamodb.event_table import run_id_for
+from behest_core.errors import EventTooLargeError, RecordingError, RunEndedError
+from behest_core.model.decoding import encode_event
+from behest_core.model.events import (
+    AssistantMessageCommitted,
+    Event,
+    ModelStarted,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunStarted,
+    TextDelta,
+    ToolCall,
+    ToolCallCompleted,
+    ToolExecutionFinished,
+    ToolExecutionResult,
+    ToolExecutionStarted,
+    UsageRecorded,
+    type_name,
+)
+from behest_core.model.limits import EVENT_BYTES
+from behest_core.model.record import RunRecord
+from behest_core.model.state import TokenUsage
+from behest_core.model.timestamps import from_datetime, now
+from behest_core.recording.writer import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from behest_core.dynamodb.event_table import EventLog
+    from behest_core.model.events import NewEvent
+    from behest_core.model.json import JSON
+    from behest_core.recording.writer import OnError
+
+    Redact = Callable[[dict[str, JSON]], Mapping[str, JSON] | None]
+
+_TERMINAL: Final = frozenset({type_name(RunCompleted), type_name(RunFailed), type_name(RunCancelled)})
+LIFECYCLE: Final = _TERMINAL | {type_name(RunStarted)}
+_ERROR_LENGTH: Final = 10_000  # characters
+
+
+class RunRecorder:
+    """Records one run. A context manager, for ``with`` and ``async with``; `RunStore.recorder` makes it.
+
+    `interval` is how long events are gathered for a commit, in seconds. `give_up_after` is how long a commit is tried before
+    `on_error` decides, in seconds. `cut_at` bounds, in bytes of JSON, a tool's output, error and arguments: what is larger is
+    replaced by its beginning and its size. `redact` sees each event as a JSON object before it is written, and gives what to
+    write, or None to leave it out.
+    """
+
+    def __init__(  # noqa: PLR0913 (how to record is the agent's to say)
+        self,
+        log: EventLog,
+        record: RunRecord,
+        *,
+        interval: float = 0.5,
+        give_up_after: float = 60.0,
+        on_error: OnError = "raise",
+        cut_at: int | None = None,
+        redact: Redact | None = None,
+    ) -> None:
+        self._outbox = Outbox(log, record, interval=interval, give_up_after=give_up_after, on_error=on_error)
+        self._cut_at = cut_at
+        self._redact = redact
+        self._lock = threading.Lock()
+        self._has_ended = False
+        self._iterations = self._messages = 0
+        self._tools_started: dict[str, float] = {}
+
+    @property
+    def record(self) -> RunRecord:
+        """The run's record; after entering, the one that is stored."""
+        return self._outbox.record
+
+    @property
+    def run_id(self) -> str:
+        """The run that is recorded."""
+        return self.record.run_id
+
+    @property
+    def dropped(self) -> int:
+        """How many events were not written, and will not be."""
+        return self._outbox.dropped
+
+    # ------------------------------------------------------------ beginning and end
+
+    def __enter__(self) -> Self:
+        self._outbox.start()
+        self._outbox.wait_until_created()
+        self._emit_started()
+        return self
+
+    def start(self) -> Self:
+        """Begin without waiting for the table, and without ``with``: whoever calls this records the end, and calls `close`."""
+        self._outbox.start()
+        self._emit_started()
+        return self
+
+    def _emit_started(self) -> None:
+        record = self.record
+        self.emit(
+            RunStarted(session_id=record.session_id, provider=record.provider, model=record.model, timestamp=now())
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if not self._has_ended and self._outbox.error is None:
+                self._emit_end(error)
+            self.close()
+        except RecordingError:
+            if error is None:
+                raise  # otherwise the agent's own error is the one to see
+
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.shield(asyncio.to_thread(self.__exit__, kind, error, traceback))
+
+    def _emit_end(self, error: BaseException | None) -> None:
+        if error is None:
+            self.completed()
+        elif isinstance(error, Exception):
+            self.failed(error)
+        else:
+            self.cancelled()  # CancelledError, KeyboardInterrupt, SystemExit
+
+    def flush(self, timeout: float | None = None) -> int:
+        """Wait until all that was emitted is in the log, at most `timeout` seconds; return the last sequence there.
+
+        Raises RecordingError where it can't be appended.
+        """
+        return self._outbox.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> int:
+        """Flush and stop; return the last sequence in the log.
+
+        What is not appended after `timeout` seconds goes on being tried in the background, as long as the process lives. Raises
+        as `flush`.
+        """
+        return self._outbox.close(timeout)
+
+    async def aclose(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 (it cancels nothing: see `close`)
+        """Close without holding up the event loop. Whoever is cancelled meanwhile waits no longer; it is closed all the same."""
+        return await asyncio.shield(asyncio.to_thread(self.close, timeout))
+
+    # ------------------------------------------------------------ events
+
+    def emit(self, event: NewEvent) -> None:
+        """Record an event: an instance of an event class, or its JSON object; without `timestamp`, that is now.
+
+        Raises InvalidValueError and EventTooLargeError for an event that could not be folded or stored, RunEndedError after a
+        terminal event, RecordingError where what came before can't be appended.
+        """
+        try:
+            encoded = self._encoded(event)
+            if encoded is not None:
+                self._put(encoded, _kind(event))
+        except Exception as error:
+            if self._outbox.on_error == "raise":
+                raise
+            self._outbox.drop(1, error)
+
+    def _encoded(self, event: NewEvent) -> bytes | None:
+        if not isinstance(event, msgspec.Struct):
+            event = {"timestamp": now(), **event}
+        encoded = encode_event(event)
+        if self._cut_at is not None and len(encoded) > self._cut_at:
+            encoded = _cut(encoded, self._cut_at)
+        if self._redact is not None:
+            redacted = self._redact(msgspec.json.decode(encoded))
+            if redacted is None:
+                return None
+            encoded = encode_event(redacted)
+        if len(encoded) + 2 > EVENT_BYTES:
+            raise EventTooLargeError(self.run_id, _kind(event), len(encoded), EVENT_BYTES)
+        return encoded
+
+    def _put(self, encoded: bytes, kind: str) -> None:
+        with self._lock:  # so that nothing comes in behind a terminal event
+            if self._has_ended and kind != "RunStarted":
+                raise RunEndedError(self.run_id, kind)
+            self._outbox.put(encoded, urgent=kind in LIFECYCLE)
+            self._has_ended = kind in _TERMINAL
+            self._iterations += kind == "ModelStarted"
+
+    # ------------------------------------------------------------ short forms
+
+    def model_started(self, *, provider: str | None = None, model: str | None = None) -> None:
+        """The model is called. Iterations are counted from 1."""
+        self.emit(
+            ModelStarted(
+                provider=provider or self.record.provider,
+                model=model or self.record.model,
+                iteration=self._iterations + 1,
+                timestamp=now(),
+            )
+        )
+
+    def text(self, delta: str) -> None:
+        """The model wrote a piece of text."""
+        self.emit(TextDelta(delta=delta, timestamp=now()))
+
+    def tool_called(self, call_id: str, name: str, arguments: JSON) -> None:
+        """The model asked for a tool."""
+        self.emit(ToolCallCompleted(call=ToolCall(call_id, name, arguments), timestamp=now()))
+
+    def tool_started(self, call_id: str, name: str) -> None:
+        """A tool begins."""
+        self._tools_started[call_id] = time.monotonic()
+        self.emit(ToolExecutionStarted(call_id=call_id, tool_name=name, timestamp=now()))
+
+    def tool_finished(
+        self, call_id: str, name: str, result: ToolExecutionResult, duration_ms: int | None = None
+    ) -> None:
+        """A tool ended, with `ToolExecutionResult.ok(output)` or `.failed(error)`.
+
+        `duration_ms` is by default the time since `tool_started`, 0 where there was none.
+        """
+        now_at = time.monotonic()
+        started_at = self._tools_started.pop(call_id, now_at)
+        if duration_ms is None:
+            duration_ms = round(1000 * (now_at - started_at))
+        self.emit(
+            ToolExecutionFinished(
+                call_id=call_id, tool_name=name, result=result, duration_ms=duration_ms, timestamp=now()
+            )
+        )
+
+    def usage(self, input_tokens: int, output_tokens: int, **cached: int) -> None:
+        """One model call used this many tokens; `cached` are the cache fields of TokenUsage."""
+        usage = TokenUsage(input_tokens, output_tokens, input_tokens + output_tokens, **cached)
+        self.emit(UsageRecorded(usage=usage, timestamp=now()))
+
+    def message_committed(self, message_id: str | None = None) -> None:
+        """The model's message is part of the conversation. Without an id of its own it is counted from 1."""
+        self._messages += 1
+        message_id = message_id or f"{self.run_id}/message-{self._messages}"
+        self.emit(AssistantMessageCommitted(message_id=message_id, timestamp=now()))
+
+    def completed(self, finish_reason: str = "stop") -> None:
+        """The run ended well."""
+        self.emit(RunCompleted(finish_reason=finish_reason, iterations=self._iterations, timestamp=now()))
+
+    def failed(self, error: str | Exception) -> None:
+        """The run ended in an error. Of an exception its class and message are kept, 10,000 characters of them."""
+        text = error if isinstance(error, str) else _told(error)
+        self.emit(RunFailed(error=text[:_ERROR_LENGTH], timestamp=now()))
+
+    def cancelled(self) -> None:
+        """The run was stopped."""
+        self.emit(RunCancelled(timestamp=now()))
+
+
+def _kind(event: NewEvent) -> str:
+    if isinstance(event, Event):
+        return type_name(event.__class__)
+    return str(event["type"]) if not isinstance(event, msgspec.Struct) else event.type
+
+
+def _told(error: Exception) -> str:
+    """Return an exception's class and message; of one that can't be told, its class."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # noqa: BLE001 (whatever the agent's own class raises)
+        return name
+
+
+def _cut(encoded: bytes, limit: int) -> bytes:
+    """Cut what a tool gave, why it failed, or its arguments, where that is larger than so many bytes of JSON."""
+    event = msgspec.json.decode(encoded)
+    match event:
+        case {"type": "ToolCallCompleted", "call": call}:
+            call["arguments"] = _cut_value(call["arguments"], limit)
+        case {"type": "ToolExecutionFinished", "result": {"Success": success}}:
+            success["output"] = _cut_value(success["output"], limit)
+        case {"type": "ToolExecutionFinished", "result": {"Failure": failure}}:
+            failure["error"] = _cut_text(failure["error"], limit)
+        case _:
+            return encoded
+    return msgspec.json.encode(event)
+
+
+def _cut_value(value: JSON, limit: int) -> JSON:
+    """Return the value, or its beginning and its size."""
+    encoded = msgspec.json.encode(value)
+    if len(encoded) <= limit:
+        return value
+    return {"cut": encoded[:limit].decode(errors="ignore"), "bytes": len(encoded)}
+
+
+def _cut_text(text: str, limit: int) -> str:
+    """Do the same with what has to stay a text."""
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text
+    return f"{encoded[:limit].decode(errors='ignore')} (cut, of {len(encoded)} bytes)"
+
+
+def new_record(  # noqa: PLR0913 (a run record has as many fields)
+    *,
+    provider: str,
+    model: str,
+    session_id: str | None = None,
+    metadata: JSON = None,
+    client_request_id: str | None = None,
+    run_id: str | None = None,
+    created_at: datetime | str | None = None,
+) -> RunRecord:
+    """Return the record of a new run, with what the caller left open."""
+    if run_id is None:
+        run_id = str(uuid4()) if client_request_id is None else run_id_for(client_request_id)
+    moment = datetime.now(UTC) if created_at is None else created_at
+    return RunRecord(
+        run_id=run_id,
+        session_id=str(uuid4()) if session_id is None else session_id,
+        provider=provider,
+        model=model,
+        metadata=metadata,
+        client_request_id=client_request_id,
+        created_at=moment if isinstance(moment, str) else from_datetime(moment),
+    )

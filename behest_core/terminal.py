@@ -1,0 +1,141 @@
+"""What commands write: results to standard output, everything else to standard error.
+
+On a terminal results are laid out for its width. In a pipe nothing is cut, wrapped or coloured. Text that comes from a run is
+written with its control characters escaped: an agent's output must not steer the terminal of who looks at it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final, TextIO
+
+from msgspec.json import encode
+from rich.console import Console
+from rich.text import Text
+
+from behest_core.model.state import RunStatus
+from behest_core.model.timestamps import canonical, to_datetime
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.console import RenderableType
+
+    from behest_core.model.json import JSON
+
+_UNLIMITED: Final = 100_000
+
+STYLE_OF: Final = {
+    RunStatus.PENDING: "dim",
+    RunStatus.COMPLETED: "green",
+    RunStatus.FAILED: "red",
+    RunStatus.CANCELLED: "magenta",
+}
+"""How a status looks; one that isn't here is under way."""
+
+UNDER_WAY: Final = "yellow"
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the command end as any command does whose reader has gone; rich would exit with 1."""
+        raise  # noqa: PLE0704 (called while the error is handled)
+
+
+def results() -> Console:
+    """Return the console of standard output, as it is now: it stays this one, whoever replaces `sys.stdout` meanwhile."""
+    return _console(sys.stdout)
+
+
+def messages() -> Console:
+    """Return the console of standard error."""
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    console = _Console(file=file, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _UNLIMITED
+    return console
+
+
+def write_result(console: Console, result: RenderableType) -> None:
+    """Write a result for people; in a pipe without the blanks that fill up its lines."""
+    if console.is_terminal:
+        console.print(result)
+        return
+    with console.capture() as lines:
+        console.print(result)
+    for line in lines.get().splitlines():
+        console.print(Text(line.rstrip()), soft_wrap=True)
+
+
+def write_line(line: bytes) -> None:
+    """Write a line of JSON, at once: whoever reads it may wait for it."""
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def say(message: str, console: Console | None = None) -> None:
+    """Write one line to standard error."""
+    text = Text.assemble(("behest: ", "dim"), clean(message))
+    (console or messages()).print(text, soft_wrap=True)
+
+
+def clean(text: str) -> str:
+    """Escape what isn't printable, line breaks among it."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def status_text(status: RunStatus) -> Text:
+    """Return a status in its colour."""
+    return Text(status, style=STYLE_OF.get(status, UNDER_WAY))
+
+
+def time_text(moment: str | None) -> str:
+    """Return a time in UTC without what is zero at its end; as it is where it isn't RFC 3339; a dash where there is none."""
+    if not moment:
+        return "-"
+    try:
+        return canonical(moment).removesuffix("Z").rstrip("0").removesuffix(".") + "Z"
+    except ValueError:
+        return clean(moment)
+
+
+def second_text(moment: str | None) -> str:
+    """Return a time in UTC to the second, as tables show it."""
+    return time_text(moment)[:19].replace("T", " ").removesuffix("Z")
+
+
+def age_text(moment: str, now: datetime) -> str:
+    """Return how long ago a time was, in its largest whole unit; a dash where it isn't RFC 3339."""
+    try:
+        seconds = max(int((now - to_datetime(moment)).total_seconds()), 0)
+    except ValueError:
+        return "-"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def write_text(text: str) -> None:
+    """Write a line of text as a result."""
+    results().print(Text(text), soft_wrap=True)
+
+
+def count_text(count: int) -> str:
+    """Return a number with its thousands apart."""
+    return f"{count:,}"
+
+
+def amount(count: int, noun: str) -> str:
+    """Return a number of things in words: ``1 run``, ``2,000 runs``."""
+    return f"{count_text(count)} {noun}" + ("" if count == 1 else "s")
+
+
+def json_text(value: JSON) -> str:
+    """Return a JSON value on one line."""
+    return clean(encode(value).decode())
