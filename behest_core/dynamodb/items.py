@@ -20,6 +20,7 @@ from zlib import crc32
 import msgspec
 
 from behest_core.errors import MalformedStateError
+from behest_core.model.change import RunChanged
 from behest_core.model.commit import Commit
 from behest_core.model.json import number_from_text
 from behest_core.model.limits import WRITE_UNIT_BYTES
@@ -288,6 +289,46 @@ def repaired_state(item: Item) -> RunState:
         return state_from_item(item)
     except MalformedStateError:
         return RunState(run_id=item[RUN_ID]["S"], revision=_whole_number(item.get(REVISION, {})) or 0)
+
+
+def run_changed(record: Record) -> RunChanged | None:
+    """Return the change of status that a record of the state table's stream tells, None where there is none.
+
+    Raises MalformedStateError where something other than behest wrote the item. A status before it that can't be read is none.
+    """
+    new, old = record["dynamodb"].get("NewImage"), record["dynamodb"].get("OldImage")
+    if not new or DELETED_AT in new:
+        return None
+    after, before = _text(new, "status"), (old or {}).get("status", {}).get("S")
+    if after is None or after == before:
+        return None
+    run_id, revision, sequence = (
+        new[RUN_ID]["S"],
+        _whole_number(new.get(REVISION, {})),
+        _whole_number(new.get(SEQUENCE, {})),
+    )
+    if revision is None or sequence is None:
+        raise MalformedStateError(run_id, f"`{REVISION if revision is None else SEQUENCE}` is not a whole number")
+    return RunChanged(
+        id=f"{run_id}#{revision}",
+        run_id=run_id,
+        session_id=_text(new, SESSION_ID),
+        before=before,
+        after=after,
+        provider=_text(new, "provider"),
+        model=_text(new, "model"),
+        sequence=sequence,
+        updated_at=_text(new, "updated_at"),
+    )
+
+
+def _text(item: Item, name: str) -> str | None:
+    """Return a text of a state item, None where it is absent."""
+    if name not in item:
+        return None
+    if "S" not in item[name]:
+        raise MalformedStateError(item[RUN_ID]["S"], f"`{name}` is not text")
+    return str(item[name]["S"])
 
 
 def to_attribute(value: JSON) -> dict[str, Any]:

@@ -1,127 +1,179 @@
 """From a change of a state item to an event on EventBridge, and to plugins that react.
 
-A run that has another status than before is one change. It is told at least once: a batch that was cut short comes again. Its
-`id` is the same then, so that receivers can drop repeats.
+1. A run that has another status than before is one change. It is told at least once: a batch that was cut short comes again.
+   Its `id` is the same then, so that receivers can drop repeats.
+2. What can't be told stops nobody. A record that can't be read, and a change that EventBridge never takes, are put aside, each
+   alone and with the reason; the batch goes on.
+3. What EventBridge doesn't take now ends the batch there. Lambda delivers again from that record on, so nothing is overtaken.
+4. Plugins hear of each change that can be read, also of one that EventBridge doesn't take. What a plugin raises is put aside.
+5. What is put aside fits a message of SQS: where the change is too large for that, the message goes without it.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct, field
 
 from behest_core.dynamodb import items
+from behest_core.errors import MalformedStateError
 from behest_core.model.change import RunChanged
+from behest_core.projection.event_bus import REQUEST_BYTES, REQUEST_ENTRIES, entry_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef as Entry
 
     from behest_core.dynamodb.items import Record
+    from behest_core.projection.event_bus import EventBus
 
-SOURCE: Final = "behest"
-DETAIL_TYPE: Final = "Run Status Changed"
-
-_ENTRIES_AT_ONCE: Final = 10  # the most that PutEvents takes
+MESSAGE_BYTES: Final = 256 * 1024
+"""The most that a message to a queue may have ("Amazon SQS message quotas")."""
 
 
 class FailedReaction(Struct, frozen=True, kw_only=True):
     """A plugin's reaction that raised. `error` is the class of what it raised."""
 
     plugin: str
-    change: RunChanged
+    run_id: str
+    change: RunChanged | None
     error: str
+
+
+class ChangeNotTold(Struct, frozen=True, kw_only=True):
+    """A record whose change EventBridge never gets, and why. `change` and `run_id` are None where they can't be read."""
+
+    sequence_number: str
+    run_id: str | None
+    change: RunChanged | None
+    reason: str
 
 
 class NotifierReport(Struct):
     """What became of a batch.
 
-    `first_unfinished` is the stream's sequence number of the first record that EventBridge has not taken; None where it has all.
+    `changes` were told. `first_unfinished` is the stream's sequence number of the record to go on from; None where all is done.
     """
 
     changes: int = 0
+    not_told: list[ChangeNotTold] = field(default_factory=list)
     failed: list[FailedReaction] = field(default_factory=list)
     first_unfinished: str | None = None
 
 
-def change_of(record: Record) -> RunChanged | None:
-    """Return the change of status that a record of the state table's stream tells, None where there is none."""
-    images = record["dynamodb"]
-    new, old = images.get("NewImage"), images.get("OldImage")
-    if not new or items.deleted_at(new):
-        return None
-    after, before = _text(new, "status"), _text(old or {}, "status")
-    if after is None or after == before:
-        return None
-    run_id, revision = _text(new, items.RUN_ID), new[items.REVISION]["N"]
-    return RunChanged(
-        id=f"{run_id}#{revision}",
-        run_id=str(run_id),
-        session_id=_text(new, items.SESSION_ID),
-        before=before,
-        after=after,
-        provider=_text(new, "provider"),
-        model=_text(new, "model"),
-        sequence=int(new[items.SEQUENCE]["N"]),
-        updated_at=_text(new, "updated_at"),
-    )
+@dataclass(slots=True)
+class _Telling:
+    """A record that has something to tell: as an entry, or, with a reason, not at all."""
 
-
-def _text(item: items.Item, name: str) -> str | None:
-    value: str | None = item[name]["S"] if name in item else None
-    return value
+    sequence_number: str
+    run_id: str | None = None
+    change: RunChanged | None = None
+    entry: Entry | None = None
+    size: int = 0
+    reason: str = ""
 
 
 class Notifier:
-    """Tells changes. `bus` is the name of an event bus; `reactions` are plugins' functions, by plugin."""
+    """Tells changes. `reactions` are plugins' functions, by plugin."""
 
-    def __init__(
-        self,
-        client: EventBridgeClient,
-        bus: str,
-        reactions: Sequence[tuple[str, Callable[[RunChanged], None]]] = (),
-    ) -> None:
-        self._client = client
+    def __init__(self, bus: EventBus, reactions: Sequence[tuple[str, Callable[[RunChanged], None]]] = ()) -> None:
         self._bus = bus
         self._reactions = reactions
 
-    def notify(self, records: Sequence[Record]) -> NotifierReport:
-        """Tell the changes of a batch, in order, up to one that EventBridge doesn't take. Raises botocore's errors."""
+    def notify(self, records: Iterable[Record]) -> NotifierReport:
+        """Tell the changes of a batch, in order, up to one that EventBridge doesn't take now.
+
+        Raises:
+            botocore's errors: the first request failed, so nothing is done.
+        """
         report = NotifierReport()
-        told = [(record, change) for record in records if (change := change_of(record)) is not None]
-        for start in range(0, len(told), _ENTRIES_AT_ONCE):
-            lot = told[start : start + _ENTRIES_AT_ONCE]
-            taken = self._put(change for _, change in lot)
-            report.changes += taken
-            for _, change in lot[:taken]:
-                report.failed += self._react(change)
-            if taken < len(lot):
-                report.first_unfinished = items.sequence_number_of(lot[taken][0])
+        for place, lot in enumerate(_lots(filter(None, map(self._read, records)))):
+            try:
+                refusals = iter(self._bus.put([each.entry for each in lot if each.entry is not None]))
+            except (ClientError, BotoCoreError):
+                if place == 0:
+                    raise
+                report.first_unfinished = lot[0].sequence_number
                 break
+            for telling in lot:
+                refusal = next(refusals) if telling.entry is not None else None
+                if refusal is not None and not refusal.for_good:
+                    report.first_unfinished = telling.sequence_number
+                    return report
+                self._settle(telling, refusal.code if refusal is not None else telling.reason, report)
         return report
 
-    def _put(self, changes: Iterable[RunChanged]) -> int:
-        """Put events on the bus; return how many were taken before the first that was not."""
-        entries: list[PutEventsRequestEntryTypeDef] = [
-            {
-                "Source": SOURCE,
-                "DetailType": DETAIL_TYPE,
-                "Detail": json.dumps(msgspec.to_builtins(change)),
-                "EventBusName": self._bus,
-                "Resources": [change.run_id],
-            }
-            for change in changes
-        ]
-        results = self._client.put_events(Entries=entries)["Entries"]
-        return next((place for place, result in enumerate(results) if "ErrorCode" in result), len(results))
+    def _read(self, record: Record) -> _Telling | None:
+        """Return what a record has to tell, None where that is nothing. Raises nothing, whatever the record holds."""
+        telling = _Telling(items.sequence_number_of(record))
+        try:
+            telling.change = items.run_changed(record)
+            if telling.change is None:
+                return None
+            telling.run_id = telling.change.run_id
+            entry = self._bus.entry_of(telling.change)
+            size = entry_size(entry)
+        except MalformedStateError as error:
+            telling.run_id, telling.reason = error.run_id, error.reason
+        except Exception as error:  # noqa: BLE001 (one record must not stop the others; its text may hold what is in the item)
+            telling.reason = type(error).__name__
+        else:
+            if size < REQUEST_BYTES:
+                telling.entry, telling.size = entry, size
+            else:
+                telling.reason = f"its entry has {size:,} bytes, EventBridge takes less than {REQUEST_BYTES:,}"
+        return telling
+
+    def _settle(self, telling: _Telling, reason: str, report: NotifierReport) -> None:
+        if reason:
+            report.not_told.append(
+                ChangeNotTold(
+                    sequence_number=telling.sequence_number,
+                    run_id=telling.run_id,
+                    change=telling.change,
+                    reason=reason,
+                )
+            )
+        else:
+            report.changes += 1
+        if telling.change is not None:
+            report.failed += self._react(telling.change)
 
     def _react(self, change: RunChanged) -> Iterator[FailedReaction]:
         for plugin, reaction in self._reactions:
             try:
                 reaction(change)
             except Exception as error:  # noqa: BLE001 (a plugin may raise anything)
-                yield FailedReaction(plugin=plugin, change=change, error=type(error).__name__)
+                yield FailedReaction(plugin=plugin, run_id=change.run_id, change=change, error=type(error).__name__)
+
+
+def _lots(tellings: Iterable[_Telling]) -> Iterator[list[_Telling]]:
+    """Return the tellings in lots of which each is one request. Those without an entry go along, in order."""
+    lot: list[_Telling] = []
+    entries = size = 0
+    for telling in tellings:
+        if (
+            entries
+            and telling.entry is not None
+            and (entries == REQUEST_ENTRIES or size + telling.size >= REQUEST_BYTES)
+        ):
+            yield lot
+            lot, entries, size = [], 0, 0
+        lot.append(telling)
+        entries += telling.entry is not None
+        size += telling.size
+    if lot:
+        yield lot
+
+
+def message_of(failure: ChangeNotTold | FailedReaction) -> str:
+    """Return the message that puts a failure aside: ASCII, since SQS doesn't take every character."""
+    text = json.dumps(msgspec.to_builtins(failure))
+    if len(text) > MESSAGE_BYTES:
+        text = json.dumps(msgspec.to_builtins(msgspec.structs.replace(failure, change=None)))
+    return text

@@ -1,6 +1,7 @@
 """The template's notifier, called in this process as the state table's stream calls it in AWS.
 
-EventBridge and the reactions queue are played: what the notifier sends is kept here, in order, and never leaves the process.
+EventBridge and the two queues are simulated: what the notifier sends is kept here, in order, and never leaves the process. They
+refuse what is beyond the limits of AWS.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import os
 import uuid
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
+from behest_core.projection.event_bus import REQUEST_BYTES, REQUEST_ENTRIES, entry_size
+from behest_core.projection.notifier import MESSAGE_BYTES
 from behest_core.testing.event_source_mapping import EventSourceMapping
 from behest_core.testing.local_function import LocalFunction, function_settings, lambda_environment
 
@@ -58,8 +61,11 @@ class LocalNotifier:
         self.reactions: list[dict[str, Any]] = []
         """What the reactions queue got, oldest first."""
 
+        self.not_told: list[dict[str, Any]] = []
+        """What it sent to its failure queue itself: changes that can't be told, oldest first."""
+
         self.failures: list[FailureRecord] = []
-        """What its failure queue got, oldest first."""
+        """What its failure queue got from Lambda, oldest first."""
 
         self._definition = definition
         self._output = output
@@ -74,7 +80,7 @@ class LocalNotifier:
         )
 
     def _call(self, event: LambdaEvent, context: LambdaContext) -> object:
-        with patch.dict(os.environ, lambda_environment(self._definition)), self._played():
+        with patch.dict(os.environ, lambda_environment(self._definition)), self._simulated():
             return self._function(event, context)
 
     @cached_property
@@ -82,8 +88,8 @@ class LocalNotifier:
         return LocalFunction(self._definition, self._output)
 
     @contextmanager
-    def _played(self) -> Iterator[None]:
-        """Let clients that are made while the context lasts find the bus and the queue here."""
+    def _simulated(self) -> Iterator[None]:
+        """Let clients that are made while the context lasts find the bus and the queues here."""
         make = boto3.client
 
         def client(service: str, **settings: object) -> object:
@@ -99,16 +105,26 @@ class LocalNotifier:
 
     def _put_events(self, params: dict[str, Any], **_: object) -> tuple[AWSResponse, dict[str, Any]]:
         entries = json.loads(params["body"])["Entries"]
+        if len(entries) > REQUEST_ENTRIES or sum(map(entry_size, entries)) >= REQUEST_BYTES:
+            return _refusal("ValidationException")
         self.events += entries
         return _answer({"FailedEntryCount": 0, "Entries": [{"EventId": str(uuid.uuid4())} for _ in entries]})
 
     def _send_message(self, params: dict[str, Any], **_: object) -> tuple[AWSResponse, dict[str, Any]] | None:
         message = json.loads(params["body"])
-        if message["QueueUrl"] != self._definition.environment["BEHEST_REACTIONS_QUEUE"]:
-            return None  # a plugin's own queue
-        self.reactions.append(cast("dict[str, Any]", json.loads(message["MessageBody"])))
-        return _answer({"MessageId": str(uuid.uuid4())})
+        queues = {"BEHEST_FAILURE_QUEUE": self.not_told, "BEHEST_REACTIONS_QUEUE": self.reactions}
+        for name, queue in queues.items():
+            if message["QueueUrl"] == self._definition.environment[name]:
+                if len(message["MessageBody"].encode()) > MESSAGE_BYTES:
+                    return _refusal("InvalidParameterValue")
+                queue.append(json.loads(message["MessageBody"]))
+                return _answer({"MessageId": str(uuid.uuid4())})
+        return None  # a plugin's own queue
 
 
-def _answer(parsed: dict[str, Any]) -> tuple[AWSResponse, dict[str, Any]]:
-    return AWSResponse("", 200, HTTPHeaders(), None), parsed
+def _answer(parsed: dict[str, Any], status: int = 200) -> tuple[AWSResponse, dict[str, Any]]:
+    return AWSResponse("", status, HTTPHeaders(), None), parsed
+
+
+def _refusal(code: str) -> tuple[AWSResponse, dict[str, Any]]:
+    return _answer({"Error": {"Code": code, "Message": "beyond the limits"}}, 400)

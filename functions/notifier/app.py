@@ -6,15 +6,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import msgspec
 from aws_lambda_powertools import Logger, Metrics
 
 from behest_core.plugins.loading import allowed_by_environment, load
-from behest_core.projection.notifier import FailedReaction, Notifier
+from behest_core.projection.event_bus import EventBus
+from behest_core.projection.notifier import Notifier, message_of
 from behest_core.runtime import client_config, publish_refused
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from behest_core.projection.notifier import NotifierReport
 
 logger = Logger()
 metrics = Metrics()
@@ -26,7 +28,8 @@ def connect() -> Notifier:
     plugins = load(allowed_by_environment())
     publish_refused(metrics, logger, plugins)
     reactions = [(plugin.name, reaction) for plugin in plugins.used for reaction in plugin.reactions]
-    return Notifier(boto3.client("events", config=client_config()), os.environ["BEHEST_EVENT_BUS"], reactions)
+    bus = EventBus(boto3.client("events", config=client_config()), os.environ["BEHEST_EVENT_BUS"])
+    return Notifier(bus, reactions)
 
 
 @metrics.log_metrics
@@ -38,17 +41,19 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
     report = notifier.notify(event["Records"])
     metrics.add_metric(name="StatusChanges", unit="Count", value=report.changes)
     metrics.add_metric(name="ReactionsFailed", unit="Count", value=len(report.failed))
-    if report.failed:
-        put_aside(report.failed)
+    if report.not_told or report.failed:
+        put_aside(report)
     if report.first_unfinished is None:
         return {"batchItemFailures": []}
     return {"batchItemFailures": [{"itemIdentifier": report.first_unfinished}]}
 
 
-def put_aside(failed: list[FailedReaction]) -> None:
-    """Send reactions that raised to their own queue, with the change they were to react to."""
-    queue = boto3.client("sqs", config=client_config())
-    for each in failed:
-        logger.warning("reaction failed", plugin=each.plugin, run_id=each.change.run_id, error=each.error)
-        body = msgspec.json.encode(each).decode()
-        queue.send_message(QueueUrl=os.environ["BEHEST_REACTIONS_QUEUE"], MessageBody=body)
+def put_aside(report: NotifierReport) -> None:
+    """Send what failed to the queue of its kind: changes that can't be told, with the reason, and reactions that raised."""
+    queues = boto3.client("sqs", config=client_config())
+    for untold in report.not_told:
+        logger.warning("change not told", run_id=untold.run_id, error=untold.reason)
+        queues.send_message(QueueUrl=os.environ["BEHEST_FAILURE_QUEUE"], MessageBody=message_of(untold))
+    for failed in report.failed:
+        logger.warning("reaction failed", plugin=failed.plugin, run_id=failed.run_id, error=failed.error)
+        queues.send_message(QueueUrl=os.environ["BEHEST_REACTIONS_QUEUE"], MessageBody=message_of(failed))

@@ -7,6 +7,7 @@ from textwrap import dedent
 import pytest
 from botocore.client import BaseClient
 
+from behest_core.projection.event_bus import Refusal
 from behest_core.testing import LocalStack, Template
 from tests.builders import RUN, custom, run_completed, run_failed, run_started, text_delta, whole_run
 
@@ -163,14 +164,67 @@ def test_changes_are_told_in_the_background_as_well(stack):
     assert told(stack) == [(RUN, None, "Completed")]
 
 
-def test_what_the_bus_refuses_for_ever_goes_to_the_notifiers_own_queue(monkeypatch):
+def test_what_the_bus_does_not_take_in_all_its_tries_goes_to_the_notifiers_own_queue(monkeypatch):
     with LocalStack(template=Template(parameters={"MaximumRetryAttempts": 2})) as stack:
         stack.store.append(RUN, whole_run())
-        monkeypatch.setattr("behest_core.projection.notifier.Notifier._put", lambda *_: 0)
+        refused = lambda _, entries: [Refusal("ThrottlingException") for _ in entries]  # noqa: E731
+        monkeypatch.setattr("behest_core.projection.event_bus.EventBus.put", refused)
         stack.deliver()
         assert stack.notifications == []
         assert len(stack._notifier.failures) == 1
         assert stack.failures == []
+
+
+# ---------------------------------------------------------------- what can't be told
+
+
+def test_a_state_item_of_somebody_elses_making_is_put_aside_and_stops_nobody(stack):
+    stack.dynamodb.put_item(
+        TableName=stack.state_table,
+        Item={"run_id": {"S": "hand-made"}, "status": {"S": "Failed"}, "secret": {"S": "x"}},
+    )
+    stack.store.append(RUN, whole_run())
+    stack.deliver()
+    assert told(stack) == [(RUN, None, "Completed")]
+    [untold] = stack._notifier.not_told
+    assert (untold["run_id"], untold["reason"], untold["change"]) == (
+        "hand-made",
+        "`revision` is not a whole number",
+        None,
+    )
+    [logged] = [json.loads(line) for line in stack.output.lines if "change not told" in line]
+    assert (logged["run_id"], logged["error"]) == ("hand-made", untold["reason"])
+    assert stack._notifier.mapping.counts.failures == 0
+
+
+@pytest.mark.parametrize(
+    "providers",
+    [["😀" * 30_000], ["x" * 119_000] * 3],
+    ids=["30,000 characters of four bytes", "three that are too large together"],
+)
+def test_every_change_that_a_run_within_the_limits_makes_is_told(stack, providers):
+    for number, provider in enumerate(providers):
+        stack.store.append(f"run-{number}", [run_started(provider=provider), run_completed()])
+    stack.deliver()
+    assert sorted(json.loads(entry["Detail"])["provider"] for entry in stack.notifications) == providers
+    assert stack._notifier.mapping.counts.failures == 0
+
+
+def test_a_change_that_is_too_large_is_put_aside_and_stops_nobody(stack):
+    large = {
+        "run_id": {"S": "hand-made"},
+        "status": {"S": "Failed"},
+        "revision": {"N": "1"},
+        "sequence": {"N": "1"},
+        "provider": {"S": "x" * 300_000},
+    }
+    stack.dynamodb.put_item(TableName=stack.state_table, Item=large)
+    stack.store.append(RUN, whole_run())
+    stack.deliver()
+    assert told(stack) == [(RUN, None, "Completed")]
+    [untold] = stack._notifier.not_told
+    assert (untold["run_id"], "EventBridge takes less than 262,144" in untold["reason"]) == ("hand-made", True)
+    assert stack._notifier.mapping.counts.failures == 0
 
 
 # ---------------------------------------------------------------- reactions
@@ -251,6 +305,7 @@ def test_what_it_does_is_what_its_role_allows(monkeypatch, install):
 
     with LocalStack(plugins=["broken"]) as stack:
         stack.store.append(RUN, whole_run())
+        stack.dynamodb.put_item(TableName=stack.state_table, Item={"run_id": {"S": "r"}, "status": {"N": "1"}})
         stack.mapping.drain()
         monkeypatch.setattr(BaseClient, "_make_api_call", note)
         stack._notifier.mapping.drain()
