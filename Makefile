@@ -1,7 +1,8 @@
 # Everything a developer does with behest. `make help` lists it.
 #
 # Each target makes the virtual environment it needs from a hash-pinned file in requirements/, once, and again when that
-# file or PYTHON changes. sam, ministack and checkov pin what they share with others, so each has its own.
+# file or PYTHON changes. sam, ministack and checkov pin what they share with others, so each has its own; pip-audit is
+# beside checkov.
 
 PYTHON ?= python3
 # More arguments for pytest: make test PYTEST_ARGS="-k fold -x"
@@ -63,9 +64,10 @@ lint: $(dev) ## style, types, and the template's rules
 	.venv/bin/cfn-lint template.yaml
 
 .PHONY: audit
-audit: $(deploy) $(audit) ## the template again, by sam and checkov
+audit: $(deploy) $(audit) ## the template again, by sam and checkov; known vulnerabilities of what is pinned
 	AWS_DEFAULT_REGION=us-east-1 .venvs/deploy/bin/sam validate --lint
 	.venvs/audit/bin/checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
+	.venvs/audit/bin/python requirements/advisories.py $(filter-out requirements/plugins.txt,$(wildcard requirements/*.txt))
 
 # ---------------------------------------------------------------- package it
 
