@@ -62,7 +62,7 @@ _logger = logging.getLogger("behest_core")
 class Outbox:
     """What is to be appended to one run. `last` is the last sequence that is in the log, `dropped` how many events never will be.
 
-    `record` is the run's, and after creating it the one that is stored. Times are in seconds.
+    `record` is the run's, and after creating it the one that is stored; `log` is where they are appended. Times are in seconds.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Outbox:
         self.dropped = 0
         self.last = 0
         self.error: Exception | None = None
-        self._log = log
+        self.log = log
         self._interval = interval
         self._give_up_after = give_up_after
         self._buffer: deque[bytes] = deque()
@@ -180,7 +180,7 @@ class Outbox:
 
     def _create(self) -> None:
         def create() -> None:
-            self.record = self._log.create(self.record)
+            self.record = self.log.create(self.record)
 
         error = self._try(create, hopeless=_MISTAKES)
         if error is not None:
@@ -211,7 +211,7 @@ class Outbox:
         commit_id = str(uuid4())
 
         def append() -> None:
-            self.last = self._log.append_encoded(self.record.run_id, batch, commit_id)
+            self.last = self.log.append_encoded(self.record.run_id, batch, commit_id)
 
         error = self._try(append)
         with self._lock:
@@ -265,6 +265,11 @@ def _code(error: ClientError | BotoCoreError) -> str:
 # ---------------------------------------------------------------- the end of the process
 
 _outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
+
+
+def unfinished(log: EventLog) -> list[Outbox]:
+    """Return the outboxes of this process that still append to this log, for whoever waits for them."""
+    return [outbox for outbox in list(_outboxes) if outbox.log is log]
 
 
 @atexit.register

@@ -20,6 +20,13 @@
 
 The model needs nothing but the standard library. LocalStack, Template and what is for plugins
 are imported when they are asked for.
+
+Modules that the tests of plugins and adapters import by themselves:
+
+    builders              events, commits and run records, with what a test doesn't care about filled in
+    folding               a plugin's slice after some events, in any batches
+    recorded              what an adapter recorded, and a table that refuses its writes
+    fixtures              a stack for each test; needs pytest
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 from behest_core.fold.rules import fold
 from behest_core.model.state import RunStatus
 from behest_core.recording.adapter import as_json, begin, checked, id_of, pause, unobtrusive
-from tests.aws.test_recorder import away
+from behest_core.testing.recorded import refuse_writes
 
 
 def raw_events(stack, run):
@@ -149,7 +149,7 @@ def test_what_an_agent_is_stopped_by_goes_through():
 
 
 def test_it_begins_while_the_table_is_away_and_loses_nothing(stack):
-    back = away(stack)
+    back = refuse_writes(stack)
     run = begin(stack.store, "some", "r", provider="p", model="m")
     run.text("Hi")
     run.completed()

@@ -14,6 +14,7 @@ from behest_core.fold.rules import fold
 from behest_core.model.events import RunStarted, TextDelta, ToolExecutionResult
 from behest_core.model.state import RunStatus
 from behest_core.recording import writer as module
+from behest_core.testing.recorded import refuse_writes
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import at
 from tests.golden import ROOT
@@ -208,7 +209,7 @@ def test_a_table_that_is_away_for_half_a_minute_loses_nothing(stack, record, mon
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.1)
-    back = away(stack)
+    back = refuse_writes(stack)
     clock.at(30.0, back)
     with record(interval=0.0) as run:
         for n in range(100):
@@ -242,24 +243,11 @@ class Clock:
             self._due = None
 
 
-def away(stack):
-    """Let no more writes through; return how to let them."""
-    call = stack.dynamodb._make_api_call
-
-    def refuse(operation, params):
-        if operation == "PutItem":
-            raise throttled(operation)
-        return call(operation, params)
-
-    stack.dynamodb._make_api_call = refuse
-    return lambda: setattr(stack.dynamodb, "_make_api_call", call)
-
-
 def test_a_table_that_stays_away_raises_in_the_agent(stack, record):
     back = None
     with pytest.raises(RecordingError) as caught, record(give_up_after=0.0) as run:  # noqa: PT012
         run.flush()
-        back = away(stack)
+        back = refuse_writes(stack)
         run.text("Hi")
         run.flush()
     assert (caught.value.run_id, caught.value.waiting) == (run.run_id, 1)
@@ -270,7 +258,7 @@ def test_a_table_that_stays_away_raises_in_the_agent(stack, record):
 def test_a_table_that_stays_away_only_warns_if_it_is_to(stack, record, caplog):
     with record(give_up_after=0.0, on_error="warn") as run:
         run.flush()
-        back = away(stack)
+        back = refuse_writes(stack)
         run.text("lost")
         run.flush()
         back()

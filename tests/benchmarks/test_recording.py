@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from behest_langchain import BehestCallbackHandler
 from botocore.config import Config
+from langchain_models import weather_agent
 from langgraph_checkpoint_aws import DynamoDBSaver
 
 from behest_core import interchange
@@ -21,7 +22,6 @@ from behest_core.model.timestamps import now, to_datetime
 from behest_core.recording.recorder import LIFECYCLE
 from behest_core.recording.writer import Outbox
 from behest_core.testing import LocalStack
-from tests.agents.langchain_models import weather_agent
 from tests.aws.conftest import Requests
 from tests.docs.costs import units
 from tests.golden import NO_AIRLINE_RUNS, airline_runs, golden_lines

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.agents.ag_ui_models import weather_agent
-from tests.agents.langchain_models import weather_agent as weather_graph
-from tests.agents.openai_agents_models import StubModel as OpenAIAgentsModel
-from tests.agents.openai_agents_models import asks, says, tokens
-from tests.agents.pydantic_ai_models import answer, calls, scripted
-from tests.agents.strands_models import StubModel, Turn
+from ag_ui_models import weather_agent
+from langchain_models import weather_agent as weather_graph
+from openai_agents_models import StubModel as OpenAIAgentsModel
+from openai_agents_models import asks, says, tokens
+from pydantic_ai_models import answer, calls, scripted
+from strands_models import StubModel, Turn
 
 MODELS: Final[dict[str, object]] = {
     "strands_model": StubModel(

@@ -7,12 +7,12 @@ import time
 import pytest
 from behest_langchain import BehestCallbackHandler
 from behest_strands import BehestHooks
+from langchain_models import weather_agent
 from strands import Agent, tool
+from strands_models import StubModel, Turn
 
 from behest_core.model.state import RunStatus
 from behest_core.store import RunStore
-from tests.agents.langchain_models import weather_agent
-from tests.agents.strands_models import StubModel, Turn
 from tests.e2e.states import ARRIVAL_SECONDS
 
 pytestmark = pytest.mark.e2e

@@ -27,6 +27,7 @@ from behest_core.model.record import encode_record
 from behest_core.plugins.loading import GROUP, compiled, load, plugin_from
 from behest_core.projection.projector import Projector
 from behest_core.testing import LocalStack, check_plugin
+from behest_core.testing.folding import slices_of_any_cut
 from tests.builders import (
     at,
     commit,
@@ -38,7 +39,6 @@ from tests.builders import (
     usage_recorded,
 )
 from tests.golden import ROOT, SEED_FOLD, golden_lines
-from tests.plugins.folding import slices_of_any_cut
 
 OURS = {"approvals": behest_approvals, "cost": behest_cost, "lineage": behest_lineage, "tools": behest_tools}
 EVENTS_PER_COMMIT = 20

@@ -1,7 +1,11 @@
-"""An agent that speaks AG-UI, made of the protocol's own classes: it asks for the weather, and tells it."""
+"""An agent that speaks AG-UI, made of the protocol's own classes, and what the tests with it share.
+
+It asks for the weather, and tells it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +23,10 @@ from ag_ui.core import (
     ToolCallStartEvent,
     UserMessage,
 )
+from behest_ag_ui import record
+from behest_ag_ui.assembly import Assembly
+
+from behest_core.model.decoding import encode_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -84,3 +92,30 @@ async def weather_agent(run_input: RunAgentInput) -> AsyncIterator[BaseEvent]:
         cache_write_input_tokens=400,
     )
     yield finished(run_input, usage=[usage], timestamp=NOON + 900)
+
+
+# ---------------------------------------------------------------- what the tests share
+
+
+async def stream(*events):
+    """Return events, one after the other; an exception among them is raised."""
+    for each in events:
+        if isinstance(each, BaseException):
+            raise each
+        yield each
+
+
+async def drained(events):
+    return [each async for each in events]
+
+
+def run(stack, *events, **how):
+    """Record a stream of these events, and give what the consumer saw."""
+    return asyncio.run(drained(record(stream(*events), stack.store, **how)))
+
+
+def assembled(*events):
+    """Return what these events of a run say together, as JSON objects."""
+    assembly = Assembly()
+    said = [each for event in [*events, finished(asked())] for each in assembly.take(event)]
+    return [json.loads(encode_event(each)) for each in said[:-1]]

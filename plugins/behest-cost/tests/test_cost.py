@@ -11,8 +11,8 @@ from behest_core.model.events import CacheMetrics, ModelStarted, UsageRecorded
 from behest_core.model.limits import EXTENSION_BYTES
 from behest_core.model.state import TokenUsage
 from behest_core.plugins.loading import plugin_from
-from tests.builders import at, commit, raw_commit, run_completed, run_started
-from tests.plugins.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of
+from behest_core.testing.builders import at, commit, raw_commit, run_completed, run_started
+from behest_core.testing.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of
 
 MILLION = 10**6
 

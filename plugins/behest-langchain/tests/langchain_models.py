@@ -1,6 +1,9 @@
-"""A chat model for LangChain that answers from a script, whole or streamed, without a network."""
+"""A chat model for LangChain that answers from a script, whole or streamed, and what the tests with it share.
 
-# ruff: noqa: ARG002 - the methods have the arguments that LangChain calls them with
+Nothing goes over the network.
+"""
+
+# ruff: noqa: ARG002 (the methods have the arguments that LangChain calls them with)
 
 from __future__ import annotations
 
@@ -14,8 +17,13 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
+from langgraph.types import interrupt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -147,3 +155,52 @@ def weather_agent(**compiled: Any) -> Any:
     graph.add_conditional_edges("model", tools_condition)
     graph.add_edge("tools", "model")
     return graph.compile(**compiled)
+
+
+# ---------------------------------------------------------------- what the tests share
+
+QUESTION = {"messages": [("user", "How is the weather in Oslo?")]}
+PROMPT = ChatPromptTemplate.from_messages([("user", "{question}")])
+ASKS = answer("Let me look.", ("call-1", "get_weather", {"city": "Oslo"}), tokens=(100, 10), id="message-1")
+ANSWERS = answer("3 degrees.", tokens=(120, 5), id="message-2")
+MODEL_ASKS = ["ModelStarted", "TextDelta", "ToolCallCompleted", "UsageRecorded", "AssistantMessageCommitted"]
+MODEL_ANSWERS = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
+TOOL = ["ToolExecutionStarted", "ToolExecutionFinished"]
+
+
+@tool
+def get_weather(city: str) -> dict:
+    """Tell the weather."""
+    return {"city": city, "degrees": 3}
+
+
+@tool("get_weather")
+def careful_weather(city: str) -> str:
+    """Ask first."""
+    return f"{interrupt({'city': city})} degrees"
+
+
+def model_of(*answers, **more):
+    return StubChatModel(answers=[*answers], **more)
+
+
+def graph_of(model, *tools, after_tools="model", tool_node=None, retry=None, **compiled):
+    """Build the usual agent: a model, and tools as long as it asks for some."""
+
+    def call_model(state):
+        return {"messages": [model.invoke(state["messages"])]}
+
+    async def acall_model(state):
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("model", RunnableLambda(call_model, acall_model), retry_policy=retry)
+    graph.add_node("tools", tool_node or ToolNode(tools or [get_weather]))
+    graph.add_edge(START, "model")
+    graph.add_conditional_edges("model", tools_condition)
+    graph.add_edge("tools", after_tools)
+    return graph.compile(**compiled)
+
+
+def asking_graph(**compiled):
+    return graph_of(model_of(ASKS, ANSWERS), careful_weather, checkpointer=InMemorySaver(), **compiled)

@@ -5,8 +5,8 @@ from msgspec.json import encode
 
 from behest_core.fold.rules import fold
 from behest_core.model.limits import EXTENSION_BYTES
-from tests.builders import RUN, at, model_started, raw_commit, run_completed, run_started
-from tests.plugins.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
+from behest_core.testing.builders import RUN, at, model_started, raw_commit, run_completed, run_started
+from behest_core.testing.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
 
 TABLE = table_of(behest_lineage)
 METADATA = {"parent_run_id": "p", "root_run_id": "r", "agent": "researcher", "tags": ["nightly", "eu"], "team": "blue"}

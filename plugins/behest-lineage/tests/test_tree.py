@@ -10,8 +10,8 @@ from behest_core.errors import RunNotFoundError
 from behest_core.fold.rules import replay
 from behest_core.plugins.loading import plugin_from
 from behest_core.testing import LocalStack
-from tests.builders import at, run_record, run_started, usage_recorded
-from tests.plugins.folding import table_of
+from behest_core.testing.builders import at, run_record, run_started, usage_recorded
+from behest_core.testing.folding import table_of
 
 TABLE = table_of(behest_lineage)
 

@@ -1,14 +1,20 @@
-"""Models for the OpenAI Agents SDK that answer what they are told to, and nothing that leaves this process."""
+"""Models for the OpenAI Agents SDK that answer what they are told to, and what the tests with them share.
+
+Nothing leaves this process.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from agents import Usage, set_trace_processors
+from agents import Agent, Usage, function_tool, set_trace_processors
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseTextDeltaEvent
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails, ResponseUsage
+
+from behest_core.recording.writer import unfinished
+from behest_core.testing.recorded import the_recorded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -94,3 +100,53 @@ def _response(text: str, asked: Sequence[TResponseOutputItem], usage: Usage | No
             output_tokens_details=OutputTokensDetails(reasoning_tokens=0),
         ),
     )
+
+
+# ---------------------------------------------------------------- what the tests share
+
+ASKED = ["ModelStarted", "ToolCallCompleted", "UsageRecorded", "AssistantMessageCommitted"]
+SAID = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
+USED = ["ToolExecutionStarted", "ToolExecutionFinished"]
+
+
+@function_tool
+async def weather(city: str) -> dict[str, int]:
+    """The weather."""
+    return {"temp": 3}
+
+
+@function_tool(failure_error_function=lambda _, error: f"{error}, sorry")
+async def sorry(city: str) -> str:
+    """Says why it does not work."""
+    raise ValueError("no such city")
+
+
+def agent(*steps, tools=(weather,), name="forecaster", **how):
+    return Agent(name=name, model=StubModel(steps), tools=list(tools), **how)
+
+
+def answers(tool="weather"):
+    """Two model calls, with a tool in between."""
+    return [asks(tool, {"city": "Oslo"}, tokens(10, 2)), says("3 degrees.", tokens(20, 4, cached=8))]
+
+
+async def read(result, events=None):
+    return [event async for event in result.stream_events()]
+
+
+def settled(stack):
+    """Return the only run, whose end nobody waited for."""
+    settled_all(stack)
+    return the_recorded(stack.store)
+
+
+def settled_all(stack):
+    """Wait for what is written beside the agents, as the interpreter does at its exit."""
+    for outbox in unfinished(stack.store.event_log):
+        outbox.flush()
+
+
+@function_tool(needs_approval=True)
+async def delete(city: str) -> str:
+    """Deletes."""
+    return f"deleted {city}"

@@ -1,13 +1,17 @@
-"""Models for agents of Pydantic AI that say what they are told to."""
+"""Models for agents of Pydantic AI that say what they are told to, and what the tests with them share."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
+from pydantic_ai import Agent, models
+from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import DeltaToolCall, DeltaToolCalls, FunctionModel
 from pydantic_ai.usage import RequestUsage
+
+from behest_core.model.state import TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,3 +61,39 @@ def answer(text: str, *parts: ToolCallPart, finish_reason: str | None = "stop", 
     """Return an answer that says this."""
     said = [TextPart(text)] if text else []
     return ModelResponse([*said, *parts], usage=RequestUsage(**usage), finish_reason=finish_reason)
+
+
+# ---------------------------------------------------------------- what the tests share
+
+models.ALLOW_MODEL_REQUESTS = False
+ASKED = ["ModelStarted", "TextDelta", "ToolCallCompleted", "UsageRecorded", "AssistantMessageCommitted"]
+RAN = ["ToolExecutionStarted", "ToolExecutionFinished"]
+ANSWERED = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
+WITH_A_TOOL = ["RunStarted", *ASKED, *RAN, *ANSWERED, "RunCompleted"]
+TEAPOT = ModelHTTPError(418, "stub-1", "I'm a teapot")
+FIRST = calls("weather", text="Let me see.", input_tokens=100, output_tokens=10)
+LAST = answer("3 degrees.", input_tokens=120, output_tokens=5)
+FIRST_TOKENS, ALL_TOKENS = TokenUsage(100, 10, 110), TokenUsage(220, 15, 235)
+
+
+def weather(city: str) -> str:
+    """Tell the weather."""
+    return f"3 degrees in {city}"
+
+
+def with_model(recording, *answers, tools=(weather,), **settings):
+    return Agent(scripted(*answers), capabilities=[recording], tools=tools, **settings)
+
+
+async def use_event_stream_handler(agent):
+    async def handle(ctx, events):
+        async for _ in events:
+            pass
+
+    return (await agent.run("Oslo?", event_stream_handler=handle)).output
+
+
+async def use_run_stream_events(agent):
+    async with agent.run_stream_events("Oslo?") as events:
+        *_, last = [event async for event in events]
+    return last.result.output

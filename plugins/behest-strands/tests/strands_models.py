@@ -1,4 +1,4 @@
-"""A model for Strands that says what it is told to say."""
+"""A model for Strands that says what it is told to say, and what the tests with it share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from strands import tool
 from strands.models import Model
 
 if TYPE_CHECKING:
@@ -81,3 +82,42 @@ class StubModel(Model):
             yield {"contentBlockStart": {"start": {"toolUse": {"toolUseId": call_id, "name": name}}}}
             yield {"contentBlockDelta": {"delta": {"toolUse": {"input": json.dumps(given)}}}}
             yield {"contentBlockStop": {}}
+
+
+# ---------------------------------------------------------------- what the tests share
+
+MODEL = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
+ASKS = ["ModelStarted", "UsageRecorded", "ToolCallCompleted", "AssistantMessageCommitted"]
+TOOL = ["ToolExecutionStarted", "ToolExecutionFinished"]
+
+
+@tool
+def weather(city: str) -> str:
+    """Tell the weather."""
+    if city == "Atlantis":
+        raise LookupError("no such city")
+    return f"3 degrees in {city}"
+
+
+def asks(city="Oslo", call_id="call-1", **more):
+    return Turn(tools=[(call_id, "weather", {"city": city})], **more)
+
+
+def says(*pieces, **more):
+    return Turn(text=list(pieces), **more)
+
+
+def hook(event_type, callback):
+    """Return a hook provider with one callback."""
+
+    class Hooks:
+        def register_hooks(self, registry, **_):
+            registry.add_callback(event_type, callback)
+
+    return Hooks()
+
+
+def once(change):
+    """Return a callback that does something the first time only."""
+    todo = [change]
+    return lambda event: todo and todo.pop()(event)

@@ -12,8 +12,8 @@ from behest_core.model.events import (
     ToolExecutionResult,
 )
 from behest_core.model.limits import EXTENSION_BYTES
-from tests.builders import raw_commit
-from tests.plugins.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
+from behest_core.testing.builders import raw_commit
+from behest_core.testing.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
 
 TABLE = table_of(behest_tools)
 DAY = "2026-01-31T"

@@ -1,0 +1,40 @@
+"""Fixtures for pytest. A `conftest.py` imports those that its tests use; nothing else needs pytest.
+
+from behest_core.testing.fixtures import stack, tables
+
+__all__ = ["stack", "tables"]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from behest_core.recording.writer import unfinished
+from behest_core.store import RunStore
+from behest_core.testing.local_stack import LocalStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SECONDS_TO_FINISH = 10
+
+
+@pytest.fixture(scope="module")
+def tables() -> Iterator[LocalStack]:
+    """Return a stack. One for all tests of a module: making it takes longer than most of them."""
+    with LocalStack() as local:
+        yield local
+
+
+@pytest.fixture
+def stack(tables: LocalStack) -> Iterator[LocalStack]:
+    """Return a stack whose log is empty, with a store that has seen no other test, and which nobody but this one writes to."""
+    tables.store = RunStore(tables.event_table, tables.state_table, client=tables.dynamodb)
+    yield tables
+    for outbox in unfinished(tables.store.event_log):  # of runs that have no end
+        outbox.close(timeout=_SECONDS_TO_FINISH)
+    for item in tables.dynamodb.scan(TableName=tables.event_table)["Items"]:
+        key = {name: item[name] for name in ("run_id", "sequence")}
+        tables.dynamodb.delete_item(TableName=tables.event_table, Key=key)

@@ -1,0 +1,61 @@
+"""Text, whole and streamed, and the messages that it makes."""
+
+import asyncio
+
+from strands.hooks import AfterToolsEvent
+from strands.middleware import InvokeModelStage
+from strands_models import ASKS, MODEL, TOOL, Turn, asks, hook, says, weather
+
+from behest_core.testing.recorded import all_recorded, the_recorded
+
+
+def test_text_is_recorded_piece_by_piece(stack, agent_of):
+    agent = agent_of(says("Three ", "degrees", "."))
+
+    async def stream():
+        return "".join([event["data"] async for event in agent.stream_async("?") if "data" in event])
+
+    assert asyncio.run(stream()) == "Three degrees."
+    run = the_recorded(stack.store)
+    assert [each["delta"] for each in run.of("TextDelta")] == ["Three ", "degrees", "."]
+    assert run.types == ["RunStarted", "ModelStarted", *["TextDelta"] * 3, *MODEL[2:], "RunCompleted"]
+
+
+def test_text_beside_a_tool_call_is_recorded_once(stack, agent_of):
+    agent_of(Turn(["I look."], [("call-1", "weather", {"city": "Oslo"})]), says("Cold."), tools=[weather])("?")
+    run = the_recorded(stack.store)
+    assert run.text == "I look.Cold."
+    assert run.types == ["RunStarted", *MODEL[:2], *ASKS[1:], *TOOL, *MODEL, "RunCompleted"]
+
+
+def test_the_committed_messages_have_the_ids_of_the_framework(stack, agent_of):
+    agent = agent_of(asks(), says("Cold."), tools=[weather])
+    agent("?")
+    ids = [each["message_id"] for each in the_recorded(stack.store).of("AssistantMessageCommitted")]
+    assert ids == [each["tracking_id"] for each in agent.messages if each["role"] == "assistant"]
+
+
+def test_an_answer_from_a_cache_is_recorded_whole(stack, agent_of):
+    kept = []
+
+    async def from_cache(context, next_fn):
+        if not kept:
+            kept.extend([event async for event in next_fn(context)])
+        yield kept[-1]
+
+    agent = agent_of(says("Thr", "ee."))
+    agent.add_middleware(InvokeModelStage, from_cache)
+    agent("?")
+    agent("?")
+    first, second = all_recorded(stack.store)
+    assert first.types == ["RunStarted", "ModelStarted", "TextDelta", "TextDelta", *MODEL[2:], "RunCompleted"]
+    assert second.types == ["RunStarted", "TextDelta", "AssistantMessageCommitted", "RunCompleted"]
+    assert (first.text, second.text) == ("Three.", "Three.")
+
+
+def test_a_last_word_that_a_hook_says_is_recorded(stack, agent_of):
+    ends = hook(AfterToolsEvent, lambda event: setattr(event, "end_turn", "That will do."))
+    agent_of(asks(), hooks=[ends], tools=[weather])("?")
+    run = the_recorded(stack.store)
+    assert run.types == ["RunStarted", *ASKS, *TOOL, "TextDelta", "AssistantMessageCommitted", "RunCompleted"]
+    assert run.text == "That will do."
