@@ -18,6 +18,7 @@
     │   └── RunDiffersError                the run is there, with another event or record than the one to import
     ├── RunNotFoundError (LookupError)
     │   └── RunDeletedError                it was deleted on request
+    ├── StateNotFoundError (LookupError)   the run never was at the sequence, or at the time, that was asked for
     ├── LogTruncatedError                  the log no longer reaches back as far as the state does
     ├── RunEndedError                      an event after a terminal one, in a recorder
     ├── RecordingError                     a recorder can't append
@@ -195,6 +196,14 @@ class RunDeletedError(RunNotFoundError):
         super().__init__(run_id)
         self.args = (f"run {run_id} was deleted at {deleted_at}; choose another run_id",)
         self.deleted_at = deleted_at
+
+
+class StateNotFoundError(BehestError, LookupError):
+    """The run had no state at the sequence, or at the time, that was asked for."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(f"run {run_id} {reason}")
+        self.run_id = run_id
 
 
 class LogTruncatedError(BehestError):

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self, overload
 
+from behest_core.dynamodb import connection
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
-from behest_core.errors import ConfigurationError, RunDeletedError, RunNotFoundError, RunParkedError, WaitTimeoutError
-from behest_core.model.timestamps import from_datetime
+from behest_core.errors import (
+    ConfigurationError,
+    IncompleteLogError,
+    MalformedStateError,
+    RunDeletedError,
+    RunNotFoundError,
+    RunParkedError,
+    WaitTimeoutError,
+)
+from behest_core.fold.dispatch import CORE, Dispatch
+from behest_core.fold.history import state_at_sequence, state_at_time
+from behest_core.model.limits import check_run_id
+from behest_core.model.timestamps import as_text, from_datetime
 from behest_core.recording.recorder import RunRecorder, new_record
 
 if TYPE_CHECKING:
@@ -18,7 +31,9 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from behest_core.dynamodb.connection import Connection
     from behest_core.dynamodb.event_table import RecordedEvent
+    from behest_core.model.commit import Commit
     from behest_core.model.events import NewEvent
     from behest_core.model.json import JSON
     from behest_core.model.record import RunRecord
@@ -26,16 +41,19 @@ if TYPE_CHECKING:
     from behest_core.recording.recorder import Redact
     from behest_core.recording.writer import OnError
 
+    Unreadable = Callable[[MalformedStateError], object]
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_logger = logging.getLogger("behest_core")
 
 
 class RunStore:
     """Runs, their events and their states. Can be shared between threads.
 
     `event_table` and `state_table` are the tables' names (the stack's outputs `EventTableName` and `StateTableName`), `client`
-    a boto3 DynamoDB client; without one, boto3's default session makes it. `expire_after` lets DynamoDB delete each commit
-    that long after it was appended: choose it longer than any run lasts. `event_log` and `state_table` are there for
-    what this object doesn't offer.
+    a boto3 DynamoDB client; without one, boto3's default session makes it. `from_stack` and `from_env` find all three.
+    `expire_after` lets DynamoDB delete each commit that long after it was appended: choose it longer than any run lasts.
+    `event_log` and `state_table` are there for what this object doesn't offer.
     """
 
     def __init__(
@@ -53,6 +71,27 @@ class RunStore:
         self._client = client
         self.event_log = EventLog(client, event_table, expire_after=expire_after)
         self.state_table = StateTable(client, state_table)
+
+    @classmethod
+    def from_stack(cls, stack: str, *, expire_after: timedelta | None = None) -> Self:
+        """Return the store of a CloudFormation stack, by the stack's name.
+
+        Region and credentials are boto3's business; AWS_REGION counts as well. Raises ConfigurationError, which says what to
+        set, where the stack, the region or the credentials are missing, or the stack isn't behest's.
+        """
+        return cls._connected(connection.connect(stack), expire_after)
+
+    @classmethod
+    def from_env(cls, *, expire_after: timedelta | None = None) -> Self:
+        """Return the store of the tables that BEHEST_EVENT_TABLE and BEHEST_STATE_TABLE name.
+
+        Makes no request. Raises ConfigurationError where one of them, or the region, is not set.
+        """
+        return cls._connected(connection.connect(), expire_after)
+
+    @classmethod
+    def _connected(cls, found: Connection, expire_after: timedelta | None) -> Self:
+        return cls(found.event_table, found.state_table, client=found.client, expire_after=expire_after)
 
     # ------------------------------------------------------------ writing
 
@@ -167,10 +206,55 @@ class RunStore:
             raise RunDeletedError(run_id, state.deleted_at)
         return state
 
-    def get_states(self, run_ids: Iterable[str]) -> dict[str, RunState]:
-        """Return the states of many runs by run id, 100 in one request; runs without a state are left out."""
-        found = self.state_table.get_many(run_ids)
-        return {run_id: state for run_id, state in found.items() if not (state.is_blank or state.deleted_at)}
+    def get_states(self, run_ids: Iterable[str], *, unreadable: Unreadable | None = None) -> dict[str, RunState]:
+        """Return the states of many runs by run id, 100 in one request; runs without a state are left out.
+
+        So are those whose state item can't be read: `unreadable` is called with the error, which is logged otherwise.
+        """
+        found = self.state_table.get_many(run_ids, repair=True).values()
+        return {state.run_id: state for state in self._readable(found, unreadable) if state.deleted_at is None}
+
+    @overload
+    def state_at(self, run_id: str, *, sequence: int, dispatch: Dispatch = CORE) -> RunState: ...
+
+    @overload
+    def state_at(self, run_id: str, *, time: datetime | str, dispatch: Dispatch = CORE) -> RunState: ...
+
+    def state_at(
+        self,
+        run_id: str,
+        *,
+        sequence: int | None = None,
+        time: datetime | str | None = None,
+        dispatch: Dispatch = CORE,
+    ) -> RunState:
+        """Return the state as it was, folded from the run's log: at a sequence, 0 being the run record alone, or at a time.
+
+        At a time is up to the first event that is later; text is RFC 3339, a `datetime` has a time zone. Where an event before
+        that can't be folded, the state is the one that is parked there. `dispatch` says which plugins' extensions are folded
+        with it: none by default.
+
+        Raises StateNotFoundError where the log ends before the sequence or the run began after the time, IncompleteLogError
+        where the log's beginning has expired, RunNotFoundError, RunDeletedError, InvalidValueError.
+        """
+        log = self._whole_log(check_run_id(run_id))
+        try:
+            if sequence is not None and time is None:
+                return state_at_sequence(run_id, log, sequence, dispatch)
+            if time is not None and sequence is None:
+                return state_at_time(run_id, log, as_text(time), dispatch)
+            raise TypeError("state_at takes a sequence or a time, and not both")
+        except RunNotFoundError:
+            self.event_log.head(run_id)  # raises RunDeletedError where that is why
+            raise
+
+    def _whole_log(self, run_id: str) -> Iterator[Commit]:
+        end = 0
+        for commit in self.event_log.commits(run_id):
+            if commit.sequence > end + 1:
+                raise IncompleteLogError(run_id, end + 1, commit.sequence)
+            end = commit.last
+            yield commit
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
         """Read the run's events behind the sequence `after`, in order, page by page, at most `limit`.
@@ -179,7 +263,7 @@ class RunStore:
         """
         return self.event_log.events(run_id, after, limit)
 
-    def states(
+    def states(  # noqa: PLR0913 (the ways to narrow it down)
         self,
         *,
         session_id: str | None = None,
@@ -187,17 +271,33 @@ class RunStore:
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         limit: int | None = None,
+        unreadable: Unreadable | None = None,
     ) -> Iterator[RunState]:
         """Find runs by session, by status, by both, or all of them; newest first, page by page, at most `limit`.
 
         `since` and `until` bound when a run was created, both included. A run that was created or changed status within the
-        last moments may not be found yet: the indexes follow the table, usually within a second.
+        last moments may not be found yet: the indexes follow the table, usually within a second. Where a state item can't be
+        read, `unreadable` is called with the error, which is logged otherwise, and the list goes on.
         """
-        return self.state_table.find(session_id=session_id, status=status, since=since, until=until, limit=limit)
+        found = self.state_table.find(
+            session_id=session_id, status=status, since=since, until=until, limit=limit, repair=True
+        )
+        return self._readable(found, unreadable)
 
-    def parked_states(self, *, limit: int | None = None) -> Iterator[RunState]:
-        """Find the runs whose fold is parked, the latest first, page by page; `parked` says why."""
-        return self.state_table.find_parked(limit=limit)
+    def parked_states(self, *, limit: int | None = None, unreadable: Unreadable | None = None) -> Iterator[RunState]:
+        """Find the runs whose fold is parked, the latest first, page by page; `parked` says why. `unreadable` as for `states`."""
+        return self._readable(self.state_table.find_parked(limit=limit, repair=True), unreadable)
+
+    def _readable(self, states: Iterable[RunState], unreadable: Unreadable | None) -> Iterator[RunState]:
+        """Yield the states that something was folded into. One whose item was broken is blank: it says so when it is read."""
+        for state in states:
+            if not state.is_blank:
+                yield state
+                continue
+            try:
+                self.state_table.get(state.run_id)
+            except MalformedStateError as error:
+                (unreadable or _log)(error)
 
     def wait(
         self,
@@ -235,3 +335,7 @@ class RunStore:
             status = self._client.describe_table(TableName=table)["Table"].get("TableStatus")
             if status not in {"ACTIVE", "UPDATING"}:
                 raise ConfigurationError(f"table {table} is {status}, not ACTIVE; wait until it is")
+
+
+def _log(error: MalformedStateError) -> None:
+    _logger.warning("left out of a list: %s", error)
