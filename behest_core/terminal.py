@@ -1,7 +1,10 @@
 """What commands write: results to standard output, everything else to standard error.
 
-On a terminal results are laid out for its width. In a pipe nothing is cut, wrapped or coloured. Text that comes from a run is
-written with its control characters escaped: an agent's output must not steer the terminal of who looks at it.
+On a terminal results are laid out for its width. In a pipe nothing is cut, wrapped or coloured.
+
+What comes from a run must not steer the terminal of whoever looks at it, nor reorder what is read there. So text is written with
+all that isn't printable escaped, by whatever way it comes to a console. JSON, which a pipe gets as it is, is written to a
+terminal with JSON's own escapes: it stays the same JSON.
 """
 
 from __future__ import annotations
@@ -11,15 +14,17 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from msgspec.json import encode
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 
 from behest_core.model.state import RunStatus
 from behest_core.model.timestamps import canonical, to_datetime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType
 
     from behest_core.model.json import JSON
 
@@ -40,6 +45,14 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Let the command end as any command does whose reader has gone; rich would exit with 1."""
         raise  # noqa: PLE0704 (called while the error is handled)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Escape what isn't printable in whatever is written; what rich itself does to the terminal is control, and stays."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment("\n".join(map(clean, segment.text.split("\n"))), segment.style)
 
 
 def results() -> Console:
@@ -70,10 +83,26 @@ def write_result(console: Console, result: RenderableType) -> None:
         console.print(Text(line.rstrip()), soft_wrap=True)
 
 
-def write_line(line: bytes) -> None:
-    """Write a line of JSON, at once: whoever reads it may wait for it."""
+def write_line(line: bytes, console: Console | None = None) -> None:
+    """Write a line of JSON as a result, at once: whoever reads it may wait for it. `console` is a terminal's, if one is known."""
+    if console is not None or sys.stdout.isatty() or results().is_terminal:
+        (console or results()).print(Text(json_line(line)), soft_wrap=True)
+        return
     sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
+
+
+def json_line(line: bytes) -> str:
+    r"""Return a line of JSON for a terminal: the same JSON, with all that isn't printable as ``\uXXXX``."""
+    text = line.decode(errors="replace")
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _as_json_escape(char) for char in text)
+
+
+def _as_json_escape(char: str) -> str:
+    code_units = char.encode("utf-16-be", errors="surrogatepass").hex()
+    return "".join(f"\\u{code_units[at : at + 4]}" for at in range(0, len(code_units), 4))
 
 
 def say(message: str, console: Console | None = None) -> None:
@@ -121,9 +150,9 @@ def age_text(moment: str, now: datetime) -> str:
     return f"{seconds}s"
 
 
-def write_text(text: str) -> None:
+def write_text(text: str, console: Console | None = None) -> None:
     """Write a line of text as a result."""
-    results().print(Text(text), soft_wrap=True)
+    (console or results()).print(Text(clean(text)), soft_wrap=True)
 
 
 def count_text(count: int) -> str:

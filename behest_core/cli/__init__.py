@@ -1,15 +1,11 @@
 """The `behest` command: `app` has all its commands, each of them a module of its own.
 
-What they share:
+What they share is three things:
 
-- `connection`: from --stack or the environment to a RunStore.
-- `failures`: from an error to one line that says what to do.
-- `terminal`: what goes to a terminal, and what to a pipe.
-- `lines`: JSON lines in, progress out.
-- `options` and `given`: what stands on the command line.
-- `history`: a run's state as it was.
-- `every_run`, `side_by_side` and `runs_bar`: which runs, many at once, and how far that has come.
-- `folded_run` and `verdicts`: what became of a run that was folded or checked.
+- Reaching AWS. `aws`: from --stack or the environment to a RunStore, and from an error to the line that says what to do.
+- What is on the line, read and written. `arguments`: what several commands take, and asking; `lines`: JSON lines in;
+  `progress`: how far it has come. What goes to a terminal and what to a pipe is for `behest_core.terminal`.
+- Many runs. `runs`: which they are, many at once, one's trouble kept from the others; `outcomes`: what became of each.
 """
 
 from __future__ import annotations

@@ -1,13 +1,22 @@
-"""All commands of `behest`, and how any of them ends: quietly when it is interrupted, with one line when it fails."""
+"""All commands of `behest`, and how any of them ends: quietly when it is interrupted, with one line when it fails.
+
+Ctrl-C and SIGTERM end a command in order: what is being worked on is finished, and where that matters the command says how far
+it has come. A second one ends it at once.
+"""
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
+from behest_core.cli.aws import explain
 from behest_core.cli.commands.delete_runs import delete_runs
 from behest_core.cli.commands.demo import demo
 from behest_core.cli.commands.export_runs import export_runs
@@ -21,14 +30,18 @@ from behest_core.cli.commands.rebuild_runs import rebuild_runs
 from behest_core.cli.commands.resume_runs import resume_runs
 from behest_core.cli.commands.show_run import show_run
 from behest_core.cli.commands.verify_runs import verify_runs
-from behest_core.cli.failures import explain
-from behest_core.cli.plugin_commands import plugin_commands
+from behest_core.plugins.loading import allowed_by_environment, load
 from behest_core.terminal import say
 
 _PLUGINS: Final = "behest.commands of plugins"
 _FAILED: Final = 1
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
 _READER_GONE: Final = 141  # 128 + SIGPIPE
+_TERMINATED: Final = 143  # 128 + SIGTERM
+
+
+class Terminated(BaseException):
+    """The process was sent SIGTERM. As with KeyboardInterrupt, no handler of errors is meant."""
 
 
 class _Commands(TyperGroup):
@@ -52,13 +65,16 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's context has no public type)
         """Run a command; turn the errors that a user can do something about into one line."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            with _sigterm_raises():
+                result = super().invoke(ctx)
+                sys.stdout.flush()
         except BrokenPipeError:
             _forget_output()
             raise typer.Exit(_READER_GONE) from None
         except KeyboardInterrupt:
             raise typer.Exit(_INTERRUPTED) from None
+        except Terminated:
+            raise typer.Exit(_TERMINATED) from None
         except Exception as error:
             line = explain(error)
             if line is None:
@@ -66,6 +82,54 @@ class _Commands(TyperGroup):
             say(line)
             raise typer.Exit(_FAILED) from error
         return result
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM raise Terminated, once, while the context lasts."""
+
+    def terminate(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def plugin_commands(taken: Collection[str]) -> dict[str, Any]:
+    """Return the commands of the plugins that BEHEST_PLUGINS allows, by name; say which can't be used, and why.
+
+    `taken` are the names that behest's own commands have. Nothing of a plugin is imported before one of its commands, or the
+    help page, is asked for.
+    """
+    commands: dict[str, Any] = {}
+    allowed = allowed_by_environment()
+    if not allowed:
+        return commands
+    plugins = load(allowed)
+    for plugin in plugins.refused:
+        say(f"plugin {plugin.name} is not used: {plugin.refused}")
+    for plugin in plugins.used:
+        for add in plugin.commands:
+            app = typer.Typer()
+            try:
+                add(app)
+                found = typer.main.get_group(app).commands
+            except Exception as error:  # noqa: BLE001 (a plugin's hook may raise anything)
+                say(f"the commands of plugin {plugin.name} are not used: behest_commands raised {error!r}")
+                continue
+            for name in sorted(found):
+                if name in taken or name in commands:
+                    say(f"command {name} of plugin {plugin.name} is not used: there is one of that name already")
+                else:
+                    commands[name] = found[name]
+    return commands
 
 
 def _forget_output() -> None:

@@ -1,4 +1,4 @@
-"""JSON lines as commands read them: from a file or standard input, gzip's or not, one at a time, with a bar on a terminal."""
+"""JSON lines as commands read them: from a file or standard input, gzip's or not, one at a time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import zlib
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
 from behest_core.errors import BehestError, MalformedLineError
 from behest_core.interchange import numbered, read_run
-from behest_core.terminal import messages, results, say
+from behest_core.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,32 +85,3 @@ def read_runs(lines: Lines, invalid: Invalid) -> Iterator[RunLine]:
             invalid.met(error)
         else:
             yield run
-
-
-class Bar:
-    """A progress bar on standard error, if that is a terminal; else nothing. It also counts runs and events."""
-
-    def __init__(self, progress: Progress, size: int | None) -> None:
-        self._progress = progress
-        self._task = progress.add_task("", total=size, runs=0, events=0)
-        self._runs = self._events = 0
-        self.console = progress.console
-
-    def advance(self, events: int, position: int | None = None) -> None:
-        """Count one more run, with so many events; `position` is how much of the file is done, in bytes."""
-        self._runs += 1
-        self._events += events
-        self._progress.update(self._task, completed=position or 0, runs=self._runs, events=self._events)
-
-
-@contextmanager
-def progress_bar(size: int | None, *, results_too: bool = False) -> Iterator[Bar]:
-    """Show a bar while the context lasts. With `results_too` results are written meanwhile: no bar where they would mix."""
-    console = messages()
-    counts = TextColumn("{task.fields[runs]:,} runs, {task.fields[events]:,} events", style="dim")
-    columns = (BarColumn(), TaskProgressColumn(), counts, TimeElapsedColumn())
-    hidden = not console.is_terminal or (results_too and results().is_terminal)
-    with Progress(
-        *columns, console=console, transient=True, disable=hidden, redirect_stdout=False, redirect_stderr=False
-    ) as progress:
-        yield Bar(progress, size)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("stack", "used")
 @pytest.fixture
 def used(monkeypatch):
     """Let the commands use the extensions approvals and words."""
-    monkeypatch.setattr("behest_core.cli.folded_run.load", lambda _: Plugins(dispatch()))
+    monkeypatch.setattr("behest_core.cli.outcomes.load", lambda _: Plugins(dispatch()))
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_rebuild_of_one_extension_that_is_cut_short_names_it_in_what_goes_on(r
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("behest_core.cli.folded_run.Folding.fold_again", interrupt)
+    monkeypatch.setattr("behest_core.cli.outcomes.Folding.fold_again", interrupt)
     result = behest("rebuild", "--extension", "words")
     assert "to go on: behest rebuild --extension=words" in result.stderr
 
@@ -111,6 +111,6 @@ def test_a_plugin_that_is_refused_is_named_and_its_slices_stay(stack, run, monke
     done("rebuild")
     put(stack, commit(9, text_delta()))
     broken = loading.Plugin("words", refused="it has a bug")
-    monkeypatch.setattr("behest_core.cli.folded_run.load", lambda _: Plugins(refused=(broken,)))
+    monkeypatch.setattr("behest_core.cli.outcomes.load", lambda _: Plugins(refused=(broken,)))
     assert "plugin words is not used" in behest("rebuild").stderr
     assert slices(stack)["words"]["count"] == 3

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from behest_core.cli import side_by_side
+from behest_core.cli import aws, runs
 from behest_core.cli.commands import rebuild_runs
-from behest_core.cli.folded_run import Folding
+from behest_core.cli.outcomes import Folding
 from behest_core.fold import rules
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, commit, record_commit, run_started, text_delta, usage_recorded
@@ -27,8 +27,8 @@ GO_ON = re.compile(r"^behest: cut short with (\d+) of (\d+) runs done; to go on:
 @pytest.fixture
 def requests_of_rebuild(stack, requests, monkeypatch):
     """Return the requests that the command makes, one run after the other."""
-    monkeypatch.setattr(rebuild_runs, "connect", lambda _: stack.store)
-    monkeypatch.setattr(side_by_side, "WORKERS", 1)
+    monkeypatch.setattr(aws, "connect", lambda _: stack.store)
+    monkeypatch.setattr(runs, "WORKERS", 1)
     return requests
 
 
@@ -309,7 +309,7 @@ def test_trouble_with_the_tables_is_told_once(requests_of_rebuild):
 
 
 def test_of_many_runs_a_line_says_now_and_then_how_far_it_is(stack, monkeypatch):
-    monkeypatch.setattr("behest_core.cli.runs_bar._SAY_EVERY", 2)
+    monkeypatch.setattr("behest_core.cli.progress._SAY_EVERY", 2)
     wrong_runs(stack, 5)
     assert behest("rebuild").stderr.splitlines() == [
         "behest: 2 of 5 runs, the last of them run-01",

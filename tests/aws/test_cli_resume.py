@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from behest_core.cli.commands import resume_runs
+from behest_core.cli import aws
 from behest_core.model.timestamps import from_datetime
 from behest_core.projection.projector import Projector
 from behest_core.terminal import age_text
@@ -26,7 +26,7 @@ NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 @pytest.fixture
 def requests_of_resume(stack, requests, monkeypatch):
     """Return the requests that the command makes."""
-    monkeypatch.setattr(resume_runs, "connect", lambda _: stack.store)
+    monkeypatch.setattr(aws, "connect", lambda _: stack.store)
     return requests
 
 
@@ -126,10 +126,10 @@ def test_where_one_run_after_the_other_cannot_be_folded_it_stops(stack, requests
     requests_of_resume.made.clear()
     monkeypatch.setattr(stack.store.event_log, "commits", lambda *_: raiser(throttled("Query"))())
     result = behest("resume", "--all")
-    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 21)
-    assert result.stderr.splitlines()[-1] == (
-        "behest: 20 runs in a row could not be folded; resume them again when that is mended"
-    )
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 22)
+    cut_short, reason = result.stderr.splitlines()[-2:]
+    assert cut_short.startswith("behest: cut short with 0 of 25 runs done; to go on: behest resume run-")
+    assert reason == "behest: 20 runs in a row could not be folded"
     assert requests_of_resume.named("PutItem") == []
 
 

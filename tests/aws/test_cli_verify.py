@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from behest_core.cli.commands import verify_runs
+from behest_core.cli import aws
 from behest_core.dynamodb.event_table import EventLog
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, run_record, text_delta, whole_run
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("stack")  # its tables are in the environme
 @pytest.fixture
 def requests_of_verify(stack, requests, monkeypatch):
     """Return the requests that the command makes."""
-    monkeypatch.setattr(verify_runs, "connect", lambda _: stack.store)
+    monkeypatch.setattr(aws, "connect", lambda _: stack.store)
     return requests
 
 

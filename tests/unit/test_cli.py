@@ -14,9 +14,9 @@ import pytest
 import typer
 from botocore import exceptions as aws
 
+from behest_core.cli.arguments import parse_status, parse_time
+from behest_core.cli.aws import explain
 from behest_core.cli.commands.list_events import follow_events
-from behest_core.cli.failures import explain
-from behest_core.cli.given import parse_status, parse_time
 from behest_core.demo.scripts import SCRIPTS, Ending
 from behest_core.dynamodb.event_table import RecordedEvent
 from behest_core.errors import RunNotFoundError
@@ -177,9 +177,18 @@ REGION = {"AWS_REGION": "eu-west-1"}
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({}, "which tables? pass --stack NAME, or set BEHEST_EVENT_TABLE and BEHEST_STATE_TABLE"),
-        ({"BEHEST_STATE_TABLE": "s"}, "BEHEST_EVENT_TABLE is not set; set it as well, or pass --stack NAME"),
-        ({"BEHEST_EVENT_TABLE": "e"}, "BEHEST_STATE_TABLE is not set; set it as well, or pass --stack NAME"),
+        (
+            {},
+            "which tables? name the stack (--stack NAME, or RunStore.from_stack), or set BEHEST_EVENT_TABLE and BEHEST_STATE_TABLE",
+        ),
+        (
+            {"BEHEST_STATE_TABLE": "s"},
+            "BEHEST_EVENT_TABLE is not set; set it as well, or name the stack (--stack NAME, or RunStore.from_stack)",
+        ),
+        (
+            {"BEHEST_EVENT_TABLE": "e"},
+            "BEHEST_STATE_TABLE is not set; set it as well, or name the stack (--stack NAME, or RunStore.from_stack)",
+        ),
         (TABLES, "no AWS region is set; set AWS_REGION, or AWS_PROFILE to a profile that has one"),
         (
             TABLES | REGION,

@@ -4,13 +4,12 @@ from typing import Annotated
 
 import typer
 
-from behest_core.cli.connection import connect
-from behest_core.cli.consent import Yes, ask, can_ask
-from behest_core.cli.every_run import named_runs
-from behest_core.cli.failures import CommandError
-from behest_core.cli.options import Stack
-from behest_core.cli.side_by_side import SideBySide
-from behest_core.errors import RunDeletedError
+from behest_core.cli import aws
+from behest_core.cli.arguments import Stack, Yes, ask, can_ask, named_runs, to_type
+from behest_core.cli.aws import CommandError
+from behest_core.cli.progress import RunsBar, runs_bar
+from behest_core.cli.runs import Boundary, SideBySide, told_where_cut_short
+from behest_core.errors import MalformedError, RunDeletedError
 from behest_core.model.state import RunState
 from behest_core.store import RunStore
 from behest_core.terminal import amount, count_text, say, time_text, write_text
@@ -30,7 +29,7 @@ def delete_runs(
     named = named_runs(runs)
     if not yes and not can_ask():
         raise CommandError("deleting can't be undone; pass --yes where there is nobody to ask")
-    store = connect(stack)
+    store = aws.connect(stack)
     states = store.state_table.get_many(named, repair=True)
     found = {run_id: what for run_id in named if (what := _what(store, run_id, states.get(run_id)))}
     for run_id in named:
@@ -40,17 +39,23 @@ def delete_runs(
         for run_id, what in found.items():
             say(f"run {run_id}: {what}")
         ask("Delete it for good?" if len(found) == 1 else f"Delete these {count_text(len(found))} runs for good?")
-    _delete(store, found)
-    if len(found) < len(named):
+    options = {"--stack": stack, "--yes": "" if yes else None}
+    with runs_bar() as bar:
+        bar.begin("deleting", len(found))
+        with told_where_cut_short(bar, lambda done: to_type("delete", options, list(found)[done:])):
+            deleted = _delete(store, found, bar)
+    if deleted < len(named):
         raise typer.Exit(1)
 
 
 def _what(store: RunStore, run_id: str, state: RunState | None) -> str | None:
-    """Say what there is of a run; None where there is nothing."""
+    """Return what there is of a run, in words; None where there is nothing."""
     try:
         events = amount(store.event_log.tail(run_id).last, "event")
     except RunDeletedError as error:
         return f"already deleted at {error.deleted_at}"
+    except MalformedError:
+        events = "a log that can't be read"
     if state is not None and state.deleted_at is not None:
         return f"already deleted at {state.deleted_at}, with events in its log"
     if state is not None and not state.is_blank:
@@ -58,8 +63,10 @@ def _what(store: RunStore, run_id: str, state: RunState | None) -> str | None:
     return f"no state, {events}" if next(store.event_log.commits(run_id), None) is not None else None
 
 
-def _delete(store: RunStore, found: dict[str, str]) -> None:
+def _delete(store: RunStore, found: dict[str, str], bar: RunsBar) -> int:
+    """Delete the runs, and return how many are."""
+    boundary = Boundary("deleted", bar)
     with SideBySide() as side:
-        for run_id, result in side.map(store.delete_run, found):
-            result()
-            write_text(f"deleted run {run_id}: {found[run_id]}")
+        for run_id, _ in boundary.results(side.map(store.delete_run, found)):
+            write_text(f"deleted run {run_id}: {found[run_id]}", bar.results)
+    return len(found) - boundary.failures

@@ -1,72 +1,64 @@
 """`behest export`: runs from the event table as JSON lines.
 
-All runs are those that the state table's index knows: a run that was created within the last moments may be missing. Several are
-read at once, and written in order.
+All runs are those of both tables: one that was created within the last moments may be missing. Several are read at once, and
+written in the order of their ids.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Annotated
+from typing import Final
 
 import typer
 
-from behest_core.cli.connection import WORKERS, connect
-from behest_core.cli.lines import progress_bar
-from behest_core.cli.options import Stack
+from behest_core.cli import aws
+from behest_core.cli.arguments import Runs, Stack, named_runs
+from behest_core.cli.aws import WORKERS
+from behest_core.cli.progress import RunsBar, runs_bar
+from behest_core.cli.runs import Boundary, SideBySide, every_run, told_where_cut_short
 from behest_core.cli.whole_log import record_and_events
 from behest_core.dynamodb.event_table import EventLog
-from behest_core.errors import IncompleteLogError, MalformedError, RunNotFoundError
+from behest_core.errors import RunDeletedError, RunNotFoundError
 from behest_core.interchange import write_run
-from behest_core.model.limits import check_run_id
-from behest_core.terminal import say, write_line
+
+_AHEAD: Final = 2 * WORKERS
+"""How many runs are read behind one that takes long: each is held in memory whole."""
 
 
-def export_runs(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Their ids; without any, all runs.", show_default=False),
-    ] = None,
-    *,
-    stack: Stack = None,
-) -> None:
+def export_runs(runs: Runs = None, *, stack: Stack = None) -> None:
     """Write runs as JSON lines, which `behest import` and the seed read.
 
     A run without record has null for it. A run that can't be exported is named, the others are, and the exit code is 1.
     """
-    run_ids = [check_run_id(run_id) for run_id in runs or ()]
-    store = connect(stack)
-    failed = False
-    with progress_bar(None, results_too=True) as bar:
-        for exporting in _side_by_side(store.event_log, run_ids or (state.run_id for state in store.states())):
-            try:
-                line, events = exporting.result()
-            except (IncompleteLogError, MalformedError, RunNotFoundError) as error:
-                say(str(error), bar.console)
-                failed = True
-            else:
-                write_line(line)
-                bar.advance(events)
-    if failed:
+    named = named_runs(runs)
+    store = aws.connect(stack)
+    with runs_bar() as bar:
+        wanted = named or every_run(store, None, bar)
+        bar.begin("exporting", len(wanted))
+        with told_where_cut_short(bar, lambda _: None):
+            failures = _export(store.event_log, wanted, bar, are_named=bool(named))
+    if failures:
         raise typer.Exit(1)
 
 
-def _side_by_side(log: EventLog, run_ids: Iterable[str]) -> Iterator[Future[tuple[bytes, int]]]:
-    """Export runs on several threads; give them in order."""
-    pool = ThreadPoolExecutor(WORKERS)
-    begun: deque[Future[tuple[bytes, int]]] = deque()
-    try:
-        for run_id in run_ids:
-            if len(begun) >= 2 * WORKERS:
-                yield begun.popleft()
-            begun.append(pool.submit(export_run, log, run_id))
-        yield from begun
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _export(log: EventLog, run_ids: list[str], bar: RunsBar, *, are_named: bool) -> int:
+    """Write the runs, and return how many could not be. Of runs that were not named, deleted ones are passed over."""
+
+    def export(run_id: str) -> bytes | None:
+        try:
+            return export_run(log, run_id)
+        except RunDeletedError:
+            if are_named:
+                raise
+            return None
+
+    boundary = Boundary("exported", bar)
+    with SideBySide(_AHEAD) as side:
+        for _, line in boundary.results(side.map(export, run_ids)):
+            if line is not None:
+                bar.write_line(line)
+    return boundary.failures
 
 
-def export_run(log: EventLog, run_id: str) -> tuple[bytes, int]:
-    """Return a run's line, and how many events are in it.
+def export_run(log: EventLog, run_id: str) -> bytes:
+    """Return a run's line.
 
     Raises RunNotFoundError; IncompleteLogError where events have expired: the line would be of another run; and MalformedError
     where the log holds what no line can.
@@ -74,5 +66,6 @@ def export_run(log: EventLog, run_id: str) -> tuple[bytes, int]:
     record, events = record_and_events(log, run_id)
     found = list(events)
     if record is None and not found:
+        log.head(run_id)  # raises RunDeletedError where that is why
         raise RunNotFoundError(run_id)
-    return write_run(record, found), len(found)
+    return write_run(record, found)

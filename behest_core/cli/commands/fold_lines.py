@@ -1,8 +1,9 @@
 """`behest fold`: what the runs of a file fold to. Needs no tables."""
 
-from behest_core.cli.folded_run import dispatch_of_plugins
-from behest_core.cli.lines import Invalid, open_lines, progress_bar, read_runs
-from behest_core.cli.options import File, SkipInvalid
+from behest_core.cli.arguments import File, SkipInvalid
+from behest_core.cli.lines import Invalid, open_lines, read_runs
+from behest_core.cli.outcomes import dispatch_of_plugins
+from behest_core.cli.progress import lines_bar
 from behest_core.errors import MalformedLineError
 from behest_core.fold.dispatch import Dispatch
 from behest_core.interchange import RunLine, fold_run, write_state
@@ -15,8 +16,8 @@ def fold_lines(file: File, *, skip_invalid: SkipInvalid = False) -> None:
     It needs no tables and no AWS, and answers each line as it comes.
     """
     dispatch = dispatch_of_plugins()
-    with open_lines(file) as lines, progress_bar(lines.size, results_too=True) as bar:
-        invalid = Invalid(bar.console, skip=skip_invalid)
+    with open_lines(file) as lines, lines_bar(lines.size, results_too=True) as bar:
+        invalid = Invalid(bar.messages, skip=skip_invalid)
         for run in read_runs(lines, invalid):
             _fold(run, dispatch, invalid)
             bar.advance(len(run.events), lines.position)

@@ -7,26 +7,20 @@ import that was interrupted goes on when it is repeated, and one that was finish
 Runs are worked on side by side, each by one thread. An error is raised when all lines before its own are done.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from behest_core.cli.connection import WORKERS, connect
-from behest_core.cli.failures import CommandError
-from behest_core.cli.lines import Invalid, open_lines, progress_bar, read_runs
-from behest_core.cli.options import File, SkipInvalid, Stack
+from botocore.exceptions import BotoCoreError, ClientError
+
+from behest_core.cli import aws
+from behest_core.cli.arguments import File, SkipInvalid, Stack
+from behest_core.cli.aws import WORKERS, CommandError
+from behest_core.cli.lines import Invalid, open_lines, read_runs
+from behest_core.cli.progress import lines_bar
+from behest_core.cli.runs import SideBySide
 from behest_core.cli.whole_log import record_and_events
 from behest_core.dynamodb.event_table import EventLog, RecordedEvent
-from behest_core.errors import (
-    BehestError,
-    ConflictError,
-    IncompleteLogError,
-    InvalidValueError,
-    MalformedError,
-    RunDiffersError,
-    RunNotFoundError,
-)
+from behest_core.errors import BehestError, ConfigurationError, RunDiffersError
 from behest_core.interchange import RunLine, same_event, same_record
 from behest_core.model.events import UnknownEvent
 from behest_core.terminal import amount, write_text
@@ -34,8 +28,11 @@ from behest_core.terminal import amount, write_text
 EVENTS_PER_COMMIT: Final = 100
 """Enough for zlib to pack well, and few enough for a commit to stay a small part of what Lambda delivers at once."""
 
-_REFUSALS: Final = (ConflictError, IncompleteLogError, InvalidValueError, MalformedError, RunNotFoundError)
-"""Errors that are about one run; others are about the tables."""
+_AHEAD: Final = 2 * WORKERS
+"""How many lines are worked on behind one that takes long: each is held in memory whole."""
+
+_OF_ALL_RUNS: Final = (BotoCoreError, ClientError, ConfigurationError)
+"""Errors that are about the tables; others are about one run."""
 
 
 class Imported(NamedTuple):
@@ -73,45 +70,29 @@ def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = 
     Repeat it as you like: what is there stays as it is, what is missing is added. A run that is there with other content is
     refused.
     """
-    log = connect(stack).event_log
+    log = aws.connect(stack).event_log
     tally = Tally()
-    with open_lines(file) as lines, progress_bar(lines.size) as bar:
-        invalid = Invalid(bar.console, skip=skip_invalid)
+    with open_lines(file) as lines, lines_bar(lines.size) as bar, SideBySide(_AHEAD) as side:
+        invalid = Invalid(bar.messages, skip=skip_invalid)
+        runs = read_runs(lines, invalid)
         try:
-            for run, importing in _side_by_side(log, read_runs(lines, invalid)):
+            for run, result in side.map(lambda run: import_run(log, run), runs, name=lambda run: run.run_id):
                 try:
-                    tally.add(importing.result())
-                except _REFUSALS as error:
+                    tally.add(result())
+                except _OF_ALL_RUNS:
+                    raise
+                except Exception as error:  # noqa: BLE001 (whatever it is, it is this run's)
                     invalid.met(_located(run, error))
                 bar.advance(len(run.events), lines.position)
-        except Exception:
+        except BaseException:
             write_text(str(tally))
             raise
     write_text(f"{tally}; {amount(invalid.count, 'line')} skipped" if invalid.count else str(tally))
 
 
-def _located(run: RunLine, error: BehestError) -> BehestError:
-    return CommandError(f"{run.source}:{run.number}: {error}")
-
-
-def _side_by_side(log: EventLog, runs: Iterable[RunLine]) -> Iterator[tuple[RunLine, Future[Imported]]]:
-    """Import runs on several threads; give them in order. A run that occurs twice is not worked on twice at once."""
-    pool = ThreadPoolExecutor(WORKERS)
-    begun: deque[tuple[RunLine, Future[Imported]]] = deque()
-    malformed: MalformedError | None = None
-    try:
-        try:
-            for run in runs:
-                while len(begun) >= 2 * WORKERS or any(run.run_id == other.run_id for other, _ in begun):
-                    yield begun.popleft()
-                begun.append((run, pool.submit(import_run, log, run)))
-        except MalformedError as error:
-            malformed = error
-        yield from begun
-        if malformed is not None:
-            raise malformed
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _located(run: RunLine, error: Exception) -> BehestError:
+    reason = str(error) if isinstance(error, BehestError) else f"{type(error).__name__}: {error}"
+    return CommandError(f"{run.source}:{run.number}: {reason}")
 
 
 def import_run(log: EventLog, run: RunLine) -> Imported:

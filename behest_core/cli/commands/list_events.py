@@ -11,8 +11,8 @@ from msgspec.json import format as reformat
 from rich.console import Console
 from rich.text import Text
 
-from behest_core.cli.connection import connect
-from behest_core.cli.options import AsJson, Run, Stack
+from behest_core.cli import aws
+from behest_core.cli.arguments import AsJson, Run, Stack
 from behest_core.dynamodb.event_table import EventLog, RecordedEvent
 from behest_core.errors import RunNotFoundError
 from behest_core.model.decoding import DECODE_ERRORS
@@ -48,7 +48,7 @@ def list_events(
 ) -> None:
     """List a run's events, in order."""
     check_run_id(run)
-    log = connect(stack).event_log
+    log = aws.connect(stack).event_log
     events = follow_events(log, run, after) if follow else log.events(run, after)
     console = results()
     for event in _existing(log, run, events):

@@ -7,7 +7,7 @@ import typer
 from msgspec.json import encode
 from rich.text import Text
 
-from behest_core.cli.options import AsJson
+from behest_core.cli.arguments import AsJson
 from behest_core.model.events import type_name
 from behest_core.plugins.loading import ALL, Plugin, allowed_by_environment, load
 from behest_core.terminal import clean, results, say, write_line

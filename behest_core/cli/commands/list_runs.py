@@ -1,6 +1,6 @@
 """`behest runs`: which runs there are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Final, Generic, NamedTuple, TypeVar
@@ -9,12 +9,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from behest_core.cli import aws
+from behest_core.cli.arguments import AsJson, Stack, parse_status, parse_time
 from behest_core.cli.commands.show_run import state_line
-from behest_core.cli.connection import connect
-from behest_core.cli.given import parse_status, parse_time
-from behest_core.cli.options import AsJson, Stack
+from behest_core.errors import MalformedStateError
 from behest_core.model.state import CORE_FOLD, Parked, RunState, RunStatus
-from behest_core.store import RunStore
 from behest_core.terminal import (
     age_text,
     clean,
@@ -105,12 +104,21 @@ def list_runs(
     as_json: AsJson = False,
     stack: Stack = None,
 ) -> None:
-    """List runs, the newest first."""
-    store = connect(stack)
+    """List runs, the newest first.
+
+    A run whose state item can't be read is named, the others are listed, and the exit code is 1.
+    """
+    store, unreadable = aws.connect(stack), _Unreadable()
     if parked:
-        found = _parked_runs(store, session, status, since)
+        found = _parked_runs(store.parked_states(unreadable=unreadable), session, status, since)
     else:
-        found = store.states(session_id=session, status=status, since=since, limit=limit + 1 if limit else None)
+        found = store.states(
+            session_id=session,
+            status=status,
+            since=since,
+            limit=limit + 1 if limit else None,
+            unreadable=unreadable,
+        )
     wanted = islice(found, limit or None)
     if as_json:
         for state in wanted:
@@ -123,12 +131,25 @@ def list_runs(
         _write_table(_COLUMNS, states, [state.run_id for state in states])
     if limit and next(found, None) is not None:
         say(f"there are more; --limit 0 shows all, --limit N more than {limit}")
+    if unreadable.count:
+        raise typer.Exit(1)
+
+
+class _Unreadable:
+    """Names the runs whose state item can't be read, and counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, error: MalformedStateError) -> None:
+        self.count += 1
+        say(str(error))
 
 
 def _parked_runs(
-    store: RunStore, session: str | None, status: RunStatus | None, since: str | None
+    parked: Iterable[RunState], session: str | None, status: RunStatus | None, since: str | None
 ) -> Iterator[RunState]:
-    for state in store.parked_states():
+    for state in parked:
         is_wanted = session in {None, state.session_id} and status in {None, state.status}
         if is_wanted and (since is None or (state.created_at or "") >= since):
             yield state

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from behest_core.cli.failures import CommandError
+from behest_core.cli.aws import CommandError
 from behest_core.terminal import write_text
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

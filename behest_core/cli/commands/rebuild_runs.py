@@ -8,24 +8,41 @@ to which all are done, and a rebuild that is cut short names it. Runs that come 
 same rules.
 """
 
-from typing import Annotated
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 import typer
 
-from behest_core.cli.connection import connect
-from behest_core.cli.consent import Yes, ask, can_ask
-from behest_core.cli.every_run import Runs, Since, named_runs, wanted_runs
-from behest_core.cli.failures import CommandError
-from behest_core.cli.folded_run import Folding, dispatch_of_plugins
-from behest_core.cli.options import Stack
-from behest_core.cli.rebuilding import Rebuild
-from behest_core.cli.runs_bar import runs_bar
-from behest_core.cli.verdicts import Tally, check_runs, is_on_its_way, write_verdict
+from behest_core.cli import aws
+from behest_core.cli.arguments import Runs, Since, Stack, Yes, ask, can_ask, named_runs, to_type
+from behest_core.cli.aws import CommandError
+from behest_core.cli.outcomes import (
+    Check,
+    End,
+    FoldedRun,
+    Folding,
+    dispatch_of_plugins,
+    is_on_its_way,
+    write_verdict,
+)
+from behest_core.cli.progress import RunsBar, runs_bar
+from behest_core.cli.runs import FAILURES_IN_A_ROW, InARow, SideBySide, told_where_cut_short, wanted_runs
 from behest_core.fold.dispatch import Dispatch
 from behest_core.fold.reducer import REDUCER_VERSION
 from behest_core.projection.verify import Kind
 from behest_core.store import RunStore
-from behest_core.terminal import amount, count_text, write_text
+from behest_core.terminal import amount, count_text, say, write_text
+
+_CHANGED, _RIGHT = "changed", "right already"
+_WORDS: Final = {
+    End.PARKED: "parked",
+    End.GAP: "with a gap in the log",
+    End.REFUSED: "refused",
+    End.UNKNOWN: "not there",
+    End.DELETED: "deleted",
+    End.UNFINISHED: "not reached",
+}
 
 
 def rebuild_runs(
@@ -52,7 +69,7 @@ def rebuild_runs(
     the state was folded from, the state stays. The exit code is 1 if any run could not be folded to the end of its log.
     """
     named = named_runs(runs, since=since, after=after)
-    store, dispatch = connect(stack), dispatch_of_plugins()
+    store, dispatch = aws.connect(stack), dispatch_of_plugins()
     if extension is not None:
         _check_extension(extension, dispatch, is_dry=dry_run)
     with runs_bar() as bar:
@@ -63,7 +80,7 @@ def rebuild_runs(
     if wanted and not named and not yes and can_ask():
         ask(f"Fold {amount(len(wanted), 'run')} again?")
     options = {"--stack": stack, "--since": since, "--after": after, "--extension": extension}
-    rebuild = Rebuild(wanted, {name: value for name, value in options.items() if value}, are_named=bool(named))
+    rebuild = Rebuild(wanted, options, are_named=bool(named))
     with runs_bar() as bar:
         rebuild.run(Folding(store, dispatch), bar)
     write_text(str(rebuild))
@@ -84,15 +101,95 @@ def _check_extension(extension: str, dispatch: Dispatch, *, is_dry: bool) -> Non
 
 def _show(store: RunStore, dispatch: Dispatch, run_ids: list[str]) -> None:
     """Show what a rebuild of the runs would replace. The exit code is 1 if it would leave any as it is."""
-    tally, are_older, are_hopeless = Tally(), 0, 0
+    are_older, are_hopeless = 0, 0
     with runs_bar() as bar:
         bar.begin("checking", len(run_ids))
-        for verdict in check_runs(store, dispatch, run_ids, tally, bar):
+        check = Check(store, dispatch, bar)
+        for verdict in check.verdicts(run_ids):
             are_older += verdict.is_right and verdict.reducer_version not in {0, REDUCER_VERSION}
             are_hopeless += verdict.kind in {Kind.UNFOLDABLE, Kind.UNKNOWN}
             if not is_on_its_way(verdict):
                 write_verdict(verdict, bar.results)
     older = f", {count_text(are_older)} of them by another version of the reducer" if are_older else ""
-    write_text(f"{tally}{older}; nothing was changed")
-    if are_hopeless or tally.unreached:
+    write_text(f"{check}{older}; nothing was changed")
+    if are_hopeless or check.unreached:
         raise typer.Exit(1)
+
+
+class Rebuild:
+    """The rebuild of some runs, in the order given.
+
+    `options` are those that the command was given, to be repeated by whoever goes on. Of runs that were not named, the ones that
+    have gone meanwhile are passed over.
+    """
+
+    def __init__(self, run_ids: list[str], options: Mapping[str, str | None], *, are_named: bool) -> None:
+        self._run_ids = run_ids
+        self._options = options
+        self._are_named = are_named
+        self._unreached: list[str] = []
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every run is folded to the end of its log."""
+        return self._counts.keys() <= {_CHANGED, _RIGHT}
+
+    def __str__(self) -> str:
+        words = [word for word in (_CHANGED, _RIGHT, *_WORDS.values()) if self._counts[word]]
+        counts = ", ".join(f"{count_text(self._counts[word])} {word}" for word in words)
+        return f"folded {amount(self._counts.total(), 'run')} again" + (f": {counts}" if counts else "")
+
+    def run(self, folding: Folding, bar: RunsBar) -> None:
+        """Fold the runs. Where it is cut short, by whatever, say what to type to go on.
+
+        Raises CommandError where one run after the other can't be folded.
+        """
+        bar.begin("folding again", len(self._run_ids))
+        try:
+            with told_where_cut_short(bar, self._go_on):
+                self._fold(folding, bar)
+        finally:
+            if self._unreached:
+                count, again = amount(len(self._unreached), "run"), self._command({}, self._unreached)
+                say(f"{count} could not be folded now; to try them again: {again}", bar.messages)
+
+    def _fold(self, folding: Folding, bar: RunsBar) -> None:
+        in_a_row, extension = InARow(), self._options["--extension"]
+        with SideBySide() as side:
+            begun = side.map(lambda run_id: folding.fold_again(run_id, side.remaining, extension), self._run_ids)
+            for run_id, result in begun:
+                run = result()
+                self._add(run, bar)
+                bar.done(run_id)
+                if in_a_row.add(is_failure=run.end is End.UNFINISHED):
+                    bar.take_back(FAILURES_IN_A_ROW)
+                    del self._unreached[-FAILURES_IN_A_ROW:]
+                    raise CommandError(f"{FAILURES_IN_A_ROW} runs in a row could not be folded")
+
+    def _add(self, run: FoldedRun, bar: RunsBar) -> None:
+        if run.end is End.WHOLE:
+            self._counts[_CHANGED if run.is_changed else _RIGHT] += 1
+        elif self._are_named or run.end not in {End.UNKNOWN, End.DELETED}:
+            self._counts[_WORDS[run.end]] += 1
+            say(run.line, bar.messages)
+            if run.holds_up is not None:
+                resume = to_type("resume", {"--stack": self._options["--stack"]}, [run.run_id])
+                again = self._command({}, [run.run_id])
+                say(
+                    f"so its extension {run.holds_up} was not folded; once that is mended: {resume} && {again}",
+                    bar.messages,
+                )
+        if run.end is End.UNFINISHED:
+            self._unreached.append(run.run_id)
+
+    def _go_on(self, done: int) -> str:
+        """Return the command that folds what isn't done."""
+        if self._are_named:
+            return self._command({}, self._run_ids[done:])
+        after = self._run_ids[done - 1] if done else self._options["--after"]
+        return self._command({"--since": self._options["--since"], "--after": after}, [])
+
+    def _command(self, options: Mapping[str, str | None], run_ids: list[str]) -> str:
+        kept = {name: self._options[name] for name in ("--stack", "--extension")}
+        return to_type("rebuild", {**kept, **options}, run_ids)

@@ -4,14 +4,13 @@ from typing import Annotated
 
 import typer
 
-from behest_core.cli.connection import connect
-from behest_core.cli.every_run import named_runs
-from behest_core.cli.failures import CommandError
-from behest_core.cli.folded_run import End, FoldedRun, Folding, dispatch_of_plugins
-from behest_core.cli.options import Stack
-from behest_core.cli.runs_bar import RunsBar, runs_bar
-from behest_core.cli.side_by_side import FAILURES_IN_A_ROW, InARow, SideBySide
-from behest_core.terminal import clean, say, write_text
+from behest_core.cli import aws
+from behest_core.cli.arguments import Stack, named_runs, to_type
+from behest_core.cli.aws import CommandError
+from behest_core.cli.outcomes import End, FoldedRun, Folding, dispatch_of_plugins
+from behest_core.cli.progress import RunsBar, runs_bar
+from behest_core.cli.runs import FAILURES_IN_A_ROW, InARow, SideBySide, told_where_cut_short
+from behest_core.terminal import say, write_text
 
 
 def resume_runs(
@@ -27,12 +26,17 @@ def resume_runs(
     if bool(runs) == all_parked:
         raise typer.BadParameter("name runs, or pass --all")
     named = named_runs(runs)
-    store = connect(stack)
+    store = aws.connect(stack)
     folding = Folding(store, dispatch_of_plugins())
     with runs_bar() as bar:
-        wanted = [state.run_id for state in bar.look(store.parked_states())] if all_parked else named
+        wanted = named
+        if all_parked:
+            # whatever is wrong with a state item: the run is folded again from its log
+            wanted = [state.run_id for state in bar.look(store.state_table.find_parked(repair=True))]
         store.state_table.get_many(named, repair=True)  # tells what is wrong with the tables once, not run by run
-        go_on = _resume(folding, wanted, bar)
+        bar.begin("resuming", len(wanted))
+        with told_where_cut_short(bar, lambda done: to_type("resume", {"--stack": stack}, wanted[done:])):
+            go_on = _resume(folding, wanted, bar)
     if not wanted:
         say("no run is parked")
     elif len(wanted) > 1:
@@ -44,7 +48,6 @@ def resume_runs(
 def _resume(folding: Folding, run_ids: list[str], bar: RunsBar) -> int:
     """Resume the runs, and count those that go on."""
     unfinished, go_on = InARow(), 0
-    bar.begin("resuming", len(run_ids))
     with SideBySide() as side:
         for run_id, result in side.map(lambda run_id: folding.resume(run_id, side.remaining), run_ids):
             run = result()
@@ -52,14 +55,13 @@ def _resume(folding: Folding, run_ids: list[str], bar: RunsBar) -> int:
             bar.done(run_id)
             go_on += run.end is End.WHOLE
             if unfinished.add(is_failure=run.end is End.UNFINISHED):
-                raise CommandError(
-                    f"{FAILURES_IN_A_ROW} runs in a row could not be folded; resume them again when that is mended"
-                )
+                bar.take_back(FAILURES_IN_A_ROW)
+                raise CommandError(f"{FAILURES_IN_A_ROW} runs in a row could not be folded")
     return go_on
 
 
 def _tell(run: FoldedRun, bar: RunsBar) -> None:
     if run.end in {End.WHOLE, End.PARKED, End.GAP}:
-        bar.results.print(clean(run.line), soft_wrap=True)
+        write_text(run.line, bar.results)
     else:
         say(run.line, bar.messages)

@@ -10,12 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from behest_core.cli.connection import connect
-from behest_core.cli.failures import CommandError
-from behest_core.cli.folded_run import dispatch_of_plugins
-from behest_core.cli.given import parse_time
-from behest_core.cli.history import state_at_sequence, state_at_time
-from behest_core.cli.options import AsJson, Run, Stack
+from behest_core.cli import aws
+from behest_core.cli.arguments import AsJson, Run, Stack, parse_time
+from behest_core.cli.aws import CommandError
+from behest_core.cli.outcomes import dispatch_of_plugins
 from behest_core.errors import RunNotFoundError
 from behest_core.model.limits import check_run_id
 from behest_core.model.state import (
@@ -64,11 +62,11 @@ def show_run(
     check_run_id(run)
     if at_sequence is not None and at is not None:
         raise typer.BadParameter("--at-sequence and --at exclude each other")
-    store = connect(stack)
+    store = aws.connect(stack)
     if at_sequence is not None:
-        state = state_at_sequence(store.event_log, run, at_sequence, dispatch_of_plugins())
+        state = store.state_at(run, sequence=at_sequence, dispatch=dispatch_of_plugins())
     elif at is not None:
-        state = state_at_time(store.event_log, run, at, dispatch_of_plugins())
+        state = store.state_at(run, time=at, dispatch=dispatch_of_plugins())
     else:
         state = _current(store, run)
     if as_json:

@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from behest_core.cli.connection import connect
-from behest_core.cli.every_run import Runs, Since, named_runs, wanted_runs
-from behest_core.cli.folded_run import dispatch_of_plugins
-from behest_core.cli.options import AsJson, Stack
-from behest_core.cli.runs_bar import runs_bar
-from behest_core.cli.verdicts import Tally, check_runs, is_on_its_way, verdict_line, write_verdict
+from behest_core.cli import aws
+from behest_core.cli.arguments import AsJson, Runs, Since, Stack, named_runs
+from behest_core.cli.outcomes import Check, dispatch_of_plugins, is_on_its_way, verdict_line, write_verdict
+from behest_core.cli.progress import runs_bar
+from behest_core.cli.runs import wanted_runs
 from behest_core.terminal import say, write_text
 
 
@@ -28,15 +27,15 @@ def verify_runs(
     as far as its state goes, so events that are on their way do no harm. The exit code is 1 if any run is not right.
     """
     named = named_runs(runs, since=since)
-    store, dispatch = connect(stack), dispatch_of_plugins()
-    tally = Tally()
+    store, dispatch = aws.connect(stack), dispatch_of_plugins()
     with runs_bar() as bar:
         wanted = wanted_runs(store, named, since, bar)
         if sample is not None and sample < len(wanted):
             wanted = sorted(random.sample(wanted, sample))
         bar.begin("checking", len(wanted))
+        check = Check(store, dispatch, bar)
         try:
-            for verdict in check_runs(store, dispatch, wanted, tally, bar):
+            for verdict in check.verdicts(wanted):
                 if is_on_its_way(verdict):
                     continue
                 if as_json:
@@ -46,11 +45,11 @@ def verify_runs(
         except BrokenPipeError:
             raise
         except BaseException:
-            say(f"{tally}; of {len(wanted):,}, before this", bar.messages)
+            say(f"{check}; of {len(wanted):,}, before this", bar.messages)
             raise
     if as_json:
-        say(str(tally))
+        say(str(check))
     else:
-        write_text(str(tally))
-    if not tally.is_fine:
+        write_text(str(check))
+    if not check.is_fine:
         raise typer.Exit(1)

@@ -7,8 +7,8 @@ from msgspec.json import encode
 from rich.text import Text
 from rich.tree import Tree
 
-from behest_core.cli.connection import connect
-from behest_core.cli.options import AsJson, Run, Stack
+from behest_core.cli.arguments import AsJson, Run, Stack
+from behest_core.cli.aws import connect
 from behest_core.model.limits import check_run_id
 from behest_core.terminal import clean, count_text, results, write_line, write_result
 from behest_lineage.tree import Node, read_tree

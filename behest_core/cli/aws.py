@@ -1,47 +1,71 @@
-"""From an error to the one line that says what is wrong and what to do. What isn't named here is a bug: it shows a traceback."""
+"""Reaching AWS: from --stack or the environment to a RunStore, and from an error to the one line that says what to do.
+
+An error that isn't named here is a bug: it shows a traceback.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-)
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, SSOError, TokenRetrievalError
 
+from behest_core.dynamodb import connection
+from behest_core.dynamodb.connection import UNCONFIGURED
 from behest_core.errors import BehestError
+from behest_core.store import RunStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_KEYS: Final = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    from botocore.client import BaseClient
+
+WORKERS: Final = 16
+"""How many runs a command works on side by side: as many connections as the client has."""
+
+_ATTEMPTS: Final = 8  # an import of many runs meets throttling before an on-demand table has scaled up
 
 
 class CommandError(BehestError):
     """A command can't do what it was asked to. The message is the line to show."""
 
 
-_OF_BOTOCORE: Final[Mapping[type[BotoCoreError], Callable[[BotoCoreError], str]]] = {
-    NoCredentialsError: lambda _: f"no AWS credentials found; set AWS_PROFILE, or {_KEYS}, or run `aws sso login`",
-    PartialCredentialsError: lambda error: f"the AWS credentials are incomplete ({error}); set both {_KEYS}",
-    CredentialRetrievalError: lambda error: f"can't get AWS credentials: {error}",
+def connect(stack: str | None) -> RunStore:
+    """Return the store of a stack, or of the tables that the environment names. Raises ConfigurationError."""
+    config = Config(
+        max_pool_connections=WORKERS,
+        connect_timeout=5,
+        read_timeout=20,
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+    )
+    event_table, state_table, client = connection.connect(stack, config)
+    _do_not_insist(client)
+    return RunStore(event_table, state_table, client=client)
+
+
+def _do_not_insist(client: BaseClient) -> None:
+    """Don't repeat requests to an endpoint that nobody answers at: whoever waits for the command can do that."""
+
+    def give_up(caught_exception: Exception | None, **_: object) -> None:
+        if isinstance(caught_exception, EndpointConnectionError):
+            raise caught_exception
+
+    service = client.meta.service_model.service_id.hyphenize()
+    client.meta.events.register_first(f"needs-retry.{service}", give_up)
+
+
+# ---------------------------------------------------------------- errors
+
+_OF_BOTOCORE: Final[Mapping[type[Exception], Callable[[Any], str]]] = {
+    **UNCONFIGURED,
     SSOError: lambda error: f"can't get AWS credentials: {error}; run `aws sso login`",
     TokenRetrievalError: lambda error: f"can't get AWS credentials: {error}; run `aws sso login`",
-    ProfileNotFound: lambda error: f"{error}; set AWS_PROFILE to one of ~/.aws/config",
-    NoRegionError: lambda _: "no AWS region is set; set AWS_REGION, or AWS_PROFILE to a profile that has one",
     EndpointConnectionError: lambda error: (
         f"can't reach {error.kwargs['endpoint_url']}; check the network, the region, and AWS_ENDPOINT_URL if it is set"
     ),
 }
 
+_KEYS: Final = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _OF_AWS: Final = {
     "AccessDenied": "access denied: {message}; ask for this permission, or set AWS_PROFILE to who has it",
     "ExpiredToken": "the AWS credentials have expired; renew them, with `aws sso login` for instance",
