@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import boto3
 from typer.testing import CliRunner
 
 from behest_core.cli.app import app
@@ -54,3 +56,12 @@ def line(*events: NewEvent, run_id: str = RUN, record: RunRecord | None = _OF_RU
     """Return a run as a line of JSON."""
     recorded = [RecordedEvent(run_id, n, "", encode_event(event)) for n, event in enumerate(events, 1)]
     return write_run(run_record(run_id) if record is _OF_RUN else record, recorded) + b"\n"
+
+
+def create_stack(name: str, **outputs: str) -> None:
+    """Create a CloudFormation stack with these outputs."""
+    template = {
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {output: {"Value": value} for output, value in outputs.items()},
+    }
+    boto3.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))

@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from behest_core.dynamodb.items import state_from_item
-from behest_core.fold.rules import replay
 from behest_core.model.state import RunState, RunStatus
 from behest_core.terminal import clean, count_text, second_text, status_text, write_result
 
@@ -49,8 +48,7 @@ def _used(dynamodb: Any, state_table: str) -> Any:  # noqa: ANN401 (boto3's clie
 
 
 def _as_it_was(store: RunStore, run_id: str) -> RunState:
-    events = [recorded.event for recorded in store.events(run_id, limit=12)]
-    return replay(store.get_record(run_id), run_id, events)
+    return store.state_at(run_id, sequence=12)
 
 
 def _slices(store: RunStore) -> list[Any]:

@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 
-import boto3
 import pytest
 
 from tests.builders import RUN, run_record, run_started, text_delta, whole_run
-from tests.cli import done, line, refused
+from tests.cli import create_stack, done, line, refused
 
 pytestmark = pytest.mark.usefixtures("stack")  # its tables are in the environment, for every command
 
@@ -50,23 +49,15 @@ def test_a_missing_table_is_named():
     )
 
 
-def create_stack(**outputs: str) -> None:
-    template = {
-        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
-        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
-    }
-    boto3.client("cloudformation").create_stack(StackName="mine", TemplateBody=json.dumps(template))
-
-
 def test_the_tables_of_a_stack_are_its_outputs(whole, monkeypatch):
-    create_stack(EventTableName=whole.event_table, StateTableName=whole.state_table)
+    create_stack("mine", EventTableName=whole.event_table, StateTableName=whole.state_table)
     monkeypatch.delenv("BEHEST_EVENT_TABLE")
     monkeypatch.setenv("BEHEST_STATE_TABLE", "not-this-one")
     assert "Completed" in done("show", RUN, "--stack", "mine")
 
 
 def test_a_stack_that_is_not_there_or_not_behests_is_named():
-    create_stack(StateTableName="s")
+    create_stack("mine", StateTableName="s")
     assert refused("runs", "--stack", "mine") == "stack mine has no output EventTableName; is it behest's?"
     assert refused("runs", "--stack", "other") == (
         "there is no stack other in us-east-1; check the name, the region (AWS_REGION) and AWS_PROFILE"

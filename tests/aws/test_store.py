@@ -1,10 +1,25 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from behest_core import RunStore
-from behest_core.errors import RunNotFoundError, RunParkedError, WaitTimeoutError
+from behest_core.errors import (
+    ConfigurationError,
+    IncompleteLogError,
+    InvalidValueError,
+    RunDeletedError,
+    RunNotFoundError,
+    RunParkedError,
+    StateNotFoundError,
+    WaitTimeoutError,
+)
 from behest_core.model.state import RunStatus
 from tests.builders import at, custom, run_started, text_delta, whole_run
+from tests.cli import create_stack
+from tests.operating import folded_run, parked_run, put_broken_state, truncated_run
+from tests.unit.test_extension import dispatch
 
 
 @pytest.fixture
@@ -104,3 +119,132 @@ def test_a_missing_table_is_not_healthy(stack):
 def test_without_a_client_boto3_makes_one(stack):
     store = RunStore(stack.event_table, stack.state_table)
     assert store.append("r", [run_started(), text_delta()]) == 2
+
+
+# ---------------------------------------------------------------- finding the tables
+
+
+@pytest.fixture
+def folded(stack, store):
+    """Return the store with one folded run."""
+    store.create_run(provider="openai", model="gpt-4o", run_id="r", created_at=at(0))
+    store.append("r", whole_run())
+    stack.deliver()
+    return store
+
+
+@pytest.mark.usefixtures("folded")
+def test_the_environment_names_the_tables():
+    assert RunStore.from_env().get_state("r").event_count == 5
+
+
+@pytest.mark.usefixtures("folded")
+def test_a_stack_names_the_tables(stack, monkeypatch):
+    create_stack("mine", EventTableName=stack.event_table, StateTableName=stack.state_table)
+    monkeypatch.delenv("BEHEST_EVENT_TABLE")
+    monkeypatch.delenv("BEHEST_STATE_TABLE")
+    store = RunStore.from_stack("mine")
+    assert store.get_state("r").event_count == 5
+    assert (store.event_log.table, store.state_table.table) == (stack.event_table, stack.state_table)
+
+
+def test_commits_expire_where_a_store_is_told_so(stack):
+    RunStore.from_env(expire_after=timedelta(days=30)).append("r", [run_started()])
+    [item] = stack.dynamodb.scan(TableName=stack.event_table)["Items"]
+    assert "expires_at" in item
+
+
+@pytest.mark.usefixtures("stack")
+def test_what_is_missing_to_reach_the_tables_is_a_configuration_error(monkeypatch):
+    with pytest.raises(ConfigurationError, match="there is no stack nobodys in us-east-1; check the name"):
+        RunStore.from_stack("nobodys")
+    monkeypatch.setenv("BEHEST_STATE_TABLE", "gone")
+    with pytest.raises(ConfigurationError, match="the state table gone doesn't exist in us-east-1"):
+        RunStore.from_env().get_state("r")
+    monkeypatch.delenv("BEHEST_EVENT_TABLE")
+    with pytest.raises(ConfigurationError, match="BEHEST_EVENT_TABLE is not set; set it as well, or name the stack"):
+        RunStore.from_env()
+
+
+# ---------------------------------------------------------------- a state as it was
+
+
+def test_a_state_is_what_it_was_at_a_sequence_or_a_time(folded):
+    assert folded.state_at("r", sequence=5) == replace(folded.get_state("r"), revision=0)
+    for sequence, status in ((0, RunStatus.PENDING), (1, RunStatus.SESSION_LOADED), (4, RunStatus.CALLING_MODEL)):
+        at_sequence, at_time = folded.state_at("r", sequence=sequence), folded.state_at("r", time=at(sequence))
+        assert at_sequence == at_time
+        assert (at_sequence.sequence, at_sequence.event_count, at_sequence.status) == (sequence, sequence, status)
+    assert folded.state_at("r", time=datetime(2027, 1, 1, tzinfo=UTC)).sequence == 5
+
+
+def test_slices_are_folded_with_it_where_their_extensions_are_given(folded):
+    assert folded.state_at("r", sequence=3).extensions == {}
+    assert folded.state_at("r", sequence=3, dispatch=dispatch()).extensions["words"].state["count"] == 1
+
+
+def test_a_state_that_there_never_was_is_an_error(folded):
+    with pytest.raises(StateNotFoundError, match="run r has no sequence 6: its log ends at 5"):
+        folded.state_at("r", sequence=6)
+    with pytest.raises(StateNotFoundError, match="run r began after 2020-"):
+        folded.state_at("r", time="2020-01-01T00:00:00Z")
+    with pytest.raises(RunNotFoundError, match="nowhere"):
+        folded.state_at("nowhere", sequence=0)
+    folded.delete_run("r")
+    with pytest.raises(RunDeletedError):
+        folded.state_at("r", sequence=1)
+
+
+def test_what_is_asked_for_is_a_sequence_or_a_time(folded):
+    for wrong in ({}, {"sequence": 1, "time": at(1)}):
+        with pytest.raises(TypeError, match="a sequence or a time"):
+            folded.state_at("r", **wrong)
+    with pytest.raises(InvalidValueError, match="sequence: expected 0 or more, got -1"):
+        folded.state_at("r", sequence=-1)
+    with pytest.raises(ValueError, match="RFC 3339"):
+        folded.state_at("r", time="noon")
+
+
+def test_a_log_whose_beginning_has_expired_has_no_past(stack, store):
+    truncated_run(stack, "r")
+    with pytest.raises(IncompleteLogError, match="lacks the events from sequence 1 to 5"):
+        store.state_at("r", sequence=6)
+
+
+# ---------------------------------------------------------------- a state item that can't be read
+
+
+@pytest.fixture
+def broken(stack):
+    """Return the stack with three runs, one of whose states something else than behest broke."""
+    for run_id in ("run-1", "run-2", "run-3"):
+        folded_run(stack, run_id)
+    put_broken_state(stack, "run-2")
+    return stack
+
+
+def test_a_broken_state_item_leaves_a_list_whole_and_is_told(broken, store):
+    told = []
+    wanted = {"unreadable": told.append}
+    for found in (
+        store.states(**wanted),
+        store.states(status=RunStatus.COMPLETED, **wanted),
+        store.get_states(["run-1", "run-2", "run-3", "nowhere"], **wanted).values(),
+    ):
+        assert sorted(state.run_id for state in found) == ["run-1", "run-3"]
+    assert [error.run_id for error in told] == ["run-2"] * 3
+    assert "state item: Expected `int`, got `str` - at `$.iteration`" in str(told[0])
+
+
+def test_a_broken_state_item_is_logged_where_nobody_asks(broken, store, caplog):
+    assert len(list(store.states())) == 2
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["left out of a list"]
+
+
+def test_a_broken_state_item_leaves_the_list_of_parked_runs_whole(stack, store):
+    for run_id in ("run-1", "run-2"):
+        parked_run(stack, run_id)
+    put_broken_state(stack, "run-2")
+    told = []
+    assert [state.run_id for state in store.parked_states(unreadable=told.append)] == ["run-1"]
+    assert [error.run_id for error in told] == ["run-2"]

@@ -179,7 +179,8 @@ REGION = {"AWS_REGION": "eu-west-1"}
     [
         (
             {},
-            "which tables? name the stack (--stack NAME, or RunStore.from_stack), or set BEHEST_EVENT_TABLE and BEHEST_STATE_TABLE",
+            "which tables? name the stack (--stack NAME, or RunStore.from_stack), "
+            "or set BEHEST_EVENT_TABLE and BEHEST_STATE_TABLE",
         ),
         (
             {"BEHEST_STATE_TABLE": "s"},
