@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _VARIABLES: Final = ("BEHEST_EVENT_TABLE", "BEHEST_STATE_TABLE")
 _OUTPUTS: Final = ("EventTableName", "StateTableName")
-_NAME_THE_STACK: Final = "name the stack (--stack NAME, or RunStore.from_stack)"
+_NAME_THE_STACK: Final = "name the stack (--stack, or RunStore.from_stack)"
 _KEYS: Final = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 UNCONFIGURED: Final[Mapping[type[Exception], Callable[[Exception], str]]] = {

@@ -179,16 +179,15 @@ REGION = {"AWS_REGION": "eu-west-1"}
     [
         (
             {},
-            "which tables? name the stack (--stack NAME, or RunStore.from_stack), "
-            "or set BEHEST_EVENT_TABLE and BEHEST_STATE_TABLE",
+            "which tables? name the stack (--stack, or RunStore.from_stack), or set BEHEST_EVENT_TABLE and BEHEST_STATE_TABLE",
         ),
         (
             {"BEHEST_STATE_TABLE": "s"},
-            "BEHEST_EVENT_TABLE is not set; set it as well, or name the stack (--stack NAME, or RunStore.from_stack)",
+            "BEHEST_EVENT_TABLE is not set; set it as well, or name the stack (--stack, or RunStore.from_stack)",
         ),
         (
             {"BEHEST_EVENT_TABLE": "e"},
-            "BEHEST_STATE_TABLE is not set; set it as well, or name the stack (--stack NAME, or RunStore.from_stack)",
+            "BEHEST_STATE_TABLE is not set; set it as well, or name the stack (--stack, or RunStore.from_stack)",
         ),
         (TABLES, "no AWS region is set; set AWS_REGION, or AWS_PROFILE to a profile that has one"),
         (
