@@ -34,7 +34,7 @@ class Block:
 
 def pages() -> list[str]:
     """Return the names of all pages, from the repository's root."""
-    return ["README.md", *sorted(f"docs/{file.name}" for file in DOCS.glob("*.md"))]
+    return ["README.md", "CONTRIBUTING.md", "SECURITY.md", *sorted(f"docs/{file.name}" for file in DOCS.glob("*.md"))]
 
 
 @cache

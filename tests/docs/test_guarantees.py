@@ -1,4 +1,4 @@
-"""docs/guarantees.md names the tests of each promise, and they are there."""
+"""docs/guarantees.md and SECURITY.md name the tests of each promise, and they are there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from behest_core.testing.template import template_path
 from tests.docs.pages import ROOT, names, prose, rows
 
 PAGE = "docs/guarantees.md"
-PROMISES = rows(PAGE, "Promise", "Rests on", "Tested in")
+PROMISES = rows(PAGE, "Promise", "Rests on", "Tested in") + rows("SECURITY.md", "Promise", "How", "Tested in")
 PARAMETERS = CloudFormationTemplate.load(template_path(), "behest", {}).section("Parameters")
 
 
@@ -22,7 +22,9 @@ def test_a_promise_names_tests(promise):
     assert [name for name in named if not name.startswith("tests/")] == []
 
 
-@pytest.mark.parametrize("name", sorted({name for name in names(prose(PAGE)) if name.startswith("tests/")}))
+@pytest.mark.parametrize(
+    "name", sorted({name for page in (PAGE, "SECURITY.md") for name in names(prose(page)) if name.startswith("tests/")})
+)
 def test_the_tests_that_are_named_are_there(name):
     place = ROOT / name
     tests = [place] if place.is_file() else [*place.glob("**/test_*.py")]
