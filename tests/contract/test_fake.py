@@ -90,6 +90,75 @@ def test_a_busy_table_leaves_keys_unprocessed():
     assert answer["UnprocessedKeys"] == {STATES.name: {"Keys": keys[1:], "ConsistentRead": True}}
 
 
+def commits(client, **more):
+    values = {":run": {"S": "run"}}
+    request = {"KeyConditionExpression": "run_id = :run", "ExpressionAttributeValues": values, **more}
+    answer = client.query(TableName=EVENTS.name, **request)
+    return [int(item["sequence"]["N"]) for item in answer["Items"]], "LastEvaluatedKey" in answer
+
+
+def put_commits(client, *sequences):
+    for sequence in sequences:
+        client.put_item(TableName=EVENTS.name, Item={"run_id": {"S": "run"}, "sequence": {"N": str(sequence)}})
+
+
+def test_a_query_that_is_not_consistent_misses_what_was_written_lately():
+    now = 0.0
+    client = FakeDynamoDB([EVENTS.create], clock=lambda: now, stale=lambda: 5.0)
+    put_commits(client, 0, 1)
+    now = 3.0
+    client.delete_item(TableName=EVENTS.name, Key={"run_id": {"S": "run"}, "sequence": {"N": "0"}})
+    put_commits(client, 2)
+    now = 5.0
+    assert commits(client) == ([0, 1], False)
+    assert commits(client, ConsistentRead=True) == ([1, 2], False)
+    now = 8.0
+    assert commits(client) == ([1, 2], False)
+
+
+def test_reads_by_key_that_are_not_consistent_give_what_an_item_was():
+    now = 0.0
+    client = FakeDynamoDB([STATES.create], clock=lambda: now, stale=lambda: 5.0)
+    put(client, a={"N": "1"})
+    now = 9.0
+    put(client, a={"N": "2"})
+    key = {"run_id": {"S": "run"}}
+
+    def found(**consistent):
+        one = client.get_item(TableName=STATES.name, Key=key, **consistent)["Item"]
+        [other] = client.batch_get_item(RequestItems={STATES.name: {"Keys": [key], **consistent}})["Responses"][
+            STATES.name
+        ]
+        return one["a"]["N"], other["a"]["N"]
+
+    assert found() == ("1", "1")
+    assert found(ConsistentRead=True) == ("2", "2")
+
+
+def test_a_page_can_be_cut_short_before_its_limit():
+    client = FakeDynamoDB([EVENTS.create], fitting=lambda items: min(items, 2))
+    put_commits(client, 0, 1, 2)
+    assert commits(client) == ([0, 1], True)
+    start = {"run_id": {"S": "run"}, "sequence": {"N": "1"}}
+    assert commits(client, ExclusiveStartKey=start) == ([2], False)
+
+
+def test_what_is_restored_is_in_the_table_and_its_indexes_and_no_stream_tells():
+    records = Records()
+    client = FakeDynamoDB([STATES.create], {STATES.name: records})
+    table, key = client.tables[STATES.name], {"run_id": {"S": "run"}}
+    put(client, session_id={"S": "one"}, created_at={"S": "2026"})
+    before = table.get(key)
+    put(client, session_id={"S": "two"}, created_at={"S": "2026"})
+    table.restore(key, before)
+    assert client.get_item(TableName=STATES.name, Key=key)["Item"]["session_id"] == {"S": "one"}
+    assert list(table.index("by_session").partitions["one"].items) != []
+    assert list(table.index("by_session").partitions["two"].items) == []
+    table.restore(key, None)
+    assert "Item" not in client.get_item(TableName=STATES.name, Key=key)
+    assert len(records.kept) == 2
+
+
 def test_a_deletion_by_time_to_live_says_so():
     records = Records()
     client = FakeDynamoDB([EVENTS.create], {EVENTS.name: records})

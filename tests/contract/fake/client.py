@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.contract.fake.attributes import InvalidAttributeError, copied, stored_item
 from tests.contract.fake.expressions import holds
 from tests.contract.fake.faults import UnsupportedRequestError, client_error, invalid
-from tests.contract.fake.reading import behind, key_span, page_of, place_of
+from tests.contract.fake.reading import key_span, page_of, place_of, positions_behind
 from tests.contract.fake.requests import check_parameters, expressions_of, key_of, projected
 from tests.contract.fake.table import FakeTable, Partition, Stored
 
@@ -33,8 +33,9 @@ class FakeDynamoDB:
     """The fake's client.
 
     `definitions` are create_table's arguments, as `Template().tables()` has them; `streams` take the records of the tables
-    named. `clock` and `lag` say how far indexes are behind (none by default), `served` how many of the keys of a BatchGetItem
-    get an answer (all by default): the others are left unprocessed.
+    named. `clock` and `lag` say how far indexes are behind (none by default), `stale` how far a GetItem, BatchGetItem or Query is
+    that doesn't ask for a consistent read, all in seconds. `served` says how many of the keys of a BatchGetItem get an answer,
+    `fitting` how many of the items that fit a page are in it (all by default): the others are left for another request.
     """
 
     def __init__(
@@ -44,12 +45,16 @@ class FakeDynamoDB:
         *,
         clock: Callable[[], float] = lambda: 0.0,
         lag: Callable[[], float] = lambda: 0.0,
+        stale: Callable[[], float] = lambda: 0.0,
         served: Callable[[int], int] = lambda keys: keys,
+        fitting: Callable[[int], int] = lambda items: items,
     ) -> None:
         streams = streams or {}
         made = [FakeTable(each, streams.get(each["TableName"]), clock=clock, lag=lag) for each in definitions]
         self.tables = {table.name: table for table in made}
+        self._stale = stale
         self._served = served
+        self._fitting = fitting
 
     # ------------------------------------------------------------ writing
 
@@ -88,10 +93,10 @@ class FakeDynamoDB:
     # ------------------------------------------------------------ reading
 
     def get_item(self, **request: Any) -> dict[str, Any]:
-        """Read an item, consistently whether asked to or not."""
+        """Read an item."""
         table = self._table("GetItem", request)
         [projection] = expressions_of("GetItem", request, "ProjectionExpression")
-        found = table.get(key_of("GetItem", table.schema, request["Key"]))
+        found = table.get(key_of("GetItem", table.schema, request["Key"]), self._behind(request))
         return _answer() if found is None else _answer(Item=projected(found.item, projection, request))
 
     def batch_get_item(self, **request: Any) -> dict[str, Any]:
@@ -107,7 +112,8 @@ class FakeDynamoDB:
         if len({str(key) for key in keys}) < len(keys):
             raise invalid("BatchGetItem", "Provided list of item keys contains duplicates")
         served = self._served(len(keys))
-        found = [table.get(key) for key in reversed(keys[:served])]
+        behind = self._behind(wanted)
+        found = [table.get(key, behind) for key in reversed(keys[:served])]
         unread = {name: {**wanted, "Keys": keys[served:]}} if served < len(keys) else {}
         return _answer(Responses={name: [copied(each.item) for each in found if each]}, UnprocessedKeys=unread)
 
@@ -117,14 +123,17 @@ class FakeDynamoDB:
         condition, projection = expressions_of("Query", request, "KeyConditionExpression", "ProjectionExpression")
         place = place_of("Query", table, request)
         hash_key, low, high = key_span(place.schema, condition, request)
-        partition = place.partitions.get(hash_key, Partition())
+        if isinstance(place, FakeTable):
+            partition = place.partition(hash_key, self._behind(request))
+        else:
+            partition = place.partitions.get(hash_key, Partition())
         positions = range(*partition.span(low, high))
         if not request.get("ScanIndexForward", True):
             positions = positions[::-1]
         if "ExclusiveStartKey" in request:
-            positions = behind(partition, positions, place.key(request["ExclusiveStartKey"]))
+            positions = positions_behind(partition, positions, place.key(request["ExclusiveStartKey"]))
         found = (partition.items[at] for at in positions)
-        return _page(table, place, found, projection, request)
+        return self._page(table, place, found, projection, request)
 
     def scan(self, **request: Any) -> dict[str, Any]:
         """Read a page of a table or an index, partition by partition as they were made."""
@@ -136,7 +145,28 @@ class FakeDynamoDB:
             start = request["ExclusiveStartKey"]
             found = dropwhile(lambda stored: any(stored.item[name] != start[name] for name in start), found)
             next(found)
-        return _page(table, place, found, projection, request)
+        return self._page(table, place, found, projection, request)
+
+    def _page(
+        self,
+        table: FakeTable,
+        place: FakeTable | Index,
+        found: Iterable[Stored],
+        projection: Expression | None,
+        request: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        page, is_cut = page_of(found, request.get("Limit"))
+        fitting = self._fitting(len(page))
+        page, is_cut = page[:fitting], is_cut or fitting < len(page)
+        items = [projected(each.item, projection, request) for each in page]
+        answer = _answer(Items=items, Count=len(page), ScannedCount=len(page))
+        if is_cut:
+            names = dict.fromkeys([*table.schema.names, *place.schema.names])
+            answer["LastEvaluatedKey"] = {name: dict(page[-1].item[name]) for name in names}
+        return answer
+
+    def _behind(self, request: Mapping[str, Any]) -> float:
+        return 0.0 if request.get("ConsistentRead") else self._stale()
 
     def describe_table(self, **request: Any) -> dict[str, Any]:
         """Tell that a table is active."""
@@ -155,19 +185,3 @@ class FakeDynamoDB:
 
 def _answer(**fields: Any) -> dict[str, Any]:
     return {**fields, "ResponseMetadata": {"HTTPStatusCode": 200, "RetryAttempts": 0}}
-
-
-def _page(
-    table: FakeTable,
-    place: FakeTable | Index,
-    found: Iterable[Stored],
-    projection: Expression | None,
-    request: Mapping[str, Any],
-) -> dict[str, Any]:
-    page, is_cut = page_of(found, request.get("Limit"))
-    items = [projected(each.item, projection, request) for each in page]
-    answer = _answer(Items=items, Count=len(page), ScannedCount=len(page))
-    if is_cut:
-        names = dict.fromkeys([*table.schema.names, *place.schema.names])
-        answer["LastEvaluatedKey"] = {name: dict(page[-1].item[name]) for name in names}
-    return answer

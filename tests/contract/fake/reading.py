@@ -79,7 +79,7 @@ def _operand(operand: Any, request: Mapping[str, Any]) -> Item:
     return request["ExpressionAttributeValues"][operand.text]
 
 
-def behind(partition: Partition, positions: range, start: tuple[Any, str]) -> range:
+def positions_behind(partition: Partition, positions: range, start: tuple[Any, str]) -> range:
     """Return the positions that a page beginning behind the start key may hold; the item of that key may be gone."""
     keys = partition.keys
     skipped = 0

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Item = dict[str, Any]
 
 _LAST: Final = "\U0010ffff"
+_REMEMBERED: Final = 16
+"""Writes of a partition that a stale read may not have seen yet."""
+
 _KEY_BYTES: Final = {"HASH": 2048, "RANGE": 1024}
 
 
@@ -51,6 +54,26 @@ class Partition:
     def __init__(self) -> None:
         self.keys: list[tuple[Any, str]] = []
         self.items: list[Stored] = []
+        self._former: deque[tuple[float, tuple[Any, str], Stored | None]] = deque(maxlen=_REMEMBERED)
+
+    def remember(self, moment: float, key: tuple[Any, str], was: Stored | None) -> None:
+        """Note what was at a key before it was written, so that an old answer can be given."""
+        self._former.append((moment, key, was))
+
+    def as_of(self, moment: float) -> Partition:
+        """Return the partition as it was; at most so many writes ago as are remembered."""
+        if not self._former or self._former[-1][0] <= moment:
+            return self
+        older = Partition()
+        older.keys, older.items = list(self.keys), list(self.items)
+        for written_at, key, was in reversed(self._former):
+            if written_at <= moment:
+                break
+            if was is None:
+                older.remove(key)
+            else:
+                older.put(key, was)
+        return older
 
     def find(self, key: tuple[Any, str]) -> int | None:
         at = bisect_left(self.keys, key)
@@ -176,25 +199,43 @@ class FakeTable:
         self._lag = lag
         self._unindexed: deque[tuple[float, Item | None, Item | None]] = deque()
 
-    def get(self, key: Item) -> Stored | None:
-        partition = self.partitions.get(sort_value(key[self.schema.hash]))
+    def partition(self, hash_key: Any, behind: float = 0.0) -> Partition:
+        """Return the items of a hash key, as a replica knows them that is so many seconds behind."""
+        partition = self.partitions.get(hash_key)
         if partition is None:
-            return None
+            return Partition()
+        return partition.as_of(self._clock() - behind) if behind else partition
+
+    def get(self, key: Item, behind: float = 0.0) -> Stored | None:
+        """Return an item, as a replica knows it that is so many seconds behind."""
+        partition = self.partition(sort_value(key[self.schema.hash]), behind)
         at = partition.find(self.key(key))
         return None if at is None else partition.items[at]
 
     def put(self, stored: Stored) -> None:
         old = self.get(stored.item)
         partition = self.partitions.setdefault(sort_value(stored.item[self.schema.hash]), Partition())
+        partition.remember(self._clock(), self.key(stored.item), old)
         partition.put(self.key(stored.item), stored)
         self._note(old.item if old else None, stored.item)
 
     def remove(self, key: Item, *, by_time_to_live: bool = False) -> None:
         old = self.get(key)
         if old is not None:
-            hash_key = sort_value(key[self.schema.hash])
-            self.partitions[hash_key].remove(self.key(key))
+            partition = self.partitions[sort_value(key[self.schema.hash])]
+            partition.remember(self._clock(), self.key(key), old)
+            partition.remove(self.key(key))
             self._note(old.item, None, by_time_to_live=by_time_to_live)
+
+    def restore(self, key: Item, to: Stored | None) -> None:
+        """Let an item be what it once was, or gone: another table in place of this one, of whose making no stream tells."""
+        old = self.get(key)
+        partition = self.partitions.setdefault(sort_value(key[self.schema.hash]), Partition())
+        if to is None:
+            partition.remove(self.key(key))
+        else:
+            partition.put(self.key(key), to)
+        self._index(old.item if old else None, to.item if to else None)
 
     def key(self, item: Item) -> tuple[Any, str]:
         """Return an item's place in its partition."""
@@ -213,11 +254,14 @@ class FakeTable:
                 index.apply(old, new)
         return self.indexes[name]
 
+    def _index(self, old: Item | None, new: Item | None) -> None:
+        if self.indexes:
+            self._unindexed.append((self._clock() + self._lag(), old, new))
+
     def _note(self, old: Item | None, new: Item | None, *, by_time_to_live: bool = False) -> None:
         if old == new:
             return
-        if self.indexes:
-            self._unindexed.append((self._clock() + self._lag(), old, new))
+        self._index(old, new)
         if self._stream is None:
             return
         keys = self.schema.of(new or old or {})
