@@ -1,21 +1,26 @@
-"""Agents: they write runs through the real EventLog, lose answers, die, and go on."""
+"""Agents: they write runs through the real EventLog, which those of one process share, lose answers, die, and go on."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import RunDeletedError, SequenceConflictError
 from behest_core.model.decoding import encode_event
 from behest_core.model.record import RunRecord
+from behest_core.testing import FunctionKilled
+from tests.simulation.history import Call
 
 if TYPE_CHECKING:
-    from tests.simulation.network import Client
+    from collections.abc import Iterator
+
+    from behest_core.dynamodb.event_table import EventLog
+    from tests.simulation.history import History
     from tests.simulation.poison import Poisoner
     from tests.simulation.surroundings import Surroundings
 
@@ -32,6 +37,13 @@ class Plan:
     """When the run record is written: `first`, `late` or `never`."""
 
     created_at: str
+    has_metadata: bool = True
+    has_start: bool = True
+    """Whether the first event is a RunStarted."""
+
+    is_at_once: bool = False
+    """Whether the first event happened at the very moment at which the run was created."""
+
     is_bulky: bool = False
     poison: list[tuple[int, str]] = field(default_factory=list)
     """After how many events which kind of poison follows."""
@@ -41,39 +53,89 @@ class Plan:
     is_recorded: bool = False
     is_deleted: bool = False
     attempts: int = 0
-    acknowledged: list[tuple[int, int, int]] = field(default_factory=list)
-    """Last sequence, number of the attempt, and count of events of each append that returned."""
+    last: int | None = None
+    """What the latest append that was acknowledged returned."""
 
     @property
     def is_done(self) -> bool:
         return self.is_deleted or (self.written >= self.events and (self.is_recorded or self.record == "never"))
 
 
-class Agent:
-    """One process that writes."""
+class Habit(Enum):
+    """What an agent does about an append of which it doesn't know whether it happened."""
 
-    def __init__(self, around: Surroundings, client: Client, table: str, poisoner: Poisoner) -> None:
+    FORGETS = "forgets"
+    """It writes what it has to say again, as something new."""
+
+    INSISTS = "insists"
+    """It tries the same commit again until it is known to be written, as a recorder does."""
+
+    PUTS_ASIDE = "puts aside"
+    """It goes on with something else, and comes back to the commit later, maybe much later."""
+
+
+_HABITS = (Habit.FORGETS, Habit.INSISTS)
+
+
+@dataclass(slots=True)
+class _Commit:
+    """One commit that may have to be tried again."""
+
+    plan: Plan
+    call: Call
+    encoded: list[bytes]
+    commit_id: str
+
+
+class Agent:
+    """One of those that write in a process, through the log that they share."""
+
+    def __init__(self, around: Surroundings, log: EventLog, name: str, poisoner: Poisoner, history: History) -> None:
         self._around = around
         self._random = around.random
         self._sleep = around.scheduler.sleep
+        self._now = around.scheduler.clock
+        self._log = log
+        self._name = name
         self._poisoner = poisoner
-        self._is_stubborn = self._random.random() < 0.5
-        expire_after = timedelta(days=30) if self._random.random() < 0.2 else None
-        self._log = EventLog(client, table, now=around.now, expire_after=expire_after)  # type: ignore[arg-type]
+        self._history = history
+        self._habit = self._random.choice(_HABITS)
+        self._calls: list[Call] = []
+        self._aside: list[_Commit] = []
 
     def write(self, plan: Plan, think: float) -> None:
         """Write the run to its end. Whoever shares the plan, or takes it over, goes on where this one was."""
         while not plan.is_done:
-            try:
-                if not plan.is_recorded and (plan.record == "first" or plan.written >= plan.events):
+            with self._patience(plan):
+                if self._aside and self._random.random() < 0.2:
+                    self._try_again()
+                elif not plan.is_recorded and (plan.record == "first" or plan.written >= plan.events):
                     self._create(plan)
                 else:
                     self._append(plan)
-            except RunDeletedError:
-                plan.is_deleted = True
-            except (ClientError, BotoCoreError):
-                self._sleep(self._around.soon(1.0))  # the agent tries again, a little later
             self._sleep(self._around.soon(think))
+
+    def finish(self, think: float) -> None:
+        """Come back to what was put aside."""
+        while self._aside:
+            with self._patience(self._aside[-1].plan):
+                self._try_again()
+            self._sleep(self._around.soon(think))
+
+    def die(self) -> None:
+        """Ask for nothing again."""
+        for call in self._calls:
+            call.is_given_up = True
+
+    @contextmanager
+    def _patience(self, plan: Plan) -> Iterator[None]:
+        """Let the run be, if it was deleted; try again a little later, if anything else went wrong."""
+        try:
+            yield
+        except RunDeletedError:
+            plan.is_deleted = True
+        except (ClientError, BotoCoreError):
+            self._sleep(self._around.soon(1.0))
 
     def _create(self, plan: Plan) -> None:
         self._log.create(
@@ -82,7 +144,7 @@ class Agent:
                 session_id=f"session of {plan.run_id}",
                 provider="openai",
                 model="gpt-4o",
-                metadata={"of": plan.run_id},
+                metadata={"of": plan.run_id} if plan.has_metadata else None,
                 created_at=plan.created_at,
             )
         )
@@ -91,46 +153,76 @@ class Agent:
     def _append(self, plan: Plan) -> None:
         count = min(plan.events - plan.written, 1 + int(self._random.expovariate(0.3)))
         plan.attempts += 1
-        attempt = plan.attempts
-        events = [self._event(plan, plan.written + at, f"{attempt}.{at}") for at in range(count)]
-        expected = plan.acknowledged[-1][0] if plan.acknowledged and self._random.random() < 0.1 else None
+        ids = [f"{plan.attempts}.{at}" for at in range(count)]
+        events = [self._event(plan, plan.written + at, uid) for at, uid in enumerate(ids)]
+        call = Call(run_id=plan.run_id, client=self._name, events=ids, began=self._now())
+        self._calls.append(self._history.begin(call))
         plan.written += count  # whoever shares the plan writes what follows
-        try:
-            if self._is_stubborn and not plan.is_bulky:
-                last = self._append_once(plan.run_id, events)
-            else:
-                last = self._log.append(plan.run_id, events, expected)
-        except SequenceConflictError as conflict:
-            plan.written -= count - conflict.appended
-            return
-        except BaseException:
-            plan.written -= count
-            raise
-        plan.acknowledged.append((last, attempt, count))
+        if self._habit is Habit.FORGETS or plan.is_bulky:
+            self._append_plainly(plan, call, events)
+        else:
+            commit_id = str(UUID(int=self._random.getrandbits(128), version=4))
+            self._append_commit(_Commit(plan, call, list(map(encode_event, events)), commit_id))
         while plan.poison and plan.written >= plan.poison[0][0]:
             self._poisoner.put(plan.run_id, plan.poison.pop(0)[1])
 
-    def _append_once(self, run_id: str, events: list[dict[str, Any]]) -> int:
-        """Append as a recorder does: try again with the same commit, until it is known to be written, once."""
-        commit_id = str(UUID(int=self._random.getrandbits(128), version=4))
-        encoded = [encode_event(event) for event in events]
+    def _append_plainly(self, plan: Plan, call: Call, events: list[dict[str, Any]]) -> None:
+        """Append events, maybe as several commits; what is not known to be written is written again as something new."""
+        call.is_one_commit = not plan.is_bulky
+        call.expected = plan.last if self._random.random() < 0.2 else None
+        try:
+            last = self._log.append(plan.run_id, events, call.expected)
+        except SequenceConflictError as conflict:
+            call.refuse(conflict.actual, conflict.appended, self._now())
+            plan.written -= len(events) - conflict.appended
+        except BaseException:
+            call.is_given_up = True
+            plan.written -= len(events)
+            raise
+        else:
+            self._is_written(plan, call, last)
+
+    def _append_commit(self, commit: _Commit) -> None:
+        """Append one commit, and try it again, at once or later, until it is known to be written."""
         while True:
             try:
-                return self._log.append_encoded(run_id, encoded, commit_id)
+                last = self._log.append_encoded(commit.plan.run_id, commit.encoded, commit.commit_id)
             except (ClientError, BotoCoreError):
+                if self._habit is Habit.PUTS_ASIDE:
+                    self._aside.append(commit)
+                    raise
                 self._sleep(self._around.soon(1.0))
+            except FunctionKilled:
+                commit.plan.written -= len(commit.encoded)
+                raise
+            else:
+                self._is_written(commit.plan, commit.call, last)
+                return
+
+    def _try_again(self) -> None:
+        commit = self._aside.pop(self._random.randrange(len(self._aside)))
+        try:
+            self._append_commit(commit)
+        except RunDeletedError:
+            commit.call.is_given_up = commit.plan.is_deleted = True
+
+    def _is_written(self, plan: Plan, call: Call, last: int) -> None:
+        call.acknowledge(last, self._now())
+        plan.last = last
+        self._calls.remove(call)
 
     def _event(self, plan: Plan, place: int, uid: str) -> dict[str, Any]:
         """Make the event for a place in the run. `uid` is a field nobody knows: it stays in the log, and tells attempts apart."""
         event: dict[str, Any] = {"timestamp": self._around.moment(), "uid": uid}
         if place == 0:
-            return event | {
-                "type": "RunStarted",
-                "session_id": f"session of {plan.run_id}",
-                "provider": "p",
-                "model": "m",
-            }
+            return event | self._beginning(plan)
         return event | (self._end() if place == plan.events - 1 else self._in_between(plan))
+
+    def _beginning(self, plan: Plan) -> dict[str, Any]:
+        begins = {"provider": "p", "model": "m"} | ({"timestamp": plan.created_at} if plan.is_at_once else {})
+        if plan.has_start:
+            return begins | {"type": "RunStarted", "session_id": f"session of {plan.run_id}"}
+        return begins | {"type": "ModelStarted", "iteration": plan.iterations}
 
     def _in_between(self, plan: Plan) -> dict[str, Any]:
         """Draw what happens in a run; now and then it ends too early, and goes on."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tests.contract.fake.table import FakeTable
-    from tests.simulation.agents import Plan
     from tests.simulation.oracle import Oracle
     from tests.simulation.scheduler import Task
     from tests.simulation.versions import Plugin, Release
@@ -73,7 +70,9 @@ class StateWatch:
             return ["a deleted run came back"]
         if _number(new, "sequence") < _number(old, "sequence"):
             return [f"the checkpoint went back from {_number(old, 'sequence')} to {_number(new, 'sequence')}"]
-        return [*self.oracle.judge(new), *self._wrong_slices(new, old or {})]
+        writer = self._writer()
+        version = writer.release.reducer if writer is not None else None
+        return [*self.oracle.judge(new, old or {}, version), *self._wrong_slices(new, old or {})]
 
     def _wrong_slices(self, new: Item, old: Item) -> Iterable[str]:
         """Say which slices the writer shouldn't have left as it did, given which plugins it has."""
@@ -82,17 +81,23 @@ class StateWatch:
             return
         for plugin in writer.release.plugins:
             before, after = _slice(old, plugin.name), _slice(new, plugin.name)
+            if self.oracle.is_truncated(new["run_id"]["S"]) and _is_cut_off(after):
+                continue
             if not plugin.is_installed:
                 if before != {name: value for name, value in after.items() if name != "outdated" or name in before}:
                     yield f"{plugin.name} isn't installed, but its slice went from {before} to {after}"
             elif _is_parked(before, plugin) and writer.name not in _RETRIES:
-                if before["parked"] != after.get("parked"):
+                if before["parked"] != after.get("parked") and not self._met_its_record(new, old):
                     yield f"{plugin.name} was parked, and {writer.name} tried it again: it went from {before} to {after}"
             elif writer.name == Fold.RESUME.value and _could_go_on(new, plugin, after):
                 yield f"{plugin} can fold all, but a resume left it parked: {after}"
             elif _is_fold(new, old):
                 self.slices[_step(before, after, _number(old, "sequence")).value] += 1
                 yield from self._wrong_progress(new, plugin, before, after)
+
+    def _met_its_record(self, new: Item, old: Item) -> bool:
+        """Return whether a run was folded with its record for the first time: by a sweep, everything begins again then."""
+        return self.oracle.has_folded_record(new) and not self.oracle.has_folded_record(old)
 
     def _wrong_progress(self, new: Item, plugin: Plugin, before: Item, after: Item) -> Iterable[str]:
         """Return why an installed plugin's slice hasn't come as far as it should have in a fold."""
@@ -115,6 +120,11 @@ _RETRIES = {Fold.RESUME.value, Fold.AGAIN.value}
 
 def _is_parked(piece: Item, plugin: Plugin) -> bool:
     return "M" in piece.get("parked", {}) and _number(piece, "version") == plugin.version
+
+
+def _is_cut_off(piece: Item) -> bool:
+    """Return whether a slice says that it would have to be folded from a beginning that is gone."""
+    return piece.get("parked", {}).get("M", {}).get("error") == {"S": "LogTruncatedError"}
 
 
 def _could_go_on(item: Item, plugin: Plugin, piece: Item) -> bool:
@@ -197,6 +207,8 @@ class Judge:
         head = self._oracle.head(run_id)
         for plugin in release.installed:
             piece = _slice(found.item, plugin.name)
+            if self._oracle.is_truncated(run_id) and _is_cut_off(piece):
+                continue
             stop = self._oracle.requests(run_id, 0, head)[:1] if plugin.is_broken else []
             parked = piece.get("parked", {}).get("M", {})
             expected = (stop[0][0], stop[0][1] - 1) if stop else (0, head)
@@ -213,7 +225,9 @@ class Judge:
         """Return whether the log has a record that the state was folded without. A parked run may be: it waits as it is."""
         found = self._states.get({"run_id": {"S": run_id}})
         item = found.item if found else {}
-        return self._oracle.has_record(run_id) and not item.keys() & {"metadata", "parked", "deleted_at"}
+        if item.keys() & {"parked", "deleted_at"} or self._oracle.is_truncated(run_id):
+            return False
+        return self._oracle.has_record(run_id) and not self._oracle.has_folded_record(item)
 
     def is_parked(self, run_id: str) -> bool:
         found = self._states.get({"run_id": {"S": run_id}})
@@ -239,38 +253,6 @@ class Judge:
         if found is not None and found.item.keys() & {"deleted_at", "parked"}:
             return 0
         return self._oracle.head(run_id) - (_number(found.item, "sequence") if found else 0)
-
-    def misplaced(self, plan: Plan) -> list[str]:
-        """Say which appends that returned aren't in the log, or not where they said, and which attempts are there twice."""
-        if self.is_deleted(plan.run_id) or plan.run_id not in self._log.partitions:
-            return []
-        places: dict[str, int] = {}
-        twice = []
-        for stored in self._log.partitions[plan.run_id].items:
-            for sequence, event in enumerate(_events(stored.item), start=_number(stored.item, "sequence")):
-                uid = event.get("uid")
-                if uid in places:
-                    twice.append(f"attempt {uid} is at {places[uid]} and at {sequence}")
-                if uid is not None:
-                    places[uid] = sequence
-        wrong = [
-            f"append {attempt} of {count} events returned {last}, but its events are at {found}"
-            for last, attempt, count in plan.acknowledged
-            if (found := [places.get(f"{attempt}.{at}", -1) for at in range(count)]) != sorted(set(found))
-            or found[-1] != last
-        ]
-        return twice + wrong
-
-
-def _events(item: Item) -> list[Item]:
-    if item["sequence"]["N"] == "0" or "events" not in item:
-        return []
-    events = item["events"]
-    try:
-        found = json.loads(zlib.decompress(events["B"]) if "B" in events else events["S"])
-    except (ValueError, zlib.error):
-        return []
-    return [event for event in found if isinstance(event, dict)]
 
 
 def _number(item: Item | None, name: str) -> int:

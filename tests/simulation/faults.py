@@ -22,6 +22,8 @@ class Rates:
     lost_and_gave_up: float = 0.0
     stall: float = 0.0
     unprocessed_keys: float = 0.0
+    stale_read: float = 0.0
+    short_page: float = 0.0
     # each stream record
     late_record: float = 0.0
     lost_record: float = 0.0
@@ -29,6 +31,7 @@ class Rates:
     invocation_throttled: float = 0.0
     duplicate_delivery: float = 0.0
     stale_delivery: float = 0.0
+    slow_invocation: float = 0.0
     zombie: float = 0.0
     cold_start: float = 0.0
     # each second
@@ -37,6 +40,8 @@ class Rates:
     resume: float = 0.0
     rebuild: float = 0.0
     delete: float = 0.0
+    expire: float = 0.0
+    read: float = 0.0
 
     @classmethod
     def none(cls) -> Self:
@@ -63,11 +68,14 @@ WORST = Rates(
     lost_and_gave_up=0.02,
     stall=0.02,
     unprocessed_keys=0.2,
+    stale_read=0.5,
+    short_page=0.9,
     late_record=0.1,
     lost_record=0.03,
     invocation_throttled=0.05,
     duplicate_delivery=0.1,
     stale_delivery=0.1,
+    slow_invocation=0.3,
     zombie=1.0,
     cold_start=0.3,
     shard_split=0.1,
@@ -75,8 +83,13 @@ WORST = Rates(
     resume=0.2,
     rebuild=0.2,
     delete=0.05,
+    expire=0.0,
+    read=0.5,
 )
-"""The most that is drawn of each. `zombie` is of the invocations that time out: those go on unheard, the others die."""
+"""The most that is drawn of each. `zombie` is of the invocations that time out: those go on unheard, the others die.
+
+`stale_read` is of the reads of a table that aren't asked for consistently. behest makes none: so it strikes mutants only.
+"""
 
 TYPICAL = Rates(
     crash_before=0.001,
@@ -86,11 +99,14 @@ TYPICAL = Rates(
     lost_and_gave_up=0.001,
     stall=0.001,
     unprocessed_keys=0.02,
+    stale_read=0.1,
+    short_page=0.02,
     late_record=0.005,
     lost_record=0.001,
     invocation_throttled=0.005,
     duplicate_delivery=0.01,
     stale_delivery=0.01,
+    slow_invocation=0.01,
     zombie=0.5,
     cold_start=0.05,
     shard_split=0.002,
@@ -98,6 +114,8 @@ TYPICAL = Rates(
     resume=0.05,
     rebuild=0.05,
     delete=0.01,
+    expire=0.0,
+    read=0.05,
 )
 """Bad days for months on end: what a long simulation is run with."""
 

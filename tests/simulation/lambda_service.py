@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from tests.simulation.scheduler import Task
     from tests.simulation.surroundings import Surroundings
 
-TIMEOUT_SECONDS = 15.0
+TIMEOUTS = (4.0, 15.0)
+"""Seconds that an invocation may take. In the shorter of them, a slow one has to leave most of its batch for another time."""
+
+_RECOVER_SECONDS = 60.0
 _QUEUE_SECONDS = 20.0
 _REMEMBERED = 100
 
@@ -38,7 +41,8 @@ class LambdaService:
         self._report = around.report
         self._stream = feed.stream
         self._pool = pool
-        self._function = FunctionSettings(timeout_seconds=TIMEOUT_SECONDS)
+        self._timeout = around.random.choice(TIMEOUTS)
+        self._function = FunctionSettings(timeout_seconds=self._timeout)
         self._queue: list[FailureRecord] = []
         self._invisible = 0
         self.delivered: Counter[str] = Counter()
@@ -102,12 +106,15 @@ class LambdaService:
                 self.mapping.finish(in_flight.pop(), result)
 
         task = self._scheduler.start(f"projector-{self.mapping.counts.deliveries}", body, process.release)
-        self._scheduler.after(TIMEOUT_SECONDS, lambda: self._time_out(task, in_flight))
+        task.is_slow = self._faults.strikes("slow_invocation")
+        self._scheduler.after(self._timeout, lambda: self._time_out(task, in_flight))
 
     def _time_out(self, task: Task, in_flight: list[Delivery]) -> None:
         if task.is_over:
             return
         self._faults.counts["timeout"] += 1
+        if not task.was_held_up:
+            self._report(Finding("?", f"{task.name} did not stop before its deadline, and no call of it was held up"))
         if in_flight:
             self.mapping.finish(in_flight.pop(), Failed("Task timed out"))
         if not self._faults.strikes("zombie"):
@@ -131,7 +138,7 @@ class LambdaService:
     def _recover(self, message: FailureRecord) -> None:
         """Let the reconciler see to a lost batch. A message that isn't done with comes back."""
         process = self._pool.take()
-        deadline = self._scheduler.now + 4 * TIMEOUT_SECONDS
+        deadline = self._scheduler.now + _RECOVER_SECONDS
         self._faults.counts["lost_batch"] += 1
 
         def come_back() -> None:
@@ -158,4 +165,4 @@ class LambdaService:
                 come_back()
 
         task = self._scheduler.start("recover", body, process.release, if_killed=come_back)
-        self._scheduler.after(4 * TIMEOUT_SECONDS, lambda: task.is_over or self._scheduler.kill(task))
+        self._scheduler.after(_RECOVER_SECONDS, lambda: task.is_over or self._scheduler.kill(task))

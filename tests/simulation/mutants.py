@@ -12,6 +12,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from behest_core.dynamodb import event_table, state_table
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.fold import rules, slices
@@ -109,6 +110,22 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(slices, "_goes_on", " or piece.parked.version != extension.version", ""),
     ),
     "resumes the core alone": (Edit(Projector, "_made_ready", "replace(piece, parked=None) if", "piece if"),),
+    "reads the log as it may have been a moment ago": (Edit(EventLog, "_query", '"ConsistentRead": True,', ""),),
+    "reads states as they may have been a moment ago": (
+        Edit(StateTable, "_batch_get", ', "ConsistentRead": True', ""),
+    ),
+    "does not ask again for keys that were left unprocessed": (
+        Edit(StateTable, "_batch_get", "if self.table not in unread:", "if True:"),
+    ),
+    "reads the first page only": tuple(
+        Edit(owner, "pages", 'if "LastEvaluatedKey" not in answer:', "if True:") for owner in (event_table, state_table)
+    ),
+    "begins another run without a look at its deadline": (
+        Edit(Projector, "_bring_up", "if remaining() < _RESERVE_SECONDS:", "if False:"),
+    ),
+    "reads a log to its end without a look at its deadline": (
+        Edit(Projector, "_read", "if remaining() < _RESERVE_SECONDS:", "if False:"),
+    ),
     "drops the slices of extensions that are not installed": (
         Edit(rules, "_fold_again", "dict(before.extensions)", "{}"),
     ),
@@ -117,6 +134,10 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
 RATES = {
     "brings deleted runs back": Rates(delete=0.3, throttle=0.2, stall=0.05, late_record=0.1),
     "sweeps without a look at the record": Rates(lost_record=0.3),
+    "begins another run without a look at its deadline": Rates(slow_invocation=0.5, late_record=0.2),
+    "reads a log to its end without a look at its deadline": Rates(
+        slow_invocation=0.5, short_page=1.0, late_record=0.2, cold_start=0.5
+    ),
 }
 """Of faults, for mutants that show themselves in rare encounters only: a delete is held up half-way, a late record lost."""
 

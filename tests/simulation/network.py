@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.simulation.surroundings import Surroundings
 
 LATENCY = 0.005
+SLOW = (0.2, 0.6)
 STALL = (1.0, 30.0)
 
 
@@ -35,7 +36,9 @@ class Network:
         around = self._around
         fault = around.faults.of_a_call()
         around.note(f"{operation} {_about(request)}{f' {fault}' if fault else ''}")
-        around.scheduler.sleep(around.random.uniform(*STALL) if fault == "stall" else around.soon(LATENCY))
+        if fault in _HOLD_UP and (task := around.scheduler.current) is not None:
+            task.was_held_up = True
+        around.scheduler.sleep(around.random.uniform(*STALL) if fault == "stall" else self._latency())
         if fault is None or fault == "stall":
             return method(**request)
         if fault == "crash_before":
@@ -56,8 +59,14 @@ class Network:
                 if around.random.random() < 0.5
                 else ReadTimeoutError(endpoint_url="https://dynamodb")
             )
-        around.scheduler.sleep(around.soon(LATENCY))
+        around.scheduler.sleep(self._latency())
         return method(**request)
+
+    def _latency(self) -> float:
+        task = self._around.scheduler.current
+        if task is not None and task.is_slow:
+            return self._around.random.uniform(*SLOW)
+        return self._around.soon(LATENCY)
 
 
 class Client:
@@ -114,6 +123,9 @@ class StreamsClient:
             last = page.records[-1]["dynamodb"]["SequenceNumber"] if page.records else after
             answer["NextShardIterator"] = f"{shard} {last}"
         return answer
+
+
+_HOLD_UP = {"stall", "lost_response"}
 
 
 def _about(request: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ says so. It judges every write to the state table, and the whole at the end.
 
 from __future__ import annotations
 
+import copy
 import json
 import zlib
 from collections import deque
@@ -57,7 +58,7 @@ class Fold:
 
     def begin(self, record: dict[str, Any]) -> None:
         self.session, self.provider, self.model = record["session_id"], record["provider"], record["model"]
-        self.metadata = record["metadata"]
+        self.metadata = record.get("metadata")
         self.created_at, self.updated_at = _canonical(record["created_at"]), record["created_at"]
 
     def apply(self, event: dict[str, Any]) -> None:
@@ -128,6 +129,9 @@ class Oracle:
         self._log = log
         self._folds: dict[tuple[str, int, bool, str], Fold] = {}
         self._poison: dict[str, dict[int, int]] = {}
+        self._expired: dict[tuple[str, int], Item] = {}
+        self._kept: dict[str, Fold] = {}
+        self._recorded: set[str] = set()
         self.deadly: set[str] = set()
         self.healed_by_version: set[str] = set()
 
@@ -146,8 +150,51 @@ class Oracle:
         positions = (each for each, of in self._poison.get(run_id, {}).items() if of in {ALWAYS, version})
         return min(positions, default=None)
 
+    # ------------------------------------------------------------ logs without their beginning
+
+    def expired(self, item: Item) -> None:
+        """Take note of an item that has left the log: the state covers it for ever."""
+        self._expired[item["run_id"]["S"], int(item["sequence"]["N"])] = item
+
+    def truncate(self, state: Item) -> None:
+        """Let a run be one that can't be folded from its beginning again, from a state item on.
+
+        From here on each event is folded once, by whoever comes to it first, whatever its version; that is noted.
+        """
+        run_id, sequence = state["run_id"]["S"], int(state["sequence"]["N"])
+        if run_id not in self._kept:
+            version = int(state["reducer_version"]["N"])
+            fold = self._fold(run_id, version, sequence, with_record=self.has_folded_record(state))
+            self._kept[run_id] = copy.deepcopy(fold)
+
+    def is_truncated(self, run_id: str) -> bool:
+        return run_id in self._kept
+
+    # ------------------------------------------------------------ judging
+
     def has_record(self, run_id: str) -> bool:
         return self._item(run_id, 0) is not None
+
+    def has_folded_record(self, item: Item) -> bool:
+        """Return whether a state item was folded with its run's record. Without metadata, only the rest of it tells."""
+        record = self._item(item["run_id"]["S"], 0)
+        if record is None or "metadata" in item:
+            return record is not None
+        if json.loads(record["record"]["S"]).get("metadata") is not None:
+            return False
+        run_id, sequence, version = item["run_id"]["S"], int(item["sequence"]["N"]), int(item["reducer_version"]["N"])
+        return not self._fold(run_id, version, with_record=True, sequence=sequence).differences(item)
+
+    def log(self, run_id: str) -> dict[int, str | None]:
+        """Return what tells the events of a run's log apart, by sequence: all that it ever held, if the run wasn't deleted."""
+        partition = self._log.partitions.get(run_id)
+        items = [each.item for each in partition.items] if partition is not None else []
+        items += (item for (of, _), item in self._expired.items() if of == run_id)
+        return {
+            sequence: event.get("uid")
+            for item in items
+            for sequence, event in enumerate(_readable(item), int(item["sequence"]["N"]))
+        }
 
     def head(self, run_id: str) -> int:
         """Return the last position of a run's log."""
@@ -157,19 +204,53 @@ class Oracle:
         last = partition.items[-1].item
         return int(last["sequence"]["N"]) + int(last.get("count", {"N": "1"})["N"]) - 1
 
-    def judge(self, item: Item) -> list[str]:
-        """Return what is wrong with a state item, as the fold of its run's log up to the position it says."""
+    def judge(self, item: Item, before: Item | None = None, writer: int | None = None) -> list[str]:
+        """Return what is wrong with a state item, as the fold of its run's log up to the position it says.
+
+        `before` is the item before it was written, `writer` the version of the reducer of who wrote it, where one did now.
+        """
         run_id, sequence, version = item["run_id"]["S"], int(item["sequence"]["N"]), int(item["reducer_version"]["N"])
         if sequence > self.head(run_id):
             return [f"sequence is {sequence}, the log has {self.head(run_id)}"]
+        if run_id in self._kept:
+            return self._judge_truncated(item, item if before is None else before, writer)
         stop = self.stops_at(run_id, version)
         if stop is not None and sequence >= stop:
             return [f"sequence is {sequence}, but version {version} can't fold {stop}"]
-        wrong = self._fold(run_id, version, "metadata" in item, sequence).differences(item)
+        has_record = self.has_folded_record(item)
+        wrong = self._fold(run_id, version, sequence, with_record=has_record).differences(item)
+        if has_record:
+            self._recorded.add(run_id)
+        elif run_id in self._recorded:
+            wrong.append("it was folded with its record before, and isn't now")
         pieces = item.get("extensions", {}).get("M", {})
         for name in PLUGINS:
             if name in pieces:
                 wrong += self._judge_slice(item, name, pieces[name]["M"])
+        return wrong
+
+    def _judge_truncated(self, item: Item, before: Item, writer: int | None) -> list[str]:
+        """Return what is wrong with the state of a run whose log has lost its beginning: it goes on from what it was.
+
+        So do its slices; those that would have to begin again stay as they were.
+        """
+        fold = self._kept[item["run_id"]["S"]]
+        fold.version = writer or fold.version
+        pieces, former = (each.get("extensions", {}).get("M", {}) for each in (item, before))
+        expected: dict[str, Item] = {}
+        for sequence, name in sorted((int(piece["M"]["sequence"]["N"]), name) for name, piece in pieces.items()):
+            if fold.sequence <= sequence <= int(item["sequence"]["N"]):
+                self._go_on(fold, item["run_id"]["S"], sequence)
+                expected[name] = fold.slice(int(pieces[name]["M"]["version"]["N"]))
+        self._go_on(fold, item["run_id"]["S"], int(item["sequence"]["N"]))
+        wrong = fold.differences(item)
+        for name, piece in ((name, pieces[name]["M"]) for name in PLUGINS if name in pieces):
+            if piece["state"] == expected.get(name):
+                continue
+            blank = {"state": Fold(OLD).slice(int(piece["version"]["N"])), "sequence": {"N": "0"}}
+            was = former[name]["M"] if name in former else blank
+            if any(piece[each] != was[each] for each in ("state", "sequence")):
+                wrong.append(f"{name} of a log without beginning went from {was} to {piece}")
         return wrong
 
     def _judge_slice(self, item: Item, name: str, piece: Item) -> list[str]:
@@ -184,9 +265,9 @@ class Oracle:
             at = int(piece["parked"]["M"]["sequence"]["N"])
             if self.requests(run_id, sequence, at) != [(at, sequence + 1)]:
                 return [f"{name} is parked at {at}, but folded up to {sequence}"]
-        runs = [(int(item["reducer_version"]["N"]), "metadata" in item)]
+        runs = [(int(item["reducer_version"]["N"]), self.has_folded_record(item))]
         runs = [*product((OLD, NEW), (False, True))] if "outdated" in piece else runs
-        folds = (self._fold(run_id, reducer, with_record, sequence, name) for reducer, with_record in runs)
+        folds = (self._fold(run_id, reducer, sequence, with_record=seen, whose=name) for reducer, seen in runs)
         expected = [fold.slice(int(piece["version"]["N"])) for fold in folds]
         return [] if piece["state"] in expected else [f"{name} at {sequence} is {piece['state']}, expected {expected}"]
 
@@ -199,7 +280,7 @@ class Oracle:
             begin += len(events)
         return found
 
-    def _fold(self, run_id: str, version: int, with_record: bool, sequence: int, whose: str = "core") -> Fold:  # noqa: FBT001
+    def _fold(self, run_id: str, version: int, sequence: int, *, with_record: bool, whose: str = "core") -> Fold:
         """Return the fold up to a position. It goes on from the last one asked for, which rarely lies behind."""
         record = self._item(run_id, 0) if with_record else None
         key = run_id, version, record is not None, whose
@@ -208,6 +289,10 @@ class Oracle:
             fold = self._folds[key] = Fold(version)
             if record is not None:
                 fold.begin(json.loads(record["record"]["S"]))
+        self._go_on(fold, run_id, sequence)
+        return fold
+
+    def _go_on(self, fold: Fold, run_id: str, sequence: int) -> None:
         while fold.sequence < sequence:
             if not fold.pending:
                 item = self._item(run_id, fold.sequence + 1)
@@ -215,11 +300,10 @@ class Oracle:
                     raise AssertionError(f"the log of {run_id} has nothing at {fold.sequence + 1}")
                 fold.pending.extend(_events(item))
             fold.apply(fold.pending.popleft())
-        return fold
 
     def _item(self, run_id: str, position: int) -> Item | None:
         found = self._log.get({"run_id": {"S": run_id}, "sequence": {"N": str(position)}})
-        return found.item if found else None
+        return found.item if found else self._expired.get((run_id, position))
 
 
 def _events(item: Item) -> list[dict[str, Any]]:
@@ -229,6 +313,13 @@ def _events(item: Item) -> list[dict[str, Any]]:
     except (ValueError, zlib.error):
         return []
     return found
+
+
+def _readable(item: Item) -> list[dict[str, Any]]:
+    """Return a commit's events, as far as there are any to be read."""
+    if "events" not in item:
+        return []
+    return [event if isinstance(event, dict) else {} for event in _events(item)]
 
 
 def _canonical(moment: str) -> str:

@@ -29,6 +29,10 @@ class Task:
         self.release = release
         self.is_over = False
         self.is_doomed = False
+        self.is_slow = False
+        self.was_held_up = False
+        """Whether a call of it took longer than calls do, even slow ones."""
+
         self.was_killed = False
         self.error: BaseException | None = None
         self._body = body

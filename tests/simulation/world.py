@@ -10,26 +10,30 @@ every run has to be. Last the plugins that are installed catch up with runs that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from zlib import crc32
 
+from behest_core.dynamodb.event_table import EventLog
 from behest_core.projection.projector import Fold
 from behest_core.testing import MappingSettings, MemoryStream, Template
 from tests.contract.fake import FakeDynamoDB
 from tests.simulation.agents import Agent, Plan
 from tests.simulation.checks import Judge, StateWatch
+from tests.simulation.expiry import Expiry
 from tests.simulation.faults import Faults, Rates
 from tests.simulation.feed import Feed
 from tests.simulation.figures import Figures
+from tests.simulation.history import History, violations
 from tests.simulation.lambda_service import LambdaService
 from tests.simulation.network import Client, Network, StreamsClient
 from tests.simulation.operators import Operators
 from tests.simulation.oracle import Oracle
 from tests.simulation.poison import KINDS, Poisoner
 from tests.simulation.processes import Pool, Process
+from tests.simulation.readers import Readers
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.surroundings import Finding, Surroundings
 from tests.simulation.versions import Release, Versions, drawn_releases
@@ -38,10 +42,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from behest_core.projection.reconciler import SweepReport
+    from tests.simulation.scheduler import Task
 
 START: Final = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 _TABLES: Final = Template().tables()
 _EVENTS, _STATES = _TABLES["EventTable"], _TABLES["StateTable"]
+_AGENTS_OF_A_PROCESS: Final = (1,)
+_STALE_SECONDS: Final = 3.0
 _QUIET_TICKS: Final = 3
 _GRACE_SECONDS: Final = 90.0
 _MOST_SWEEPS: Final = 20
@@ -66,6 +73,15 @@ class Size:
     kinds: Collection[str] = tuple(KINDS)
     agents: int = 8
     think: float = 1.5
+
+
+@dataclass
+class Writers:
+    """A process in which agents write: they share its log, and its fate. `heirs` is the one that begins when it dies."""
+
+    log: EventLog
+    tasks: list[Task] = field(default_factory=list)
+    heirs: Writers | None = None
 
 
 class World:
@@ -100,9 +116,12 @@ class World:
             {_EVENTS.name: self.feed, _STATES.name: self.watch},
             clock=scheduler.clock,
             lag=lambda: around.soon(0.5),
-            served=lambda keys: random.randrange(keys) if self.faults.strikes("unprocessed_keys") else keys,
+            stale=lambda: around.soon(_STALE_SECONDS) if self.faults.strikes("stale_read") else 0.0,
+            served=self._served,
+            fitting=lambda items: min(items, random.randint(1, 3)) if self.faults.strikes("short_page") else items,
         )
         self.oracle = self.watch.oracle = Oracle(self._database.tables[_EVENTS.name])
+        self.history = History()
         self._judge = Judge(
             self.oracle,
             self._database.tables[_EVENTS.name],
@@ -117,10 +136,14 @@ class World:
         self._begun: list[str] = []
         self._mistaken = 0
         self._writing = 0
+        self._agents = 0
         self._quiet_ticks = 0
         lane_by = random.choice(["partition_key", "item"])
         self.function = LambdaService(around, self.feed, settings or _drawn(random), lane_by, self._pool)
-        self.operators = Operators(around, self.feed, self._pool, self._begun)
+        tables = _EVENTS.name, _STATES.name
+        expiry = Expiry(around, self._database, tables, self.oracle)
+        self.operators = Operators(around, self.feed, self._pool, self._begun, expiry, self.oracle)
+        self._readers = Readers(around, self._pool, self._database, tables, self.oracle, self._begun)
         deploys = sorted(random.randrange(self.size.runs) for _ in self.releases[1:])
         self._to_deploy = list(zip(deploys, self.releases[1:], strict=True))
         self._tick_seconds = random.choice([0.25, 0.5, 1.0, 3.0])
@@ -142,9 +165,11 @@ class World:
                 self.scheduler.close()
 
     def _write(self) -> None:
-        for _ in range(self.size.agents):
-            self._writing += 1
-            self._start_agent(None)
+        while self._writing < self.size.agents:
+            writers = self._writers()
+            for _ in range(min(self._around.random.choice(_AGENTS_OF_A_PROCESS), self.size.agents - self._writing)):
+                self._writing += 1
+                self._start_agent(writers, None)
         self._tick()
         self._go_on(lambda: not self._writing)
 
@@ -239,10 +264,10 @@ class World:
             mistaken=self._mistaken,
             slices=self.watch.slices,
         )
-        for plan in self.plans:
-            self.findings += (Finding(plan.run_id, what) for what in self._judge.misplaced(plan))
         for run_id in self._begun:
             wrong = self._judge.findings(run_id, self._pool.release.reducer)
+            if not self._judge.is_deleted(run_id):
+                wrong += violations(self.history.calls[run_id], self.oracle.log(run_id))
             self.findings += (Finding(run_id, what) for what in wrong)
             figures.wrong += bool(wrong)
             figures.lost += self._judge.lost(run_id)
@@ -269,6 +294,7 @@ class World:
     def _tick(self) -> None:
         self.function.tick(self._tick_seconds)
         self.operators.tick(self._tick_seconds)
+        self._readers.tick(self._tick_seconds)
         is_quiet = self.function.is_idle and not self.scheduler.tasks and not self.feed.held
         self._quiet_ticks = self._quiet_ticks + 1 if is_quiet else 0
         self.scheduler.after(self._tick_seconds, self._tick)
@@ -279,6 +305,14 @@ class World:
         self.digest = crc32(line.encode(), self.digest)
         if self._tracing:
             self.trace.append(line)
+
+    def _served(self, keys: int) -> int:
+        """Say of how many keys of a BatchGetItem the table has time for."""
+        if not self.faults.strikes("unprocessed_keys"):
+            return keys
+        if self.scheduler.current is not None:
+            self.scheduler.current.was_held_up = True  # it waits before it asks again
+        return self._around.random.randrange(keys)
 
     # ------------------------------------------------------------ who is in it
 
@@ -294,10 +328,17 @@ class World:
             number=number,
         )
 
-    def _start_agent(self, plan: Plan | None) -> None:
-        """Start an agent's process, with the run that another one left when it died."""
-        agent = Agent(self._around, Client(self._network, self._database), _EVENTS.name, self._poisoner)
-        in_hand = [plan]
+    def _writers(self) -> Writers:
+        """Start a process in which agents write."""
+        expire_after = timedelta(days=30) if self._around.random.random() < 0.2 else None
+        client: Any = Client(self._network, self._database)
+        return Writers(EventLog(client, _EVENTS.name, now=self._around.now, expire_after=expire_after))
+
+    def _start_agent(self, writers: Writers, plan: Plan | None) -> None:
+        """Start an agent, with the run that another one left when it died."""
+        self._agents += 1
+        name, in_hand = f"agent-{self._agents}", [plan]
+        agent = Agent(self._around, writers.log, name, self._poisoner, self.history)
 
         def body() -> None:
             while in_hand[0] is not None or self._waiting:
@@ -305,13 +346,20 @@ class World:
                     in_hand[0] = self._next_plan()
                 agent.write(in_hand[0], self.size.think)
                 in_hand[0] = None
+            agent.finish(self.size.think)
             self._writing -= 1
 
-        name = f"agent-{self._writing}"
+        def die() -> None:
+            """Let the whole process die with it, and another begin, in which all who died go on."""
+            agent.die()
+            if writers.heirs is None:
+                writers.heirs = self._writers()
+                for each in writers.tasks:
+                    self.scheduler.kill(each)
+            self._start_agent(writers.heirs, in_hand[0])
+
         delay = self._around.soon(self.size.think)
-        self.scheduler.start(
-            name, body, self._pool.release, delay=delay, if_killed=lambda: self._start_agent(in_hand[0])
-        )
+        writers.tasks.append(self.scheduler.start(name, body, self._pool.release, delay=delay, if_killed=die))
 
     def _next_plan(self) -> Plan:
         plan = self._waiting.pop()
@@ -336,6 +384,9 @@ class World:
                 events=count,
                 record=random.choices(["first", "late", "never"], [20, 1, 1])[0],
                 created_at=self._around.moment(),
+                has_metadata=random.random() < 0.8,
+                has_start=random.random() < 0.8,
+                is_at_once=random.random() < 0.2,
                 is_bulky=random.random() < 0.002,
             )
             for number, count in enumerate(counts)
@@ -344,7 +395,7 @@ class World:
             plan = random.choice(plans)
             plan.poison.append((random.randrange(1, plan.events + 1), self._poisoner.drawn(size.kinds)))
             plan.poison.sort()
-        return [plan for plan in plans for _ in range(2 if random.random() < 0.1 else 1)]
+        return [plan for plan in plans for _ in range(2 if random.random() < 0.2 else 1)]
 
 
 def _drawn(random: Random) -> MappingSettings:
