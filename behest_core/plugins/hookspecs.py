@@ -43,7 +43,7 @@ def behest_extensions() -> Sequence[Extension]:
 
 @hookspec
 def behest_upcasters() -> Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]:
-    """Give, by event type, functions that bring an old shape of the event's JSON object into the one of its class.
+    """Return, by event type, functions that bring an old shape of the event's JSON object into the one of its class.
 
     They see every event of the type, new ones too, and have to leave those as they are. The log keeps what was written.
     """

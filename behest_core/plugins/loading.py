@@ -1,7 +1,7 @@
 """From installed plugins to one compiled dispatch table, once per process.
 
 A plugin is a package with an entry point in group ``behest`` that leads to a module or object with hook implementations. Which of
-the installed ones are used is an allow-list of entry point names. A plugin that won't do is refused whole, with the reason and
+the installed ones are used is an allow-list of entry point names. A plugin that isn't valid is refused whole, with the reason and
 the others go on: its slices stay as they are, and catch up when it is mended.
 """
 
@@ -83,7 +83,7 @@ def told(plugins: Plugins) -> Iterator[str]:
 
 
 def compiled(plugins: Iterable[Plugin]) -> Plugins:
-    """Compile plugins into one table; refuse one that can't be combined with those before it."""
+    """Return plugins compiled into one table; refuse one that can't be combined with those before it."""
     plugins = list(plugins)
     used = [plugin for plugin in plugins if plugin.refused is None]
     try:

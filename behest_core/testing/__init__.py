@@ -8,7 +8,7 @@
     EventSourceMapping    a model of what stands between a stream and a function, driven step by step
     MappingSettings       its settings: batch size, retries, age, lanes
     FunctionSettings      what it knows of the function: name, time-out, memory
-    Delivery              a batch on its way, for who starts and ends invocations himself, with the results
+    Delivery              a batch on its way, for a test that starts and ends invocations itself, with the results
                           Returned, Failed and Throttled
     LambdaContext         the second argument of a handler
     MemoryStream          a stream of shards in memory for it to read; RecordSource is the protocol of any other one, with

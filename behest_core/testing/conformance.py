@@ -10,11 +10,11 @@
 
 The rules, each checked with the logs that are given and with logs drawn from a seeded generator:
 
-- behest loads it: its hooks are those there are, and its names nobody else's.
+- behest loads it: its hooks are known, and its names are not taken.
 - No valid event parks a slice, the state can be stored, and stays under its cap.
 - It never changes the run, nor an event that other plugins get after it.
 - The same log gives the same state: twice, in any batches, folded again, and in another process with other hashes.
-- What `when` says of a state depends on the state alone, and changes nothing.
+- What `when` returns for a state depends on the state alone, and changes nothing.
 - Unknown fields change nothing, unknown types do no harm, and a malformed event parks no more than the slices that listen to it.
 - Upcasters leave new shapes, and what they made, as it is.
 
@@ -148,7 +148,7 @@ class _Subject:
         self.given: frozenset[bytes] = frozenset()
         """Events that the plugin's author gave: they may have old shapes."""
         self.switching = compiled([plugin]).dispatch
-        """As it is used. In the other, what a handler's `when` says is asked for each event."""
+        """As it is used. In the other, what a handler's `when` returns is asked for at each event."""
         self.dispatch.listeners = {
             listened: tuple((place, self._watched(place, handler, when), None) for place, handler, when in placed)
             for listened, placed in self.dispatch.listeners.items()
@@ -293,7 +293,7 @@ def _repeatable(subject: _Subject, log: Log) -> _Problem | None:
 
 
 def _switched(subject: _Subject, log: Log) -> _Problem | None:
-    """What `when` says depends on the state alone, and changes nothing: it may be asked at any time."""
+    """What `when` returns depends on the state alone, and changes nothing: it may be asked at any time."""
     return _differing(
         "when depends on the state alone",
         "asked only when the state may have changed",

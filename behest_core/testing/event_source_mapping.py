@@ -83,7 +83,7 @@ class Delivery:
     """The function's event, as JSON text."""
 
     def event(self) -> LambdaEvent:
-        """A fresh copy of the function's event."""
+        """Return a fresh copy of the function's event."""
         return cast("LambdaEvent", json.loads(self.payload))
 
 
@@ -115,7 +115,7 @@ class EventSourceMapping:
         clock: the time, in seconds since 1970. An invocation that ends after the function's time-out on this clock has
             timed out.
         random: chooses between lanes that are due. Without it the one that was served longest ago is next.
-        on_failure: takes the failure records; `list.append` will do. Without it they are lost, as in Lambda.
+        on_failure: takes the failure records; such as `list.append`. Without it they are lost, as in Lambda.
         lane_by: which records share a lane: those of one partition key, or no more than those of one item.
         retry_delay: seconds before the n-th retry of a batch. AWS doesn't document its own; none by default.
     """
@@ -151,7 +151,7 @@ class EventSourceMapping:
         return self._reader.read(self._clock())
 
     def next_due(self) -> float | None:
-        """When the next batch is due, in seconds since 1970, maybe in the past; None where none waits."""
+        """Return when the next batch is due, in seconds since 1970, maybe in the past; None where none waits."""
         times = (lane.due_at() for lane in self._reader.lanes())
         return min((due for due in times if due is not None), default=None)
 
@@ -170,7 +170,7 @@ class EventSourceMapping:
         return None
 
     def finish(self, delivery: Delivery, result: InvocationResult) -> None:
-        """Return how a delivery went. Whatever its function does after this, Lambda won't hear of it.
+        """Take the result of a delivery. Whatever its function does after this, Lambda ignores.
 
         Raises:
             ValueError: it was finished before, or comes from another mapping.

@@ -31,7 +31,7 @@ RUN: RunRecord = RunRecord(
     model="model",
     created_at="2026-01-31T00:00:00Z",
 )
-"""The record of the run that is folded, unless a test gives its own."""
+"""The record of the run that is folded, unless a test has its own."""
 
 
 def used(plugin: object) -> Plugin:
@@ -64,7 +64,7 @@ def given(plugin: object, *events: NewEvent, record: RunRecord = RUN) -> Given:
 
 
 class Given:
-    """A run, folded with one plugin as far as the test has come. Nothing changes it: `when` gives another one."""
+    """A run, folded with one plugin as far as the test has come. Nothing changes it: `when` returns another one."""
 
     def __init__(self, dispatch: Dispatch, state: RunState) -> None:
         self._dispatch = dispatch
@@ -72,7 +72,7 @@ class Given:
         """The run's whole state."""
 
     def when(self, *events: NewEvent) -> Given:
-        """Append a commit with these events, and fold it into the state as it was stored."""
+        """Return the run with a commit of these events appended, and folded into the state as it was stored."""
         if not events:
             return self
         commit = commit_of(self.state.sequence + 1, [encode_event(event) for event in events], self.state.run_id)

@@ -62,7 +62,7 @@ class LambdaContext:
 
     @classmethod
     def of(cls, function: FunctionSettings, request_id: str, clock: Callable[[], float]) -> LambdaContext:
-        """The context of an invocation that begins now."""
+        """Return the context of an invocation that begins now."""
         return cls(
             aws_request_id=request_id,
             function_name=function.name,
@@ -75,7 +75,7 @@ class LambdaContext:
         )
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds left until the time-out, 0 when it has passed."""
+        """Return the milliseconds left until the time-out, 0 when it has passed."""
         return max(0, int((self.deadline - self.clock()) * 1000))
 
 
@@ -133,7 +133,7 @@ def invoke(handler: Handler, event: LambdaEvent, context: LambdaContext) -> Invo
 
 
 def first_failure(response: JsonValue, sequence_numbers: Sequence[str]) -> int | None:
-    """Where in the batch the first failed record stands, by a function's answer; None where all succeeded."""
+    """Return where in the batch the first failed record stands, by a function's answer; None where all succeeded."""
     failures = _reported(response)
     if not failures:
         return None
@@ -214,7 +214,7 @@ def failure_record(
     result: InvocationResult | None,
     now: float,
 ) -> FailureRecord:
-    """The failure record of a batch whose last invocation ended with `result`; None: it never came to one."""
+    """Return the failure record of a batch whose last invocation ended with `result`, None where it had none."""
     record: FailureRecord = {
         "requestContext": request,
         "version": "1.0",
@@ -229,5 +229,5 @@ def failure_record(
 
 
 def iso_time(seconds: float, timespec: Literal["seconds", "milliseconds"] = "seconds") -> str:
-    """A time of a failure record: ``2019-11-14T00:13:19Z``."""
+    """Return a time as failure records have it: ``2019-11-14T00:13:19Z``."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec)[:-6] + "Z"

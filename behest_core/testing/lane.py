@@ -97,7 +97,7 @@ class Batch:
     not_before: float = 0.0
 
     def part(self, start: int, end: int | None = None) -> Batch:
-        """Some of the batch, as a batch of its own: what befell it so far is kept, but no retry is counted."""
+        """Return a part of the batch as a batch of its own: it keeps its history, and no retry is counted."""
         return replace(self, records=self.records[start:end], retries=0, not_before=0.0)
 
 
@@ -130,7 +130,7 @@ class Lane:
         self._waiting_bytes += len(record.text)
 
     def due_at(self) -> float | None:
-        """When the next batch is due, in seconds since 1970; None while one is in flight or nothing waits."""
+        """Return when the next batch is due, in seconds since 1970; None while one is in flight or nothing waits."""
         if self.in_flight or self.is_empty:
             return None
         if self._started:
@@ -139,7 +139,7 @@ class Lane:
         return self._window_opened + (0 if is_full else self.settings.batching_window_seconds)
 
     def next_batch(self) -> Batch:
-        """The batch in hand: a started one, else a new one. The lane must not be empty."""
+        """Return the batch in hand: a started one, else a new one. The lane must not be empty."""
         if not self._started:
             self._started.append(Batch(self._fill()))
         return self._started[0]
@@ -156,16 +156,16 @@ class Lane:
         return records
 
     def drop_batch(self, now: float) -> None:
-        """The batch in hand has succeeded or was given up."""
+        """Remove the batch in hand, which has succeeded or was given up."""
         self._started.popleft()
         self._window_opened = now
 
     def succeed_up_to(self, checkpoint: int) -> None:
-        """The batch in hand succeeded up to a checkpoint inside it; what remains is the batch in hand now."""
+        """Remove the records before a checkpoint, as they succeeded; what remains is the batch in hand now."""
         self._started[0] = self._started[0].part(checkpoint)
 
     def fail(self, now: float) -> bool:
-        """The batch in hand failed as a whole: split it or retry it. Returns whether its retries are used up."""
+        """Split the batch in hand, or retry it, as it failed as a whole. Return whether its retries are used up."""
         batch = self._started[0]
         if self.settings.bisect_batch_on_function_error and len(batch.records) > 1:
             middle = (len(batch.records) + 1) // 2

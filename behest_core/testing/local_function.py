@@ -74,7 +74,7 @@ class LocalFunction:
 
 
 def lambda_environment(definition: FunctionDefinition) -> dict[str, str]:
-    """The function's own variables, and those that Lambda sets (developer guide, "Defined runtime environment variables")."""
+    """Return the function's variables and those that Lambda sets (developer guide, "Defined runtime environment variables")."""
     return definition.environment | {
         "AWS_LAMBDA_FUNCTION_NAME": definition.name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
@@ -84,7 +84,7 @@ def lambda_environment(definition: FunctionDefinition) -> dict[str, str]:
 
 
 def function_settings(definition: FunctionDefinition) -> FunctionSettings:
-    """What Lambda knows of a function of the template."""
+    """Return what Lambda knows of a function of the template."""
     return FunctionSettings(
         name=definition.name, timeout_seconds=definition.timeout_seconds, memory_mb=definition.memory_mb
     )

@@ -64,7 +64,7 @@ class LocalReconciler:
         )
 
     def recover(self) -> int:
-        """Hand out each message once, a batch at a time; return with how many it was done."""
+        """Hand out each message once, a batch at a time. Return how many it is done with."""
         waiting, self.queue = self.queue, []
         before, size = len(waiting), self._mapping.batch_size
         try:
@@ -84,7 +84,7 @@ class LocalReconciler:
         return [by_id[failure["itemIdentifier"]] for failure in failures]
 
     def _sqs_record(self, message_id: str, message: FailureRecord) -> dict[str, object]:
-        """A message as Lambda hands it to a function (developer guide, "Using Lambda with Amazon SQS")."""
+        """Return a message as Lambda hands it to a function (developer guide, "Using Lambda with Amazon SQS")."""
         body = json.dumps(message)
         return {
             "messageId": message_id,

@@ -212,7 +212,7 @@ class LocalStack:
             return self._reconciler.sweep(lookback_hours)
 
     def recover(self) -> int:
-        """Let the failure queue hand its messages to the reconciler, each once; return with how many it is done.
+        """Let the failure queue hand its messages to the reconciler, each once; return how many it is done with.
 
         The others stay in the queue. The handler's errors are raised; its batch stays in the queue.
         """
@@ -263,7 +263,7 @@ class LocalStack:
     def serving(self) -> Iterator[dict[str, str]]:
         """Open the tables to other processes while the context lasts: an endpoint on a free port of 127.0.0.1.
 
-        Gives the environment variables that such a process needs, AWS_ENDPOINT_URL and the tables' names among them.
+        Yields the environment variables that such a process needs, AWS_ENDPOINT_URL and the tables' names among them.
         """
         with serve_moto() as url:
             inherited = {name: value for name, value in os.environ.items() if not _is_of_aws(name)}

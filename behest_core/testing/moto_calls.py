@@ -49,7 +49,7 @@ def serialised_moto() -> Iterator[None]:
 
 @contextmanager
 def serve_moto() -> Iterator[str]:
-    """Answer calls over HTTP while the context lasts, and give the endpoint's URL.
+    """Answer calls over HTTP while the context lasts, and yield the endpoint's URL.
 
     It listens on a free port of 127.0.0.1. Leaving the context stops it.
     """
@@ -84,7 +84,7 @@ class _Endpoint(BaseHTTPRequestHandler):
     do_GET = do_POST  # noqa: N815 - http.server's name, as is the other one
 
     def _host(self) -> str | None:
-        """The host of AWS that the request is for: its signature names service and region."""
+        """Return the host of AWS that the request is for: its signature names service and region."""
         credential = _CREDENTIAL.search(self.headers.get("Authorization", ""))
         if credential is None:
             return None
@@ -111,4 +111,4 @@ class _Endpoint(BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
     def log_message(self, *_args: object) -> None:
-        """No access log: it would go to the demo's screen."""
+        """Write no access log: it would go to the demo's screen."""

@@ -50,12 +50,12 @@ class MotoStream:
         self.partition_key = next(key["AttributeName"] for key in described["KeySchema"] if key["KeyType"] == "HASH")
 
     def shards(self) -> Sequence[Shard]:
-        """The stream's shards. moto has one."""
+        """Return the stream's shards. moto has one."""
         described = self._client.describe_stream(StreamArn=self.stream_arn)["StreamDescription"]
         return [Shard(shard["ShardId"], shard.get("ParentShardId")) for shard in described["Shards"]]
 
     def read(self, shard_id: str, after: str | None, limit: int) -> Page:
-        """At most `limit` records after the sequence number `after`."""
+        """Return at most `limit` records after the sequence number `after`."""
         # One more than asked for: a record is read with the one that follows it, which may be its other half.
         limit = min(limit, _LARGEST_PAGE - 1)
         while True:
@@ -72,7 +72,7 @@ class MotoStream:
             after = records[limit - 1]["dynamodb"]["SequenceNumber"]
 
     def expects_expiry(self, keys: Image) -> None:
-        """The next deletion of this item is one by time to live."""
+        """Expect that the next deletion of this item is one by time to live."""
         self._expected_expiries.add(key_text(keys))
 
     def _iterator(self, shard_id: str, after: str | None) -> str:

@@ -49,7 +49,7 @@ class ManualClock:
         self._now = now
 
     def __call__(self) -> float:
-        """Now, in seconds since 1970."""
+        """Return the time, in seconds since 1970."""
         return self._now
 
     def advance(self, seconds: float) -> None:
@@ -69,10 +69,10 @@ class RecordSource(Protocol):
         """The name of the table's partition key."""
 
     def shards(self) -> Sequence[Shard]:
-        """All shards the stream has now, parents before children."""
+        """Return all shards the stream has now, parents before children."""
 
     def read(self, shard_id: str, after: str | None, limit: int) -> Page:
-        """At most `limit` records after the sequence number `after`; from the oldest kept where that is None."""
+        """Return at most `limit` records after the sequence number `after`; from the oldest kept where that is None."""
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class MemoryStream:
         partition_key: the name of its partition key.
         view_type: what the records seem to carry, such as NEW_IMAGE.
         shards: how many open shards it starts with.
-        clock: gives the time of a record, in seconds since 1970.
+        clock: returns the time of a record, in seconds since 1970.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class MemoryStream:
         self._roots = [self._open(None) for _ in range(shards)]
 
     def shards(self) -> Sequence[Shard]:
-        """All shards, parents before children."""
+        """Return all shards, parents before children."""
         return [Shard(shard_id, shard.parent_id) for shard_id, shard in self._shards.items()]
 
     def read(self, shard_id: str, after: str | None, limit: int) -> Page:
-        """At most `limit` records after the sequence number `after`."""
+        """Return at most `limit` records after the sequence number `after`."""
         shard = self._shards[shard_id]
         start = 0 if after is None else bisect.bisect_right(shard.numbers, int(after))
         page = shard.records[start : start + limit]
@@ -160,7 +160,7 @@ class MemoryStream:
         return record
 
     def shard_of(self, keys: Image) -> str:
-        """The open shard that a record with these keys goes to."""
+        """Return the open shard that a record with these keys goes to."""
         hashed = zlib.crc32(key_text({"": keys[self.partition_key]}).encode())
         hashed, root = divmod(hashed, len(self._roots))
         shard_id = self._roots[root]

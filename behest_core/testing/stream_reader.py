@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from behest_core.testing.stream_records import StreamRecord
 
 PAGE = 1000
-"""Records that one GetRecords call gives at most (DynamoDB API reference)."""
+"""Records that one GetRecords call returns at most (DynamoDB API reference)."""
 
 LaneBy: TypeAlias = Literal["partition_key", "item"]
 
@@ -76,7 +76,7 @@ class StreamReader:
         return count
 
     def lanes(self) -> Iterator[Lane]:
-        """All lanes of all shards that aren't finished."""
+        """Return all lanes of all shards that aren't finished."""
         for reader in self._readers.values():
             if not reader.is_finished:
                 yield from reader.lanes

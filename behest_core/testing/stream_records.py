@@ -1,6 +1,6 @@
 """DynamoDB stream records in the shape in which Lambda hands them to a function.
 
-What DynamoDB's GetRecords gives through boto3 and what a function receives differ, and the difference matters to a
+What DynamoDB's GetRecords returns through boto3 and what a function receives differ, and the difference matters to a
 decoder:
 
 - A function's event went over the wire as JSON: binary values are base64 text there, bytes in boto3.
@@ -70,7 +70,7 @@ TIME_TO_LIVE: UserIdentity = {"type": "Service", "principalId": "dynamodb.amazon
 
 
 def lambda_record(record: Mapping[str, object], stream_arn: str) -> StreamRecord:
-    """The record that Lambda would hand to a function, from one that boto3's ``get_records`` gave."""
+    """Return the record that Lambda would hand to a function, from one of boto3's ``get_records``."""
     shaped = cast("dict[str, object]", _as_json(record))
     identity = cast("dict[str, str] | None", shaped.pop("userIdentity", None))
     # The region of a stream's table stands in its ARN; moto's records always say us-east-1.
@@ -85,13 +85,13 @@ def lambda_record(record: Mapping[str, object], stream_arn: str) -> StreamRecord
 
 
 def is_unchanged(record: StreamRecord) -> bool:
-    """Whether the record tells of a write that changed nothing, of which DynamoDB writes no record, but moto does."""
+    """Return whether the record is of a write that changed nothing: DynamoDB writes no such record, moto does."""
     data = record["dynamodb"]
     return "OldImage" in data and data["OldImage"] == data.get("NewImage")
 
 
 def is_first_half_of_upsert(record: StreamRecord, following: StreamRecord) -> bool:
-    """Whether two records that follow each other are one write: moto writes two INSERTs for an UpdateItem that creates.
+    """Return whether two records that follow each other are one write: moto writes two INSERTs for an UpdateItem that creates.
 
     The first holds nothing but the keys. DynamoDB never inserts an item twice without a REMOVE between.
     """
@@ -102,12 +102,12 @@ def is_first_half_of_upsert(record: StreamRecord, following: StreamRecord) -> bo
 
 
 def key_text(keys: Image) -> str:
-    """One text for one key, the same whatever the order of its attributes."""
+    """Return one text for one key, the same whatever the order of its attributes."""
     return json.dumps(keys, sort_keys=True)
 
 
 def _as_json(value: object) -> object:
-    """What remains of a value of boto3's after the way to a function as JSON."""
+    """Return what remains of a value of boto3's after the way to a function as JSON."""
     if isinstance(value, dict):
         return {key: _as_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from importlib.metadata import entry_points
@@ -18,6 +19,7 @@ from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 from msgspec.json import encode
 
 from behest_core import interchange
+from behest_core import plugins as facade
 from behest_core.fold.dispatch import CORE
 from behest_core.fold.rules import fold
 from behest_core.model.commit import Commit
@@ -38,10 +40,12 @@ from tests.builders import (
     text_delta,
     usage_recorded,
 )
+from tests.docs.pages import blocks
 from tests.golden import ROOT, SEED_FOLD, golden_lines
 
 OURS = {"approvals": behest_approvals, "cost": behest_cost, "lineage": behest_lineage, "tools": behest_tools}
 EVENTS_PER_COMMIT = 20
+FACADE = "behest_core.plugins"
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +212,26 @@ def test_every_package_that_is_a_plugin_is_tested_here():
     projects = [tomllib.loads(file.read_text())["project"] for file in (ROOT / "plugins").glob("*/pyproject.toml")]
     plugins = [name for project in projects for name in project.get("entry-points", {}).get(GROUP, {})]
     assert sorted(plugins) == sorted(OURS)
+
+
+def imports_past_the_facade(source: str) -> list[str]:
+    """Return what a plugin's source imports from elsewhere though `behest_core.plugins` has it."""
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    return [
+        f"{node.module}.{name.name}"
+        for node in imports
+        for name in node.names
+        if name.name in facade.__all__ and (node.module or "").startswith("behest_core.") and node.module != FACADE
+    ]
+
+
+def test_what_a_plugin_is_written_with_comes_from_one_module():
+    template = ROOT / "behest_core" / "cli" / "commands" / "plugin_template"
+    sources = [file.read_text() for file in (ROOT / "plugins").glob("*/behest_*/*.py")]
+    sources += [re.sub(r"{{\w+}}", "x", file.read_text()) for file in template.glob("*.py.txt")]
+    sources += [block.text for block in blocks("docs/plugins.md", "py")]
+    assert len(sources) > 20
+    assert [found for source in sources for found in imports_past_the_facade(source)] == []
+    assert imports_past_the_facade("from behest_core.fold.extension import Extension") == [
+        "behest_core.fold.extension.Extension"
+    ]

@@ -190,7 +190,7 @@ class Assembly:
         )
 
     def _with_pending_calls(self, event: RunFinishedEvent) -> RunFinishedEvent:
-        """Name the calls that have no result, where the event doesn't."""
+        """Return the event with the calls that have no result, where it names none."""
         match event.outcome:
             case None | RunFinishedSuccessOutcome(pending_tool_call_ids=None | []) if self._calls:
                 outcome = RunFinishedSuccessOutcome(pending_tool_call_ids=list(self._calls))
@@ -199,7 +199,7 @@ class Assembly:
 
 
 def _goes_on(end: End, chunk: Chunk) -> bool:
-    """Whether the chunk goes on with what `end` would end."""
+    """Return whether the chunk goes on with what `end` would end."""
     if isinstance(chunk, TextMessageChunkEvent):
         return isinstance(end, TextMessageEndEvent) and chunk.message_id in (None, end.message_id)
     return isinstance(end, ToolCallEndEvent) and chunk.tool_call_id in (None, end.tool_call_id)

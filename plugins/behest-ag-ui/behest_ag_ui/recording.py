@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from behest_core.recording.adapter import RecorderSettings
+    from behest_core.recording.adapter import RecorderSettings, Store
     from behest_core.recording.recorder import RunRecorder
-    from behest_core.store import RunStore
 
 E = TypeVar("E", bound=AGUIEvent)
 
@@ -39,7 +38,7 @@ _NO_END: Final = "the stream ended without RUN_FINISHED or RUN_ERROR"
 
 async def record(
     events: AsyncIterable[E],
-    store: RunStore,
+    store: Store,
     *,
     provider: str = UNKNOWN,
     model: str = UNKNOWN,
@@ -64,7 +63,7 @@ class _Recording:
 
     def __init__(
         self,
-        store: RunStore,
+        store: Store,
         provider: str,
         model: str,
         metadata: Mapping[str, object] | None,

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 from msgspec import Meta, Struct, field
 
 from behest_core.model.events import (
-    Event,
     ModelStarted,
     RunCancelled,
     RunCompleted,
@@ -28,7 +27,7 @@ from behest_core.model.events import (
     RunStarted,
     ToolExecutionStarted,
 )
-from behest_core.plugins import Extension, ExtensionState, hookimpl
+from behest_core.plugins import Event, Extension, ExtensionState, hookimpl
 from behest_core.recording.adapter import Paused
 
 if TYPE_CHECKING:

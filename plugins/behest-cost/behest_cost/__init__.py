@@ -95,7 +95,7 @@ class CostState(ExtensionState):
 
 
 def cost_of(table: PriceTable) -> Extension:
-    """Return the extension `cost` with these prices. Raises PluginError for a price that won't do.
+    """Return the extension `cost` with these prices. Raises PluginError for a price that isn't valid.
 
     A package of your own that returns this from `behest_extensions` brings its own prices without a file.
     """

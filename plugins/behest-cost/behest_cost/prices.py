@@ -71,7 +71,7 @@ class Rates:
         self.checksum = crc32(msgspec.json.encode([table.dated, by_name], order="deterministic"))
 
         self.of = lru_cache(_MODELS)(self._of)
-        """Gives the rate of ``provider/model``, None where there is none."""
+        """Return the rate of ``provider/model``, None where there is none."""
 
     def _of(self, model: str) -> Rate | None:
         rate = self._exact.get(model)
@@ -111,7 +111,7 @@ def with_changes(file: str) -> PriceTable:
 
 
 def merged(table: PriceTable, changes: PriceTable) -> PriceTable:
-    """Lay changes over a table, model by model; the date is the changes'."""
+    """Return a table with changes laid over it, model by model; its date is the changes'."""
     models: Mapping[str, Price | None] = {**table.models, **changes.models}
     return PriceTable(changes.dated, dict(models))
 

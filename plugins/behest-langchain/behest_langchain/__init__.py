@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
     from langgraph.callbacks import GraphInterruptEvent
 
-    from behest_core.recording.adapter import RecorderSettings
+    from behest_core.recording.adapter import RecorderSettings, Store
     from behest_core.recording.recorder import RunRecorder
-    from behest_core.store import RunStore
 
 __all__ = ["BehestCallbackHandler"]
 
@@ -49,7 +48,7 @@ class BehestCallbackHandler(GraphCallbackHandler):
 
     def __init__(
         self,
-        store: RunStore,
+        store: Store,
         *,
         session_id: str | None = None,
         metadata: Mapping[str, object] | None = None,

@@ -11,7 +11,7 @@ except ImportError:
     from langchain_core.callbacks import BaseCallbackHandler as GraphCallbackHandler
 
     class GraphBubbleUp(Exception):  # type: ignore[no-redef]  # noqa: N818 (LangGraph's name)
-        """Raised by nobody."""
+        """Never raised."""
 
     GraphDrained = GraphInterrupt = GraphBubbleUp  # type: ignore[assignment,misc]
 else:

@@ -63,12 +63,12 @@ class RecordedRun:
     # ------------------------------------------------------------ model calls
 
     def model_started(self, call: UUID, metadata: Mapping[str, Any]) -> None:
-        """A model is called."""
+        """Record that a model is called."""
         self._calls[call] = _ModelCall()
         self._recorder.model_started(provider=metadata.get("ls_provider"), model=metadata.get("ls_model_name"))
 
     def token(self, call: UUID, token: object, chunk: GenerationChunk | ChatGenerationChunk | None) -> None:
-        """A piece of a model's message came. It may have text, a part of a tool call, or tokens used."""
+        """Record a piece of a model's message. It may have text, a part of a tool call, or tokens used."""
         open_call = self._calls[call]
         text = token if chunk is None else chunk.text
         if isinstance(text, str) and text:
@@ -79,7 +79,7 @@ class RecordedRun:
             open_call.usage = add_usage(open_call.usage, usage)
 
     def model_answered(self, call: UUID, response: LLMResult) -> None:
-        """A model call ended with a message. Of several candidates the first one is it."""
+        """Record that a model call ended with a message. Of several candidates the first one is it."""
         open_call = self._calls[call]
         generation = next((each for candidates in response.generations for each in candidates), Generation(text=""))
         message: Any = getattr(generation, "message", None)  # models that aren't chat models give text only
@@ -93,7 +93,7 @@ class RecordedRun:
         self._finish_reason = finish_reason(told) or self._finish_reason
 
     def model_failed(self, call: UUID) -> None:
-        """A model call ended in an error. The run goes on where somebody retries, or has another model to fall back on."""
+        """Record that a model call failed. The run goes on where it is tried again, or another model is there to fall back on."""
         self._used(self._calls[call].usage)
 
     def _used(self, usage: UsageMetadata | None) -> None:
@@ -103,12 +103,12 @@ class RecordedRun:
     # ------------------------------------------------------------ tools
 
     def tool_started(self, tool: UUID, call_id: str, name: str) -> None:
-        """A tool begins."""
+        """Record that a tool begins."""
         self._tools[tool] = call_id, name
         self._recorder.tool_started(call_id, name)
 
     def tool_returned(self, tool: UUID, output: object) -> None:
-        """A tool ended. Its message says so where it handled an error by itself."""
+        """Record that a tool ended. Its message says so where it handled an error by itself."""
         if not isinstance(output, ToolMessage):
             result = ToolExecutionResult.ok(as_json(output))
         elif output.status == "error":
@@ -118,7 +118,7 @@ class RecordedRun:
         self._tool_finished(tool, result)
 
     def tool_raised(self, tool: UUID, error: BaseException) -> None:
-        """A tool failed, whoever handles it; or it waits for an answer, and has no end here."""
+        """Record that a tool failed, whoever handles it; one that waits for an answer has no end here."""
         if isinstance(error, GraphBubbleUp):
             del self._tools[tool]
         else:
@@ -131,12 +131,12 @@ class RecordedRun:
     # ------------------------------------------------------------ the end
 
     def interrupted(self, reason: str, interrupts: Iterable[Any]) -> None:
-        """A graph has stopped until somebody answers."""
+        """Note that a graph has stopped until somebody answers."""
         self._interrupted_by = reason
         self._pending |= {each.id: None for each in interrupts}
 
     def ended(self, run_id: UUID, error: BaseException | None) -> RunRecorder | None:
-        """The root, or a run below it, has ended. If all is over now, the end is recorded; return what is to be closed then."""
+        """Note that the root, or a run below it, has ended. If all is over now, record the end and return the recorder."""
         with self._lock:
             was_call = self._calls.pop(run_id, None) is not None
             if run_id == self._root_id:
@@ -155,7 +155,7 @@ class RecordedRun:
         return self._recorder
 
     def forgotten(self, run_id: UUID) -> None:
-        """Nobody will say any more how this one ends. Without its root a run has no end here."""
+        """Forget a run whose end is told no more. Without its root a run has no end here."""
         if run_id == self._root_id:
             self.is_over = True
             self._when_over()

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import field
 
-from behest_core.model.events import Event, ModelStarted, RunCancelled, RunCompleted, RunFailed, RunStarted
-from behest_core.plugins import Extension, ExtensionState, hookimpl
+from behest_core.model.events import ModelStarted, RunCancelled, RunCompleted, RunFailed, RunStarted
+from behest_core.plugins import Event, Extension, ExtensionState, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,8 +18,8 @@ from behest_lineage import LineageState, lineage, look_at_metadata
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from behest_core import RunStore
     from behest_core.model.state import RunState
-    from behest_core.store import RunStore
 
 
 class Tokens(Struct):

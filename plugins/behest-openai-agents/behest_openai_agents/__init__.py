@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from agents import Agent
     from agents.run import RunOptions
 
-    from behest_core.recording.adapter import RecorderSettings
+    from behest_core.recording.adapter import RecorderSettings, Store
     from behest_core.recording.recorder import RunRecorder
-    from behest_core.store import RunStore
 
 __all__ = ["BehestRunner"]
 
@@ -42,7 +41,7 @@ class BehestRunner:
 
     def __init__(
         self,
-        store: RunStore,
+        store: Store,
         *,
         session_id: str | None = None,
         metadata: Mapping[str, object] | None = None,

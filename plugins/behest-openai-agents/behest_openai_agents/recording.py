@@ -93,7 +93,7 @@ class Recording:
             return
         self.is_over = True
         with unobtrusive():
-            self._record_unheard_usage()
+            self._record_untold_usage()
         with unobtrusive():
             self._record_end(outcome)
         with unobtrusive():
@@ -189,16 +189,16 @@ class Recording:
 
     @unobtrusive()
     def on_llm_start(self, context: RunContextWrapper[Any], agent: Agent[Any], *_: object) -> None:
-        """The model is called."""
+        """Record that the model is called."""
         self._usage = context.usage
-        self._record_unheard_usage()
+        self._record_untold_usage()
         self._text_recorded = 0
         provider, model = model_of(agent, self._config, self._provider)
         self.run.model_started(provider=provider, model=model)
 
     @unobtrusive()
     def on_llm_end(self, context: RunContextWrapper[Any], _agent: Agent[Any], response: ModelResponse) -> None:
-        """The model has answered."""
+        """Record that the model has answered."""
         self._answers += 1
         self._usage = context.usage
         answer = Answer(response)
@@ -212,26 +212,26 @@ class Recording:
 
     @unobtrusive()
     def on_tool_start(self, context: RunContextWrapper[Any], _agent: Agent[Any], tool: Tool) -> None:
-        """A tool begins."""
+        """Record that a tool begins."""
         tool_call_id = _tool_call_id(context, tool)
         self._open_tools[tool_call_id] = tool.name
         self.run.tool_started(tool_call_id, tool.name)
 
     @unobtrusive()
     def on_tool_end(self, context: RunContextWrapper[Any], _agent: Agent[Any], tool: Tool, output: object) -> None:
-        """A tool ended."""
+        """Record that a tool ended."""
         tool_call_id = _tool_call_id(context, tool)
         self._open_tools.pop(tool_call_id, None)
         self.run.tool_finished(tool_call_id, tool.name, tool_result(context, output))
 
     @unobtrusive()
     def on_agent_end(self, *_: object) -> None:
-        """There is a final output."""
+        """Record that there is a final output."""
         self._has_output = True
 
     # ------------------------------------------------------------ tokens
 
-    def _record_unheard_usage(self) -> None:
+    def _record_untold_usage(self) -> None:
         if self._usage is not None:
             entries = self._usage.request_usage_entries
             for entry in entries[self.calls_counted :]:

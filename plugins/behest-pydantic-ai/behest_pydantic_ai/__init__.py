@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from pydantic_ai import RunContext
     from pydantic_ai.capabilities import AbstractCapability
 
-    from behest_core.recording.adapter import RecorderSettings
+    from behest_core.recording.adapter import RecorderSettings, Store
     from behest_core.recording.recorder import RunRecorder
-    from behest_core.store import RunStore
 
 __all__ = ["BehestRecording"]
 
@@ -34,7 +33,7 @@ class BehestRecording(Outermost):
 
     def __init__(
         self,
-        store: RunStore,
+        store: Store,
         *,
         session_id: str | None = None,
         metadata: Mapping[str, object] | None = None,

@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from strands.types.event_loop import Usage
     from strands.types.tools import ToolResult, ToolUse
 
-    from behest_core.recording.adapter import RecorderSettings
+    from behest_core.recording.adapter import RecorderSettings, Store
     from behest_core.recording.recorder import RunRecorder
-    from behest_core.store import RunStore
 
 __all__ = ["BehestHooks"]
 
@@ -65,7 +64,7 @@ class BehestHooks(HookProvider):
 
     def __init__(
         self,
-        store: RunStore,
+        store: Store,
         *,
         session_id: str | None = None,
         metadata: Mapping[str, object] | None = None,
