@@ -7,6 +7,7 @@
 - The recorder only warns (``on_error="warn"``). It begins without waiting for the table, and its end waits `END_WAIT` at most.
 - What an adapter does with a framework's objects goes on inside `unobtrusive`: what it raises is logged, and the agent goes on.
 - Whatever a framework passes as arguments, outputs or metadata is made JSON by `as_json`, which never fails, and cut at 64 KB.
+- An invocation that an Exception ends has failed; one that anything else stops was cancelled: see `stop`.
 - An invocation that stops to wait for somebody (an interrupt, an approval) is recorded with `Paused`. It has no terminal event,
   as it is not over.
 """
@@ -21,10 +22,10 @@ from uuid import UUID, uuid4, uuid5
 import msgspec
 
 from behest_core.errors import InvalidRunIdError
-from behest_core.model.events import Event
+from behest_core.model.events import Event, ToolExecutionResult
 from behest_core.model.limits import check_run_id
 from behest_core.model.timestamps import now
-from behest_core.recording.recorder import RunRecorder, new_record
+from behest_core.recording.recorder import RunRecorder, error_text, new_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,7 +44,7 @@ _logger = logging.getLogger("behest_core")
 
 
 class Store(Protocol):
-    """Where an adapter records: a `RunStore`."""
+    """Where an adapter records: a `RunStore`, or anything else that has an event log."""
 
     event_log: EventLog
 
@@ -108,6 +109,22 @@ def begin(  # noqa: PLR0913 (what a run record has)
 def pause(run: RunRecorder, reason: str, pending: Iterable[object] = ()) -> None:
     """Record that the agent waits for somebody, see `Paused`."""
     run.emit(Paused(reason=reason, pending=[str(each) for each in pending], timestamp=now()))
+
+
+def stop(run: RunRecorder, error: BaseException) -> None:
+    """Record how a run ended that was stopped by `error`: an Exception fails it, anything else cancels it.
+
+    Anything else is a task that is cancelled, a generator that is closed before its end, or Ctrl-C.
+    """
+    if isinstance(error, Exception):
+        run.failed(error)
+    else:
+        run.cancelled()
+
+
+def failure(error: BaseException) -> ToolExecutionResult:
+    """Return the result of a tool that raised `error`, or was stopped by it."""
+    return ToolExecutionResult.failed(error_text(error))
 
 
 @contextmanager

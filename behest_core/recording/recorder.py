@@ -270,7 +270,7 @@ class RunRecorder:
 
     def failed(self, error: str | Exception) -> None:
         """The run ended in an error. Of an exception its class and message are kept, 10,000 characters of them."""
-        text = error if isinstance(error, str) else _told(error)
+        text = error if isinstance(error, str) else error_text(error)
         self.emit(RunFailed(error=text[:_ERROR_LENGTH], timestamp=now()))
 
     def cancelled(self) -> None:
@@ -284,13 +284,14 @@ def _kind(event: NewEvent) -> str:
     return str(event["type"]) if not isinstance(event, msgspec.Struct) else event.type
 
 
-def _told(error: Exception) -> str:
-    """Return an exception's class and message; of one that can't be told, its class."""
+def error_text(error: BaseException) -> str:
+    """Return an exception's class and message; its class alone where it has no message, or can't tell it."""
     name = type(error).__name__
     try:
-        return f"{name}: {error}"
+        message = str(error)
     except Exception:  # noqa: BLE001 (whatever the agent's own class raises)
-        return name
+        message = ""
+    return f"{name}: {message}" if message else name
 
 
 def _cut(encoded: bytes, limit: int) -> bytes:

@@ -4,14 +4,16 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import SimpleNamespace
 from unittest.mock import ANY
 
 import msgspec
 import pytest
 
 from behest_core.fold.rules import fold
+from behest_core.model.events import ToolExecutionResult
 from behest_core.model.state import RunStatus
-from behest_core.recording.adapter import as_json, begin, checked, id_of, pause, unobtrusive
+from behest_core.recording.adapter import as_json, begin, checked, failure, id_of, pause, stop, unobtrusive
 from behest_core.testing.recorded import refuse_writes
 
 
@@ -232,3 +234,40 @@ def test_a_paused_run_is_not_over(stack):
         "pending": ["call-1"],
     }
     assert state_of(stack, run).status is RunStatus.CALLING_MODEL
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (LookupError("no such city"), RunStatus.FAILED, "LookupError: no such city"),
+        (LookupError(), RunStatus.FAILED, "LookupError"),
+        (asyncio.CancelledError(), RunStatus.CANCELLED, None),
+        (GeneratorExit(), RunStatus.CANCELLED, None),
+        (KeyboardInterrupt(), RunStatus.CANCELLED, None),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, BaseException) else "",
+)
+def test_an_exception_fails_a_run_and_whatever_else_stops_it_cancels_it(stack, error, status, text):
+    run = begin(stack.store, "some", provider="p", model="m")
+    stop(run, error)
+    run.close()
+    assert (state_of(stack, run).status, state_of(stack, run).last_error) == (status, text)
+
+
+def test_a_tool_that_raised_has_the_error_as_its_result():
+    assert failure(LookupError("no such city")) == ToolExecutionResult.failed("LookupError: no such city")
+    assert failure(asyncio.CancelledError()) == ToolExecutionResult.failed("CancelledError")
+
+
+def test_a_tool_whose_error_cannot_be_told_has_its_class():
+    class Silent(Exception):  # noqa: N818 (the agent's own)
+        def __str__(self):
+            raise RuntimeError
+
+    assert failure(Silent()) == ToolExecutionResult.failed("Silent")
+
+
+def test_an_adapter_records_wherever_there_is_an_event_log(stack):
+    run = begin(SimpleNamespace(event_log=stack.store.event_log), "some", provider="p", model="m")
+    run.close()
+    assert stack.store.get_record(run.run_id).provider == "p"

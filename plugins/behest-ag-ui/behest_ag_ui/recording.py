@@ -21,7 +21,7 @@ from behest_ag_ui.assembly import Assembly
 from behest_ag_ui.translation import UNKNOWN, AGUIEvent, parsed
 from behest_core.model.events import RunStarted
 from behest_core.model.timestamps import now
-from behest_core.recording.adapter import END_WAIT, begin, checked, id_of, unobtrusive
+from behest_core.recording.adapter import END_WAIT, begin, checked, id_of, stop, unobtrusive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Mapping
@@ -148,7 +148,5 @@ class _Recording:
         self._is_open = False
         if error is None:
             self._run.failed(_NO_END)
-        elif isinstance(error, Exception):
-            self._run.failed(error)
         else:
-            self._run.cancelled()  # CancelledError, GeneratorExit, KeyboardInterrupt
+            stop(self._run, error)

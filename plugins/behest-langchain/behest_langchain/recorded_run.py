@@ -18,7 +18,7 @@ from langchain_core.messages.ai import add_usage
 from langchain_core.outputs import Generation
 
 from behest_core.model.events import ToolExecutionResult
-from behest_core.recording.adapter import as_json, pause, unobtrusive
+from behest_core.recording.adapter import as_json, failure, pause, stop, unobtrusive
 from behest_langchain.langgraph_if_any import GraphBubbleUp, GraphDrained
 from behest_langchain.words import finish_reason, tokens
 
@@ -122,7 +122,7 @@ class RecordedRun:
         if isinstance(error, GraphBubbleUp):
             del self._tools[tool]
         else:
-            self._tool_finished(tool, ToolExecutionResult.failed(f"{type(error).__name__}: {error}"))
+            self._tool_finished(tool, failure(error))
 
     def _tool_finished(self, tool: UUID, result: ToolExecutionResult) -> None:
         call_id, name = self._tools.pop(tool)
@@ -168,7 +168,5 @@ class RecordedRun:
             self._recorder.completed(self._finish_reason)
         elif isinstance(error, GraphDrained):
             pause(self._recorder, str(error))
-        elif isinstance(error, Exception):
-            self._recorder.failed(error)
         else:
-            self._recorder.cancelled()  # CancelledError, GeneratorExit, KeyboardInterrupt
+            stop(self._recorder, error)

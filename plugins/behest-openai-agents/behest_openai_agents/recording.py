@@ -22,7 +22,7 @@ from agents.lifecycle import RunHooksBase
 from agents.result import RunResultStreaming
 
 from behest_core.model.events import ToolExecutionResult
-from behest_core.recording.adapter import END_WAIT, as_json, pause, unobtrusive
+from behest_core.recording.adapter import END_WAIT, as_json, failure, pause, unobtrusive
 from behest_openai_agents.reading import Answer, call_id, model_of, tokens_of, tool_result
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Recording:
 
     def _record_end(self, outcome: RunResult | RunResultStreaming | BaseException) -> None:
         if isinstance(outcome, Exception):
-            self._fail_open_tools(f"{type(outcome).__name__}: {outcome}")
+            self._fail_open_tools(failure(outcome))
             self.run.failed(outcome)
         elif isinstance(outcome, BaseException):
             self._cancel()
@@ -116,12 +116,12 @@ class Recording:
 
     def _cancel(self) -> None:
         self._end_wait = 0.0
-        self._fail_open_tools("cancelled")
+        self._fail_open_tools(ToolExecutionResult.failed("cancelled"))
         self.run.cancelled()
 
-    def _fail_open_tools(self, error: str) -> None:
+    def _fail_open_tools(self, failed: ToolExecutionResult) -> None:
         for tool_call_id, name in self._open_tools.items():
-            self.run.tool_finished(tool_call_id, name, ToolExecutionResult.failed(error))
+            self.run.tool_finished(tool_call_id, name, failed)
 
     @unobtrusive()
     def close(self) -> None:

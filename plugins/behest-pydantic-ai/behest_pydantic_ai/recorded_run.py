@@ -39,7 +39,7 @@ from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.wrapper import WrapperModel
 
 from behest_core.model.events import ToolExecutionResult
-from behest_core.recording.adapter import END_WAIT, as_json, pause, unobtrusive
+from behest_core.recording.adapter import END_WAIT, as_json, failure, pause, stop, unobtrusive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
@@ -146,10 +146,10 @@ class RecordedRun(Outermost):
         self._settle()
         for call in list(self._running.values()):  # of a cancelled run: tools hear of it later than the run
             self._raised(call, error)
-        if isinstance(error, Exception) and not isinstance(error, RunCancelled):
-            self._run.failed(error)
-        else:
+        if isinstance(error, RunCancelled):
             self._run.cancelled()
+        else:
+            stop(self._run, error)
 
     # ------------------------------------------------------------ the model
 
@@ -327,8 +327,7 @@ class RecordedRun(Outermost):
 
     @unobtrusive()
     def _raised(self, call: ToolCallPart, error: BaseException) -> None:
-        text = f"{type(error).__name__}: {error}".removesuffix(": ")
-        self._ended(call, ToolExecutionResult.failed(text))
+        self._ended(call, failure(error))
 
     def _ended(self, call: ToolCallPart, result: ToolExecutionResult) -> None:
         if self._running.pop(call.tool_call_id, None):  # nothing where the run's own end was first

@@ -22,7 +22,7 @@ from strands.middleware import ExecuteToolStage, InvokeModelStage, ModelStopReas
 from strands.types.exceptions import EventLoopException
 
 from behest_core.model.events import ToolExecutionResult
-from behest_core.recording.adapter import END_WAIT, as_json, begin, checked, pause, unobtrusive
+from behest_core.recording.adapter import END_WAIT, as_json, begin, checked, pause, stop, unobtrusive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -220,11 +220,9 @@ class _Invocation:
     def end(self, result: AgentResult | None, error: BaseException | None) -> None:
         if result is not None:
             self._stop(result)
-        elif isinstance(error, EventLoopException):
-            self.run.failed(error.original_exception)
-        elif isinstance(error, Exception):
-            self.run.failed(error)
-        elif error is not None or self._is_denied:  # a cancelled task, a stream that nobody reads any more
+        elif error is not None:
+            stop(self.run, error.original_exception if isinstance(error, EventLoopException) else error)
+        elif self._is_denied:
             self.run.cancelled()
         else:
             self.run.completed()  # Agent.structured_output, which has no AgentResult
