@@ -23,7 +23,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def behest(*arguments: str, stdin: bytes = b"", **environment: str) -> Any:
-    """Run the command, and give its result: `exit_code`, `stdout`, `stderr`."""
+    """Run the command, and return its result: `exit_code`, `stdout`, `stderr`."""
     return CliRunner().invoke(app, arguments, input=stdin, catch_exceptions=False, env=environment)
 
 

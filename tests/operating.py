@@ -27,19 +27,19 @@ def fold(stack: LocalStack, run_id: str = RUN) -> None:
 
 
 def folded_run(stack: LocalStack, run_id: str = RUN, *events: NewEvent) -> None:
-    """Return the stack a run with a right state; a completed one where no events are given."""
+    """Add a run with a right state; a completed one where no events are passed."""
     put(stack, record_commit(run_record(run_id)), commit(1, *(events or whole_run()), run_id=run_id))
     fold(stack, run_id)
 
 
 def wrong_run(stack: LocalStack, run_id: str = RUN) -> None:
-    """Return the stack a run whose state says 99 iterations, where there was 1."""
+    """Add a run whose state says 99 iterations, where there was 1."""
     folded_run(stack, run_id)
     stack.store.state_table.save(replace(stack.store.get_state(run_id), iteration=99))
 
 
 def parked_run(stack: LocalStack, run_id: str = RUN) -> None:
-    """Return the stack a run that is parked at sequence 2."""
+    """Add a run that is parked at sequence 2."""
     put(stack, record_commit(run_record(run_id)), poison(1, run_id=run_id))
     fold(stack, run_id)
 
@@ -50,7 +50,7 @@ def mend(stack: LocalStack, run_id: str = RUN) -> None:
 
 
 def truncated_run(stack: LocalStack, run_id: str = RUN) -> None:
-    """Return the stack a run of whose log only the end is left."""
+    """Add a run of whose log only the end is left."""
     folded_run(stack, run_id)
     put(stack, commit(6, usage_recorded(), run_id=run_id))
     fold(stack, run_id)

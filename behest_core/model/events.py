@@ -95,7 +95,7 @@ class ToolExecutionStarted(Event, tag="ToolExecutionStarted"):
 
 
 class ToolSuccess(Struct, frozen=True, gc=False):
-    """What a tool gave back."""
+    """What a tool returned."""
 
     output: JSON
 

@@ -24,7 +24,7 @@ Identifier = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 def check_run_id(run_id: object) -> str:
-    """Return the run id back, or raise InvalidRunIdError."""
+    """Return the run id, or raise InvalidRunIdError."""
     if not isinstance(run_id, str) or not 1 <= len(run_id) <= 255 or not _is_utf8(run_id):
         raise InvalidRunIdError(run_id)
     return run_id

@@ -54,7 +54,7 @@ def behest_upcasters() -> Mapping[str, Callable[[dict[str, Any]], dict[str, Any]
 def behest_run_changed(change: RunChanged) -> None:
     """React to a run that has another status now. Called in the notifier function, at least once for each change.
 
-    `change.id` is the same when a change comes again. If it raises, the change goes to the reactions' failure queue, with the
+    `change.id` is the same when a change comes again. If it raises, the change goes to the queue of failed reactions, with the
     plugin's name; EventBridge and other plugins get it all the same.
     """
     raise AssertionError("a specification is not called")

@@ -48,7 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def recover(
     reconciler: Reconciler, messages: list[dict[str, Any]], remaining: Callable[[], float]
 ) -> list[dict[str, str]]:
-    """Fold the runs of lost batches; give the messages that the queue has to deliver again."""
+    """Fold the runs of lost batches; return the messages that the queue has to deliver again."""
     streams = boto3.client("dynamodbstreams", config=client_config())
     failed = []
     for message in messages:

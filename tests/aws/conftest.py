@@ -22,7 +22,7 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture
 def put(stack: LocalStack) -> Callable[..., list[dict[str, Any]]]:
-    """Put commits into the event table as they are, and give their stream records."""
+    """Put commits into the event table as they are, and return their stream records."""
 
     def put(*commits: Commit) -> list[dict[str, Any]]:
         for each in commits:

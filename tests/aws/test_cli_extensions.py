@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("stack")  # its tables are in the environme
 
 @pytest.fixture
 def install(monkeypatch):
-    """Return the commands plugins to use."""
+    """Say which plugins the commands may use."""
 
     def install(using: Any) -> None:
         for module in (rebuild_runs, resume_runs, verify_runs):

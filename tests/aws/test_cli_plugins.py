@@ -27,7 +27,7 @@ def used(monkeypatch):
 
 @pytest.fixture
 def run(stack):
-    """Return the stack a run that was folded before the plugins came."""
+    """Return a stack with a run that was folded before the plugins came."""
     put(stack, *LOG)
     Projector(stack.store.event_log, stack.store.state_table, CORE).catch_up(RUN)
 

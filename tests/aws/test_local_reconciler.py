@@ -30,7 +30,7 @@ def log(stack):
 
 @pytest.fixture
 def runs(log):
-    """Write runs of all kinds: finished, failed, under way; give the events of each by run id."""
+    """Write runs of all kinds: finished, failed, under way; return the events of each by run id."""
     runs = {}
     for n in range(RUNS):
         runs[f"run-{n}"] = [

@@ -102,7 +102,7 @@ def put_in_session(dynamodb, name, created_at, revision=1):
 
 
 def scanned(dynamodb, run, **request):
-    """Scan in pages, and give the ids that begin with the run's, each as often as it is met."""
+    """Scan in pages, and return the ids that begin with the run's, each as often as it is met."""
     found, more = [], {}
     while True:
         answer = dynamodb.client.scan(**request, **more)

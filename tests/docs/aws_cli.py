@@ -33,7 +33,7 @@ def commands(shell: str) -> list[str]:
 
 
 def perform(client: DynamoDBClient, command: str) -> Any:
-    """Do what the command says, and give what it would print, as JSON's values."""
+    """Do what the command says, and return what it would print, as JSON's values."""
     _, _, operation, *words = shlex.split(string.Template(command).substitute(os.environ))
     method = operation.replace("-", "_")
     shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method]).input_shape

@@ -20,6 +20,7 @@ OURS = {
 
 _INSTALLED = re.compile(r"pip install (?P<what>[^\n`\"\]]*)")
 _NAMED = re.compile(r"(?<![\w./{-])behest[\w{}.-]*")
+_PINNED = re.compile(r"(?<![\w./{-])(behest[\w{}-]*)(?:\[[\w,]+\])?[<>=!~]=")
 _REQUIRED = re.compile(r"[\"'](behest[\w{}.-]*)(?:\[[\w,]+\])?(?:[<>=!~]=?[^\"']*)?[\"']")
 
 
@@ -32,12 +33,9 @@ def texts() -> list[Path]:
 
 
 def installs(text: str) -> set[str]:
-    """Return the distributions of ours, or so called, that a text tells to install with pip."""
-    return {
-        re.split(r"[\[=<>~!;@]", name)[0].rstrip(".")
-        for command in _INSTALLED.finditer(text)
-        for name in _NAMED.findall(command["what"])
-    }
+    """Return the distributions of ours, or so called, that a text tells to install with pip, or to require."""
+    named = [name for command in _INSTALLED.finditer(text) for name in _NAMED.findall(command["what"])]
+    return {re.split(r"[\[=<>~!;@]", name)[0].rstrip(".") for name in named} | {*_PINNED.findall(text)}
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a checkout lists its files, an unpacked archive doesn't")
@@ -62,4 +60,5 @@ def test_no_package_depends_on_what_is_not_ours():
 def test_a_foreign_name_would_be_seen():
     assert installs("pip install 'behest[cli]'") == {"behest"}
     assert installs("run: pip install behest") == {"behest"}
+    assert installs("require `behest>=0.1`") == {"behest"}
     assert installs("pip install . 'behest-core[cli,testing]'") == {"behest-core"}

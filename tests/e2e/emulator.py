@@ -102,7 +102,7 @@ def running_emulator(folder: Path) -> Iterator[str]:
 
 
 def build(folder: Path, plugins: Path) -> Path:
-    """Build the template with the plugins of a requirements file into the folder; give the template that was built."""
+    """Build the template with the plugins of a requirements file into the folder; return the template that was built."""
     env = {**_environment(), "PLUGIN_REQUIREMENTS": str(plugins)}
     _sam("build", "--build-dir", folder, env=env, timeout=BUILD_SECONDS)
     return folder / "template.yaml"

@@ -22,7 +22,7 @@ ARRIVAL_SECONDS = 180
 
 
 def import_runs(stack: Stack, lines: Path) -> str:
-    """Import the runs as a user does; give what the command said."""
+    """Import the runs as a user does; return what the command said."""
     done = stack.behest("import", lines, "--stack", stack.name, timeout=IMPORT_SECONDS)
     said = done.stdout + done.stderr
     assert done.returncode == 0, f"`behest import` failed:\n{said}"
@@ -54,7 +54,7 @@ def states(stack: Stack) -> dict[str, State]:
 
 
 def wrong(expected: dict[str, State], found: dict[str, State]) -> dict[str, list[str]]:
-    """Give, by run, what differs from the expected state; an absent attribute is an absent value."""
+    """Return, by run, what differs from the expected state; an absent attribute is an absent value."""
     differing = {
         run_id: differences(state, {name: found[run_id].get(name) for name in state}, numbers_by_value=True)
         if run_id in found

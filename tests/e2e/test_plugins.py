@@ -26,7 +26,7 @@ APPROVED, DISLIKED = "approved", third_party.DISLIKED
 
 @pytest.fixture(scope="module")
 def inbox(deployed_stack) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Have the event bus put behest's events into a queue; give what receives them."""
+    """Have the event bus put behest's events into a queue; return what receives them."""
     sqs, events = deployed_stack.client("sqs"), deployed_stack.client("events")
     queue = sqs.create_queue(QueueName="inbox")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -40,7 +40,7 @@ def inbox(deployed_stack) -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 @pytest.fixture(scope="module")
 def runs(deployed_stack, inbox) -> dict[str, dict[str, Any]]:
-    """Write two runs, each step once the one before is folded; give their states."""
+    """Write two runs, each step once the one before is folded; return their states."""
     log = EventLog(deployed_stack.client("dynamodb"), deployed_stack.outputs["EventTableName"])
     for run_id in (APPROVED, DISLIKED):
         log.create(run_record(run_id))

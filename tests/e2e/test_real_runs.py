@@ -39,7 +39,7 @@ def expected(golden_file) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def states(deployed_stack, lines, expected) -> dict[str, dict[str, Any]]:
-    """Import the runs; give their items of the state table, by run id, once all events are counted."""
+    """Import the runs; return their items of the state table, by run id, once all events are counted."""
     said = import_runs(deployed_stack, lines)
     return wait_for_states(deployed_stack, expected, f"`behest import` said:\n{said}")
 

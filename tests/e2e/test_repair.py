@@ -80,7 +80,7 @@ def expected() -> dict[str, State]:
 
 @pytest.fixture(scope="module")
 def imported(deployed_stack, expected, tmp_path_factory) -> dict[str, State]:
-    """Import 200 runs; give what their states have to be."""
+    """Import 200 runs; return what their states have to be."""
     lines = list(renamed("repair", 0, RUNS))
     file: Path = tmp_path_factory.mktemp("import") / "runs.jsonl"
     file.write_bytes(b"".join(lines))
@@ -201,7 +201,7 @@ def no_projector(stack: Stack) -> Iterator[None]:
 
 
 def sweep(stack: Stack) -> dict[str, int]:
-    """Invoke the reconciler as its schedule does, and give what it counted."""
+    """Invoke the reconciler as its schedule does, and return what it counted."""
     client = stack.client("lambda", Config(read_timeout=SWEEP_SECONDS, retries={"total_max_attempts": 1}))
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
     answer = client.invoke(FunctionName=stack.outputs["ReconcilerFunctionName"], Payload=json.dumps(event))

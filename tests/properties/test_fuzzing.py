@@ -101,7 +101,7 @@ _ODD = st.dictionaries(
     st.sampled_from([*_STATE, "parked", "extensions", "unfinished_folds", "deleted_at", "x"]), attributes
 )
 _REVISION = st.sampled_from([{}, {"revision": {"N": "1"}}, {"revision": {"N": "7"}}])
-"""An item whose revision is no such number is no state's, and can't be saved over: nobody but behest counts there."""
+"""An item whose revision is no such number: behest did not write it, and can't save over it."""
 state_items = st.builds(
     lambda base, odd, revision: {**base, **odd, **revision, "run_id": {"S": RUN}},
     st.sampled_from([_STATE, {}]),

@@ -53,7 +53,7 @@ TARGETS = SimpleNamespace(approvals=Approvals(), wrong=Wrong(), raising=Raising(
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Install plugins of this module by name; give what is imported."""
+    """Install plugins of this module by name; return what is imported."""
 
     def install(*names, allowed=""):
         points = [EntryPoint(name, f"{__name__}:TARGETS.{name}", loading.GROUP) for name in names]
