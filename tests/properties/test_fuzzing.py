@@ -30,6 +30,8 @@ from behest_core.model.decoding import DECODE_ERRORS, encode_event
 from behest_core.model.json import check_storable
 from behest_core.model.record import RunRecord, check_record, decode_record
 from behest_core.model.timestamps import canonical, to_datetime
+from behest_core.projection.event_bus import REQUEST_BYTES, EventBus, entry_size
+from behest_core.projection.notifier import Notifier, message_of
 from behest_core.projection.projector import Projector
 from behest_core.projection.reconciler import LostBatch
 from behest_core.testing import MemoryStream, Template
@@ -132,6 +134,24 @@ def test_the_projector_raises_nothing_whatever_lies_in_the_tables(log, state):
     for batch in (records, records[1:], records[:1]):
         assert projector.project(json.loads(json.dumps(batch))).first_unfinished is None
     assert projector.catch_up(RUN, guarded=True).is_finished
+
+
+class Bus:
+    """Takes all that EventBridge would."""
+
+    def put_events(self, Entries):  # noqa: N803 (boto3's name)
+        assert sum(map(entry_size, Entries)) < REQUEST_BYTES
+        return {"Entries": [{"EventId": "1"} for _ in Entries]}
+
+
+@given(st.lists(st.tuples(st.none() | state_items, st.none() | state_items), max_size=12))
+def test_the_notifier_tells_or_puts_aside_whatever_lies_in_the_state_table(changes):
+    images = [{"OldImage": old and as_delivered(old), "NewImage": new and as_delivered(new)} for old, new in changes]
+    records = [{"dynamodb": {"SequenceNumber": "1", **each}} for each in images]
+    report = Notifier(EventBus(Bus(), "default")).notify(json.loads(json.dumps(records)))
+    assert report.first_unfinished is None
+    assert all(message_of(each).isascii() for each in report.not_told)
+    assert report.changes + len(report.not_told) <= len(changes)
 
 
 def put_past_the_client(table, item):
