@@ -14,6 +14,7 @@
     ├── ConflictError                      somebody else was there first
     │   ├── SequenceConflictError          the log has grown past `expected_sequence`
     │   ├── RevisionConflictError          the state item has been saved by somebody else (dynamodb/state_table.py)
+    │   ├── ContentionError                somebody else was first however often it was tried
     │   ├── RunExistsError                 the run has another run record
     │   └── RunDiffersError                the run is there, with another event or record than the one to import
     ├── RunNotFoundError (LookupError)
@@ -158,6 +159,18 @@ class SequenceConflictError(ConflictError):
         self.expected = expected
         self.actual = actual
         self.appended = appended
+
+
+class ContentionError(ConflictError):
+    """Another writer of the run was first, `tries` times in a row. Nothing was written."""
+
+    def __init__(self, run_id: str, tries: int) -> None:
+        super().__init__(
+            f"run {run_id}: another writer was first {tries} times in a row, and nothing was written; try again later, "
+            "or write to a run from fewer processes"
+        )
+        self.run_id = run_id
+        self.tries = tries
 
 
 class RunExistsError(ConflictError):

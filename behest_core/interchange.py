@@ -27,8 +27,9 @@ from behest_core.errors import InvalidValueError, MalformedEventError, Malformed
 from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.rules import replay
 from behest_core.model.decoding import DECODE_ERRORS, core_decoder
-from behest_core.model.events import AnyEvent, UnknownEvent, type_name
+from behest_core.model.events import AnyEvent, EncodedEvent
 from behest_core.model.limits import check_run_id
+from behest_core.model.packing import array_of
 from behest_core.model.record import RunRecord, check_record
 from behest_core.model.state import RunState
 from behest_core.model.timestamps import canonical
@@ -36,9 +37,9 @@ from behest_core.model.timestamps import canonical
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from behest_core.dynamodb.event_table import RecordedEvent
     from behest_core.fold.dispatch import HalfRead
     from behest_core.model.json import JSON
+    from behest_core.model.packing import RecordedEvent
 
 RECORDED_AT: Final = "recorded_at"
 """The event's field that holds the time of its event record, where that is another one."""
@@ -47,7 +48,7 @@ RECORDED_AT: Final = "recorded_at"
 class RunLine(Struct, frozen=True):
     """A run as a line holds it.
 
-    `record` is None for a run without one. `events` are JSON objects as they will lie in the log, `decoded` the same events.
+    `record` is None for a run without one. `events` are as they will lie in the log, `decoded` the same events.
     `source` and `number` say where the line stands, counted from 1.
     """
 
@@ -55,16 +56,15 @@ class RunLine(Struct, frozen=True):
     number: int
     run_id: str
     record: RunRecord | None
-    events: list[bytes]
+    events: list[EncodedEvent]
     decoded: list[AnyEvent]
 
     def malformed(self, sequence: int, expected: str) -> MalformedLineError:
         """Return the error for the event that would lie at a sequence of the log; 0 is the record."""
         if sequence == 0:
             return MalformedLineError(self.source, self.number, "record", expected)
-        event = self.decoded[sequence - 1]
-        tag = event.type if isinstance(event, UnknownEvent) else type_name(type(event))
-        return MalformedLineError(self.source, self.number, f"events[{sequence - 1}].event.{tag}", expected)
+        place = f"events[{sequence - 1}].event.{self.events[sequence - 1].type}"
+        return MalformedLineError(self.source, self.number, place, expected)
 
 
 # ---------------------------------------------------------------- reading
@@ -120,7 +120,7 @@ def _read_run(source: str, number: int, line: bytes) -> RunLine:
         raise _wrong("", error) from error
     record = _record(parts.record)
     run_id = record.run_id if record is not None else _run_id(parts.events)
-    events: list[bytes] = []
+    events: list[EncodedEvent] = []
     decoded: list[AnyEvent] = []
     first = None
     for place, raw in enumerate(parts.events):
@@ -130,7 +130,7 @@ def _read_run(source: str, number: int, line: bytes) -> RunLine:
             raise _WrongError(f"events[{place}].sequence", f"expected {first + place}, got {found.sequence}")
         event = _event(f"events[{place}].event", found)
         events.append(event)
-        decoded.append(_decoded(f"events[{place}].event.{next(iter(found.event))}", event))
+        decoded.append(_decoded(f"events[{place}].event.{event.type}", event.raw))
     return RunLine(source, number, run_id, record, events, decoded)
 
 
@@ -177,7 +177,7 @@ def _event_record(place: str, raw: Raw, run_id: str) -> _EventRecord:
     return found
 
 
-def _event(place: str, found: _EventRecord) -> bytes:
+def _event(place: str, found: _EventRecord) -> EncodedEvent:
     """Return the event as it will lie in the log."""
     [(tag, body)] = found.event.items()
     place = f"{place}.{tag}"
@@ -197,7 +197,7 @@ def _event(place: str, found: _EventRecord) -> bytes:
         )
     if found.timestamp != timestamp:
         fields[RECORDED_AT] = Raw(_write(found.timestamp))
-    return _object({"type": _write(tag), **fields})
+    return EncodedEvent(tag, _object({"type": _write(tag), **fields}))
 
 
 def _decoded(place: str, event: bytes) -> AnyEvent:
@@ -235,7 +235,7 @@ def fold_run(run: RunLine, dispatch: Dispatch = CORE) -> RunState:
     """Fold the run, with the extensions of the dispatch. Raises MalformedLineError at an event that can't be folded."""
     events: Sequence[AnyEvent | HalfRead] = run.decoded
     if dispatch.extensions:  # they may read more of an event than the core does
-        events, _ = dispatch.decode(b"[%b]" % b",".join(run.events))
+        events, _ = dispatch.decode(array_of(event.raw for event in run.events))
     state = replay(run.record, run.run_id, events, dispatch)
     if state.parked is not None:
         raise run.malformed(state.parked.sequence, state.parked.message)

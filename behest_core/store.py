@@ -12,7 +12,6 @@ from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.errors import (
     ConfigurationError,
-    IncompleteLogError,
     MalformedStateError,
     RunDeletedError,
     RunNotFoundError,
@@ -32,10 +31,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from behest_core.dynamodb.connection import Connection
-    from behest_core.dynamodb.event_table import RecordedEvent
-    from behest_core.model.commit import Commit
     from behest_core.model.events import NewEvent
     from behest_core.model.json import JSON
+    from behest_core.model.packing import RecordedEvent
     from behest_core.model.record import RunRecord
     from behest_core.model.state import RunState, RunStatus
     from behest_core.recording.recorder import Redact
@@ -179,14 +177,12 @@ class RunStore:
         The run's id can't be used again. Safe beside live traffic, and to be repeated: what was cut short is finished. What a
         writer appends afterwards lies in the log unfolded, until the run is deleted once more. Raises RunNotFoundError.
         """
-        if self.state_table.get_many([run_id], repair=True).get(run_id) is None and not self._has_log(run_id):
+        has_state = self.state_table.get_many([run_id], repair=True).get(run_id) is not None
+        if not has_state and not self.event_log.holds_anything(run_id):
             raise RunNotFoundError(run_id)
         deleted_at = from_datetime(datetime.now(UTC))
         self.state_table.bury(run_id, deleted_at)
         self.event_log.delete(run_id, deleted_at)
-
-    def _has_log(self, run_id: str) -> bool:
-        return next(self.event_log.commits(run_id), None) is not None
 
     # ------------------------------------------------------------ reading
 
@@ -237,7 +233,7 @@ class RunStore:
         Raises StateNotFoundError where the log ends before the sequence or the run began after the time, IncompleteLogError
         where the log's beginning has expired, RunNotFoundError, RunDeletedError, InvalidValueError.
         """
-        log = self._whole_log(check_run_id(run_id))
+        log = self.event_log.whole_commits(check_run_id(run_id))
         try:
             if sequence is not None and time is None:
                 return state_at_sequence(run_id, log, sequence, dispatch)
@@ -247,14 +243,6 @@ class RunStore:
         except RunNotFoundError:
             self.event_log.head(run_id)  # raises RunDeletedError where that is why
             raise
-
-    def _whole_log(self, run_id: str) -> Iterator[Commit]:
-        end = 0
-        for commit in self.event_log.commits(run_id):
-            if commit.sequence > end + 1:
-                raise IncompleteLogError(run_id, end + 1, commit.sequence)
-            end = commit.last
-            yield commit
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
         """Read the run's events behind the sequence `after`, in order, page by page, at most `limit`.

@@ -10,9 +10,9 @@ import boto3
 from typer.testing import CliRunner
 
 from behest_core.cli.app import app
-from behest_core.dynamodb.event_table import RecordedEvent
 from behest_core.interchange import write_run
 from behest_core.model.decoding import encode_event
+from behest_core.model.packing import RecordedEvent
 from tests.builders import RUN, run_record
 
 if TYPE_CHECKING:

@@ -1,68 +1,78 @@
 """The event table: appending commits to a run's log, and reading it.
 
-Appending is one conditional PutItem at the next sequence, and safe because of three things:
+Appending is one conditional PutItem at the next sequence, and safe because of four things:
 
 - Every writer writes at head + 1, where head was read consistently, or is what its own last append returned. Once a head, always
   the end of a commit: so commits never overlap, and the condition on one item is enough.
 - The condition fails for whoever comes second, who then reads the head again.
 - A write whose answer was lost is repeated by the SDK and then fails its own condition. The item that the failure returns has our
   `commit_id`, so it succeeded.
+- A commit leaves the position that it was tried at only when another's commit is known to lie there: items never change, so it is
+  not there and never will be. Whoever tries a commit again therefore begins at that position, which the `PendingCommit` holds,
+  and no cache that others share.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from uuid import UUID, uuid4, uuid5
+from uuid import uuid4
 
 import msgspec
-from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from behest_core.dynamodb import items
-from behest_core.dynamodb.requests import item_of_failed_condition, pages
+from behest_core.dynamodb.requests import pages, put_if
 from behest_core.errors import (
+    ContentionError,
     EventTooLargeError,
     MalformedEventError,
     RunDeletedError,
     RunExistsError,
     SequenceConflictError,
 )
+from behest_core.model.cache import BoundedCache
 from behest_core.model.commit import Commit
-from behest_core.model.decoding import DECODE_ERRORS, core_decoder, encode_event, split
+from behest_core.model.decoding import encode
+from behest_core.model.events import EncodedEvent
 from behest_core.model.limits import EVENT_BYTES, check_run_id
-from behest_core.model.record import RunRecord, check_record, decode_record, encode_record
+from behest_core.model.packing import array_of, lots, recorded, without_gaps
+from behest_core.model.record import RunRecord, check_record, decode_record, encode_record, first_difference
 from behest_core.model.timestamps import from_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from behest_core.model.events import AnyEvent, NewEvent
+    from behest_core.model.events import NewEvent
+    from behest_core.model.packing import RecordedEvent
 
-RUN_NAMESPACE: Final = UUID("7c2b1f0a-5a0e-5a57-9f0d-2c8f3a9f7d11")
-"""The namespace of run ids that are derived from a client_request_id."""
+_TRIES: Final = 100
+"""How many other writers an append may meet in a row: more than there can be side by side within reason."""
 
-_HEADS_KEPT: Final = 10_000
+_HEADS_BYTES: Final = 2 * 1024 * 1024
 
 
-class RecordedEvent(msgspec.Struct, frozen=True):
-    """An event of a log, with its position. `raw` is its JSON as it lies there, with all its fields."""
+class PendingCommit(msgspec.Struct):
+    """Events of one run that are to be appended as one commit, and may have been: what `append_pending` is called with.
+
+    They fit one item (`packing.lots`). `tried_at` is the position at which the commit may lie without anyone having heard of it;
+    None before the first try.
+    """
 
     run_id: str
-    sequence: int
-    committed_at: str
-    raw: bytes
+    events: list[EncodedEvent]
+    commit_id: str = msgspec.field(default_factory=lambda: str(uuid4()))
+    tried_at: int | None = None
 
-    @property
-    def event(self) -> AnyEvent:
-        """The event, decoded. Raises MalformedEventError."""
-        try:
-            return core_decoder.decode_one(self.raw)
-        except DECODE_ERRORS as error:
-            raise MalformedEventError(self.run_id, self.sequence, str(error)) from error
+
+class Tail(NamedTuple):
+    """Where a log ends: its last sequence, and the RFC 3339 time that was committed at, empty where there is none."""
+
+    last: int
+    committed_at: str
 
 
 class EventLog:
@@ -83,17 +93,17 @@ class EventLog:
         self.table = table
         self._expire_after = expire_after
         self._now = now
-        # the end of the log, as far as this process knows: saves the read before an append, and is never trusted further
-        self._heads: OrderedDict[str, int] = OrderedDict()
+        # the end of each log, as far as this process knows: saves the read before an append, and is never trusted further
+        self._heads: BoundedCache[int] = BoundedCache(_HEADS_BYTES)
 
     # ------------------------------------------------------------ writing
 
     def create(self, record: RunRecord) -> RunRecord:
         """Put the run record at position 0, once.
 
-        Returns the record that is there: the given one, or the first one where both have the same client_request_id or are
+        Return the record that is there: the given one, or the first one where both have the same client_request_id or are
         equal. Raises RunExistsError where it is another one, InvalidRunIdError, InvalidValueError where its values can't be
-        stored, and StateTooLargeError.
+        stored, StateTooLargeError, and MalformedRecordError where what is there is no record.
         """
         check_record(record)
         payload = encode_record(record)
@@ -103,9 +113,10 @@ class EventLog:
         if found is None:
             return record
         first = decode_record(found)
-        if first == record or (record.client_request_id and first.client_request_id == record.client_request_id):
+        differing = first_difference(first, record)
+        if differing is None or (record.client_request_id and first.client_request_id == record.client_request_id):
             return first
-        raise RunExistsError(record.run_id, _first_difference(first, record))
+        raise RunExistsError(record.run_id, differing)
 
     def append(self, run_id: str, events: Iterable[NewEvent], expected_sequence: int | None = None) -> int:
         """Append the events as one commit, or as several where they don't fit one item; return the last sequence.
@@ -113,98 +124,108 @@ class EventLog:
         Without `expected_sequence` they go to the end, wherever that is. With it, they are appended only if the log ends there:
         it is what a former append returned, or the last sequence that was read. Raises SequenceConflictError otherwise,
         InvalidRunIdError, InvalidValueError for an event that could not be folded, and EventTooLargeError; all of these but
-        the conflict before anything is written.
+        the conflict before anything is written. Raises ContentionError where other writers are first again and again.
         """
         check_run_id(run_id)
-        batches = list(_pack(run_id, map(encode_event, events)))
+        batches = list(lots(run_id, map(encode, events)))
         head = self._heads.get(run_id)
         if head is None or expected_sequence not in {None, head}:
             head = self.head(run_id)
         appended = 0
         for batch in batches:
-            head = self._append(run_id, batch, str(uuid4()), head, expected_sequence, appended)
+            _check_sequence(run_id, expected_sequence, head, appended)
+            pending = PendingCommit(run_id, batch, tried_at=head + 1)
+            head = self._append(pending, expected_sequence, appended)
             appended += len(batch)
         return head
 
-    def append_encoded(self, run_id: str, events: Sequence[bytes], commit_id: str) -> int:
-        """Append events that `encode_event` gave, and that fit one item, to the end; return the last sequence.
+    def append_pending(self, pending: PendingCommit) -> int:
+        """Append a commit to the end; return its last sequence.
 
-        If it raises botocore's error, the commit may have been written all the same. Called again with the same `commit_id`, by
-        the same object, it is not written twice.
+        If it raises botocore's error, the commit may have been written all the same. Called again with the same `pending`, by
+        whichever object, it is written once, whatever has happened to the log in between. Raises ContentionError, after which
+        it can be called again, too.
         """
-        head = self._heads.get(run_id)
-        return self._append(run_id, events, commit_id, self.head(run_id) if head is None else head)
+        if pending.tried_at is None:
+            head = self._heads.get(pending.run_id)
+            pending.tried_at = (self.head(pending.run_id) if head is None else head) + 1
+        return self._append(pending)
 
-    def _append(  # noqa: PLR0913, PLR0917 (one commit, spelled out)
-        self,
-        run_id: str,
-        batch: Sequence[bytes],
-        commit_id: str,
-        head: int,
-        expected_sequence: int | None = None,
-        appended: int = 0,
-    ) -> int:
-        _check_sequence(run_id, expected_sequence, head, appended)
-        commit = Commit(run_id=run_id, sequence=head + 1, count=len(batch), payload=_array(batch), commit_id=commit_id)
-        while self._put(commit) is not None:
-            head = self.head(run_id)
-            _check_sequence(run_id, expected_sequence, head, appended)
-            commit = replace(commit, sequence=head + 1)
-        self._remember(run_id, commit.last)
-        return commit.last
+    def _append(self, pending: PendingCommit, expected_sequence: int | None = None, appended: int = 0) -> int:
+        """Put the commit where it is to be tried, and further on where that is another's."""
+        payload = array_of(event.raw for event in pending.events)
+        for _ in range(_TRIES):
+            commit = Commit(
+                run_id=pending.run_id,
+                sequence=pending.tried_at or 1,
+                count=len(pending.events),
+                payload=payload,
+                commit_id=pending.commit_id,
+            )
+            if commit.last > items.LAST_POSITION:
+                raise MalformedEventError(
+                    pending.run_id, commit.sequence - 1, "nothing can follow this far on in a log"
+                )
+            if self._put(commit) is None:
+                self._heads.put(pending.run_id, commit.last)
+                return commit.last
+            head = self.head(pending.run_id)
+            _check_sequence(pending.run_id, expected_sequence, head, appended)
+            pending.tried_at = head + 1
+        raise ContentionError(pending.run_id, _TRIES)
 
     def _put(self, commit: Commit) -> Commit | None:
         """Write the commit unless its position is taken; return what is there instead, None where ours is."""
         now = self._now()
         expires_at = int((now + self._expire_after).timestamp()) if self._expire_after is not None else None
         commit = replace(commit, committed_at=from_datetime(now))
-        try:
-            self._client.put_item(
-                TableName=self.table,
-                Item=items.commit_to_item(commit, expires_at),
-                ConditionExpression=f"attribute_not_exists({items.RUN_ID})",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except ClientError as error:
-            found = item_of_failed_condition(error)
-            if found is None:
-                raise
-            if items.deleted_at(found):
-                raise RunDeletedError(commit.run_id, items.deleted_at(found) or "") from error
-            if found.get(items.COMMIT_ID) != {"S": commit.commit_id}:
-                return items.commit_from_item(found)
+        found = put_if(
+            self._client,
+            {
+                "TableName": self.table,
+                "Item": items.commit_to_item(commit, expires_at),
+                "ConditionExpression": f"attribute_not_exists({items.RUN_ID})",
+            },
+        )
+        if found is None:
+            return None
+        _check_not_deleted(commit.run_id, found)
+        if found.get(items.COMMIT_ID) != {"S": commit.commit_id}:
+            return items.commit_from_item(found)
         return None
 
     def delete(self, run_id: str, deleted_at: str) -> None:
-        """Remove a run's log and leave a tombstone at its position 0. Can be repeated, and finishes what was cut short."""
-        self._heads.pop(run_id, None)
-        self._client.put_item(TableName=self.table, Item=items.tombstone_item(run_id, deleted_at))
-        for item in self._query(run_id, ">", 0, only="#sequence"):
-            key = {items.RUN_ID: {"S": run_id}, items.SEQUENCE: item[items.SEQUENCE]}
-            self._client.delete_item(TableName=self.table, Key=key)
+        """Remove a run's log, whatever lies there, and leave a tombstone at its position 0.
 
-    def _remember(self, run_id: str, head: int) -> None:
-        self._heads[run_id] = head
-        self._heads.move_to_end(run_id)
-        while len(self._heads) > _HEADS_KEPT:
-            self._heads.popitem(last=False)
+        Can be repeated, and finishes what was cut short.
+        """
+        self._heads.pop(run_id)
+        self._client.put_item(TableName=self.table, Item=items.tombstone_item(run_id, deleted_at))
+        for item in self._query(run_id, only="#sequence"):
+            if items.number_of(item, items.SEQUENCE) != 0:
+                key = {items.RUN_ID: {"S": run_id}, items.SEQUENCE: item[items.SEQUENCE]}
+                self._client.delete_item(TableName=self.table, Key=key)
 
     # ------------------------------------------------------------ reading
 
     def head(self, run_id: str) -> int:
         """Return the last sequence of a run; 0 where there are no events, with or without a record. Raises RunDeletedError."""
         head = self.tail(run_id).last
-        self._remember(run_id, head)
+        self._heads.put(run_id, head)
         return head
 
     def tail(self, run_id: str) -> Tail:
         """Return the last sequence of a run, and when it was committed. Raises RunDeletedError."""
-        for item in self._query(run_id, "<=", _END, newest_first=True, page=1, only=_POSITION):
+        for item in self._query(run_id, "<=", items.LAST_POSITION, newest_first=True, page=1, only=_POSITION):
             _check_not_deleted(run_id, item)
             last = items.last_of(item)
             if last is not None:
-                return Tail(last, item.get(items.COMMITTED_AT, {}).get("S", ""))
+                return Tail(last, items.committed_at(item))
         return Tail(0, "")
+
+    def holds_anything(self, run_id: str) -> bool:
+        """Return whether there is any item of a run: its record, a commit, a tombstone, or what nobody can read."""
+        return next(self._query(run_id, page=1, only="#sequence"), None) is not None
 
     def record(self, run_id: str) -> RunRecord | None:
         """Return the run record, None where there is none. Raises MalformedRecordError, RunDeletedError."""
@@ -214,40 +235,23 @@ class EventLog:
             return None if commit is None else decode_record(commit)
         return None
 
-    def run_ids(self, since: datetime | None = None) -> Iterator[str]:
-        """Return every run there is, in no order, each once or twice, from the index of first items; eventually consistent.
+    def whole(self, run_id: str) -> tuple[RunRecord | None, Iterator[RecordedEvent]]:
+        """Read a run's record, if it has one, and all its events, consistently and in one query.
 
-        With `since` those whose first item was committed since: all of the index is read for them, which pays where that is
-        long ago.
+        Raises MalformedRecordError. Reading the events raises IncompleteLogError at a gap, a missing beginning included, and
+        MalformedEventError at a commit that can't be cut into events.
         """
-        request: dict[str, Any] = {"TableName": self.table, "IndexName": items.BY_HOUR}
-        if since is not None:
-            request["FilterExpression"] = f"{items.COMMITTED_AT} >= :since"
-            request["ExpressionAttributeValues"] = {":since": {"S": from_datetime(since)}}
-        for item in pages(self._client.scan, request):
-            yield item[items.RUN_ID]["S"]
+        commits = self.whole_commits(run_id)
+        first = next(commits, None)
+        if first is None:
+            return None, iter(())
+        if first.is_record:
+            return decode_record(first), recorded(commits)
+        return None, recorded(chain([first], commits))
 
-    def started(self, since: datetime, until: datetime) -> Iterator[str]:
-        """Find the runs whose first item, record or events, was committed between two times; eventually consistent.
-
-        A run may be given twice.
-        """
-        hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        first, last = from_datetime(since), from_datetime(until)
-        while hour <= until:
-            for shard in items.shards_of(items.hour_of(from_datetime(hour))):
-                yield from self._started(shard, first, last)
-            hour += timedelta(hours=1)
-
-    def _started(self, shard: str, first: str, last: str) -> Iterator[str]:
-        request: dict[str, Any] = {
-            "TableName": self.table,
-            "IndexName": items.BY_HOUR,
-            "KeyConditionExpression": f"{items.HOUR_SHARD} = :shard AND {items.COMMITTED_AT} BETWEEN :first AND :last",
-            "ExpressionAttributeValues": {":shard": {"S": shard}, ":first": {"S": first}, ":last": {"S": last}},
-        }
-        for item in pages(self._client.query, request):
-            yield item[items.RUN_ID]["S"]
+    def whole_commits(self, run_id: str) -> Iterator[Commit]:
+        """Read, consistently, all commits of a run, the record among them. Raises IncompleteLogError at a gap."""
+        return without_gaps(run_id, self.commits(run_id))
 
     def commits(self, run_id: str, after: int = -1) -> Iterator[Commit]:
         """Read, consistently, the commits that hold what lies behind the position `after`, page by page, in order.
@@ -280,100 +284,92 @@ class EventLog:
         last = None if limit is None else after + limit
         if last == after:
             return
-        for commit in self.commits(run_id, after):
-            for sequence, raw in enumerate(_cut(commit), start=commit.sequence):
-                if sequence > after:
-                    yield RecordedEvent(run_id, sequence, commit.committed_at, raw)
-                if sequence == last:
-                    return
+        for event in recorded(self.commits(run_id, after)):
+            if event.sequence > after:
+                yield event
+            if event.sequence == last:
+                return
+
+    def run_ids(self, since: datetime | None = None) -> Iterator[str]:
+        """Return every run there is, in no order, each once or twice, from the index of first items; eventually consistent.
+
+        With `since` those whose first item was committed since: all of the index is read for them, which pays where that is
+        long ago.
+        """
+        request: dict[str, Any] = {"TableName": self.table, "IndexName": items.BY_HOUR}
+        if since is not None:
+            request["FilterExpression"] = f"{items.COMMITTED_AT} >= :since"
+            request["ExpressionAttributeValues"] = {":since": {"S": from_datetime(since)}}
+        return map(items.run_id_of, pages(self._client.scan, request))
+
+    def started(self, since: datetime, until: datetime) -> Iterator[str]:
+        """Return the runs whose first item, record or events, was committed between two times; eventually consistent.
+
+        A run may be given twice.
+        """
+        hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        first, last = from_datetime(since), from_datetime(until)
+        while hour <= until:
+            for shard in items.shards_of(items.hour_of(from_datetime(hour))):
+                yield from self._started(shard, first, last)
+            hour += timedelta(hours=1)
+
+    def _started(self, shard: str, first: str, last: str) -> Iterator[str]:
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "IndexName": items.BY_HOUR,
+            "KeyConditionExpression": f"{items.HOUR_SHARD} = :shard AND {items.COMMITTED_AT} BETWEEN :first AND :last",
+            "ExpressionAttributeValues": {":shard": {"S": shard}, ":first": {"S": first}, ":last": {"S": last}},
+        }
+        return map(items.run_id_of, pages(self._client.query, request))
 
     def _query(  # noqa: PLR0913 (one request, spelled out)
         self,
         run_id: str,
-        comparison: str,
-        sequence: int,
+        comparison: str | None = None,
+        sequence: int = 0,
         *,
         newest_first: bool = False,
         page: int | None = None,
         only: str | None = None,
     ) -> Iterator[dict[str, Any]]:
+        """Read the items of a run: all of them, or those whose sequence compares so with the given one."""
         request: dict[str, Any] = {
             "TableName": self.table,
             "ConsistentRead": True,
             "ScanIndexForward": not newest_first,
-            "KeyConditionExpression": f"#run = :run AND #sequence {comparison} :sequence",
-            "ExpressionAttributeNames": {"#run": items.RUN_ID, "#sequence": items.SEQUENCE},
-            "ExpressionAttributeValues": {":run": {"S": run_id}, ":sequence": {"N": str(sequence)}},
+            "KeyConditionExpression": "#run = :run",
+            "ExpressionAttributeNames": {"#run": items.RUN_ID},
+            "ExpressionAttributeValues": {":run": {"S": run_id}},
         }
+        names = only or ""
+        if comparison is not None:
+            request["KeyConditionExpression"] += f" AND #sequence {comparison} :sequence"
+            request["ExpressionAttributeValues"][":sequence"] = {"N": str(sequence)}
+            names += "#sequence"
+        request["ExpressionAttributeNames"] |= {name: what for name, what in _NAMES.items() if name in names}
         if page is not None:
             request["Limit"] = page
         if only is not None:
             request["ProjectionExpression"] = only
-            request["ExpressionAttributeNames"] |= {
-                name: attribute for name, attribute in _POSITION_NAMES.items() if name in only
-            }
-        yield from pages(self._client.query, request)
+        return pages(self._client.query, request)
 
 
-class Tail(NamedTuple):
-    """Where a log ends: its last sequence, and the RFC 3339 time that was committed at, empty where there is none."""
-
-    last: int
-    committed_at: str
-
-
-_END: Final = 10**37
 _POSITION: Final = "#sequence, #count, #committed, #deleted"
-_POSITION_NAMES: Final = {"#count": items.COUNT, "#committed": items.COMMITTED_AT, "#deleted": items.DELETED_AT}
+_NAMES: Final = {
+    "#sequence": items.SEQUENCE,
+    "#count": items.COUNT,
+    "#committed": items.COMMITTED_AT,
+    "#deleted": items.DELETED_AT,
+}
 
 
-def _check_not_deleted(run_id: str, item: dict[str, Any]) -> None:
+def _check_not_deleted(run_id: str, item: items.Item) -> None:
     deleted_at = items.deleted_at(item)
     if deleted_at is not None:
         raise RunDeletedError(run_id, deleted_at)
 
 
-def run_id_for(client_request_id: str) -> str:
-    """Derive the run id of a client_request_id: the same one every time."""
-    return str(uuid5(RUN_NAMESPACE, client_request_id))
-
-
-def _pack(run_id: str, events: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Cut the events into lots that fit an item each. Raises EventTooLargeError."""
-    batch: list[bytes] = []
-    size = 2
-    for event in events:
-        if len(event) + 2 > EVENT_BYTES:
-            raise EventTooLargeError(run_id, core_decoder.decode_one(event).__class__.__name__, len(event), EVENT_BYTES)
-        if size + len(event) > EVENT_BYTES:
-            yield batch
-            batch, size = [], 2
-        batch.append(event)
-        size += len(event) + 1
-    if batch:
-        yield batch
-
-
-def _array(events: Sequence[bytes]) -> bytes:
-    return b"[" + b",".join(events) + b"]"
-
-
 def _check_sequence(run_id: str, expected: int | None, head: int, appended: int) -> None:
     if expected is not None and head != expected + appended:
         raise SequenceConflictError(run_id, expected + appended, head, appended)
-
-
-def _cut(commit: Commit) -> Iterator[bytes]:
-    """Cut a commit into its events' JSON."""
-    try:
-        if commit.is_record:
-            return
-        if commit.problem is not None:
-            raise MalformedEventError(commit.run_id, commit.sequence, commit.problem)
-        yield from map(bytes, split(commit.payload))
-    except DECODE_ERRORS as error:
-        raise MalformedEventError(commit.run_id, commit.sequence, str(error)) from error
-
-
-def _first_difference(first: RunRecord, second: RunRecord) -> str:
-    return next(name for name in RunRecord.__struct_fields__ if getattr(first, name) != getattr(second, name))

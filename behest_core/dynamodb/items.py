@@ -1,6 +1,8 @@
-"""DynamoDB items to and from commits and states. The only module that knows what attributes are called.
+"""DynamoDB items to and from commits and states. The only module that knows what attributes are called; it makes no request.
 
-Both tables' formats are a public contract: docs/items.md.
+Both tables' formats are a public contract: docs/items.md. But anything may have written an item, and DynamoDB checks the types
+of keys only. So whatever is read goes through here, and nothing here fails on an attribute's type: what can't be read is a commit
+with a `problem`, a MalformedStateError, or None.
 
 Items are in the low-level client's form, ``{"sequence": {"N": "7"}}``. What Lambda delivers is the same, but for binary
 values, which are base64 text there.
@@ -55,6 +57,17 @@ BY_HOUR: Final = "by_hour"
 
 SHARDS: Final = 8
 """Over how many partitions one key of an index is spread: 8 take 8,000 changes of one status a second."""
+
+LAST_POSITION: Final = 10**15
+"""The last position of a log: no run comes near it, and every reader has exact numbers up to there."""
+
+_MOST_EVENTS: Final = 1_000_000
+"""The most events a commit can have: more don't fit what it may inflate to."""
+
+_LONG: Final = 10**37
+"""What a count of a state stays below, so that the next one is a number of DynamoDB's, too."""
+
+_UNKNOWN_TIME: Final = "an unknown time"
 
 _INFLATED_BYTES: Final = 16 * 1024 * 1024
 """The most a commit may inflate to: no writer within the contract comes near it, and a bomb stops here."""
@@ -121,8 +134,10 @@ def tombstone_item(run_id: str, deleted_at: str) -> dict[str, Any]:
 
 
 def deleted_at(item: Item) -> str | None:
-    """Return when the run of an item at position 0 was deleted, None where it wasn't."""
-    return item[DELETED_AT]["S"] if DELETED_AT in item else None
+    """Return when the run of an item was deleted, None where it wasn't. That it was is sure, even where the time isn't one."""
+    if DELETED_AT not in item:
+        return None
+    return text_of(item, DELETED_AT) or _UNKNOWN_TIME
 
 
 def commit_from_item(item: Item) -> Commit | None:
@@ -130,9 +145,8 @@ def commit_from_item(item: Item) -> Commit | None:
 
     What else is wrong with the item is said in `problem`: such a commit is part of its run, and can't be folded.
     """
-    run_id = item[RUN_ID]["S"]
-    sequence = _whole_number(item[SEQUENCE])
-    if sequence is None or sequence < 0 or DELETED_AT in item:
+    sequence = _position(item)
+    if sequence is None or DELETED_AT in item:
         return None
     count = _count(item) if sequence else 1
     payload, problem = b"", None
@@ -141,39 +155,67 @@ def commit_from_item(item: Item) -> Commit | None:
     except ValueError as error:
         problem = str(error)
     return Commit(
-        run_id=run_id,
+        run_id=run_id_of(item),
         sequence=sequence,
         count=count or 1,
         payload=payload,
-        commit_id=item.get(COMMIT_ID, {}).get("S", ""),
-        committed_at=item.get(COMMITTED_AT, {}).get("S", ""),
-        problem=problem if count else f"`{COUNT}` is not a whole number of 1 or more",
+        commit_id=text_of(item, COMMIT_ID) or "",
+        committed_at=committed_at(item),
+        problem=problem if count else f"`{COUNT}` is not a whole number from 1 to {_MOST_EVENTS:,}",
     )
 
 
 def last_of(item: Item) -> int | None:
     """Return the last position that an item of the event table takes, from its sequence and count alone."""
-    sequence = _whole_number(item[SEQUENCE])
-    if sequence is None or sequence < 0:
+    sequence = _position(item)
+    if sequence is None:
         return None
     return sequence + ((_count(item) if sequence else None) or 1) - 1
 
 
+def committed_at(item: Item) -> str:
+    """Return when an item of the event table was written, as its writer says; empty where it doesn't."""
+    return text_of(item, COMMITTED_AT) or ""
+
+
+def _position(item: Item) -> int | None:
+    sequence = number_of(item, SEQUENCE)
+    return None if sequence is None or not 0 <= sequence <= LAST_POSITION else sequence
+
+
 def _count(item: Item) -> int | None:
-    count = _whole_number(item.get(COUNT, {}))
-    return None if count is None or count < 1 else count
+    count = number_of(item, COUNT)
+    return None if count is None or not 1 <= count <= _MOST_EVENTS else count
 
 
-def _whole_number(attribute: Attribute) -> int | None:
-    text = attribute.get("N")
+# ---------------------------------------------------------------- attributes, whatever their type
+
+
+def run_id_of(item: Item) -> str:
+    """Return the run that an item is of. As every item's key it is text, without fail."""
+    return str(item[RUN_ID]["S"])
+
+
+def text_of(item: Item, name: str) -> str | None:
+    """Return an attribute that is text, None where there is none or it is of another type."""
+    text: str | None = item.get(name, _ABSENT).get("S")
+    return text
+
+
+def number_of(item: Item, name: str) -> int | None:
+    """Return an attribute that is a whole number, None where there is none or it is anything else."""
+    text = item.get(name, _ABSENT).get("N")
     if text is None:
         return None
     number = Decimal(text)
     return int(number) if number == number.to_integral_value() else None
 
 
+_ABSENT: Final[Attribute] = {}
+
+
 def _payload(item: Item, name: str) -> bytes:
-    attribute = item.get(name, {})
+    attribute = item.get(name, _ABSENT)
     if "S" in attribute:
         return str(attribute["S"]).encode()
     if "B" in attribute:
@@ -214,10 +256,11 @@ def change_of(record: Record) -> Commit | Change:
     A delete by TTL says so in `userIdentity` ("DynamoDB Streams and Time to Live").
     """
     kind = record["eventName"]
-    if DELETED_AT in (record["dynamodb"].get("NewImage") or {}):
+    image: Item = record["dynamodb"].get("NewImage") or {}
+    if DELETED_AT in image:
         return Change.DELETED
     if kind == "INSERT":
-        return commit_from_item(record["dynamodb"]["NewImage"]) or Change.MISPLACED
+        return commit_from_item(image) or Change.MISPLACED
     if kind == "MODIFY":
         return Change.MODIFIED
     by_ttl = (record.get("userIdentity") or {}).get("principalId") == "dynamodb.amazonaws.com"
@@ -276,11 +319,17 @@ def state_to_item(state: RunState) -> dict[str, Any]:
 
 def state_from_item(item: Item) -> RunState:
     """Return the state of an item. Raises MalformedStateError where something other than behest wrote it."""
-    values = {name: from_attribute(attribute) for name, attribute in item.items()}
     try:
-        return msgspec.convert(values, RunState)
+        state = msgspec.convert({name: from_attribute(attribute) for name, attribute in item.items()}, RunState)
+        for name in _COUNTS:
+            if not 0 <= getattr(state, name) < _LONG:
+                raise ValueError(f"`{name}` is not a whole number of 0 or more")  # noqa: TRY301 (one way to be malformed)
     except (msgspec.ValidationError, ValueError) as error:
-        raise MalformedStateError(str(values.get(RUN_ID)), str(error)) from error
+        raise MalformedStateError(run_id_of(item), str(error)) from error
+    return state
+
+
+_COUNTS: Final = (REVISION, SEQUENCE, "iteration", "event_count", "reducer_version", "unfinished_folds")
 
 
 def repaired_state(item: Item) -> RunState:
@@ -288,7 +337,13 @@ def repaired_state(item: Item) -> RunState:
     try:
         return state_from_item(item)
     except MalformedStateError:
-        return RunState(run_id=item[RUN_ID]["S"], revision=_whole_number(item.get(REVISION, {})) or 0)
+        return RunState(run_id=run_id_of(item), revision=revision_of(item) or 0)
+
+
+def revision_of(item: Item) -> int | None:
+    """Return how often a state item was written, None where that is no number by which it could be told from the next."""
+    revision = number_of(item, REVISION)
+    return None if revision is None or not 1 <= revision < _LONG else revision
 
 
 def run_changed(record: Record) -> RunChanged | None:
@@ -299,14 +354,10 @@ def run_changed(record: Record) -> RunChanged | None:
     new, old = record["dynamodb"].get("NewImage"), record["dynamodb"].get("OldImage")
     if not new or DELETED_AT in new:
         return None
-    after, before = _text(new, "status"), (old or {}).get("status", {}).get("S")
+    after, before = _text(new, "status"), text_of(old or {}, "status")
     if after is None or after == before:
         return None
-    run_id, revision, sequence = (
-        new[RUN_ID]["S"],
-        _whole_number(new.get(REVISION, {})),
-        _whole_number(new.get(SEQUENCE, {})),
-    )
+    run_id, revision, sequence = run_id_of(new), number_of(new, REVISION), number_of(new, SEQUENCE)
     if revision is None or sequence is None:
         raise MalformedStateError(run_id, f"`{REVISION if revision is None else SEQUENCE}` is not a whole number")
     return RunChanged(
@@ -324,11 +375,10 @@ def run_changed(record: Record) -> RunChanged | None:
 
 def _text(item: Item, name: str) -> str | None:
     """Return a text of a state item, None where it is absent."""
-    if name not in item:
-        return None
-    if "S" not in item[name]:
-        raise MalformedStateError(item[RUN_ID]["S"], f"`{name}` is not text")
-    return str(item[name]["S"])
+    text = text_of(item, name)
+    if text is None and name in item:
+        raise MalformedStateError(run_id_of(item), f"`{name}` is not text")
+    return text
 
 
 def to_attribute(value: JSON) -> dict[str, Any]:
@@ -347,8 +397,13 @@ def to_attribute(value: JSON) -> dict[str, Any]:
 
 
 def from_attribute(attribute: Attribute) -> JSON:
-    """Return a DynamoDB attribute as a JSON value. Numbers come back as int where they are whole, else as float."""
+    """Return a DynamoDB attribute as a JSON value. Numbers come back as int where they are whole, else as float.
+
+    Raises ValueError for what is no JSON: binary and sets.
+    """
     [(kind, value)] = attribute.items()
+    if kind in {"S", "BOOL"}:
+        return value  # type: ignore[no-any-return]
     if kind == "N":
         return number_from_text(value)
     if kind == "M":
@@ -357,4 +412,4 @@ def from_attribute(attribute: Attribute) -> JSON:
         return [from_attribute(item) for item in value]
     if kind == "NULL":
         return None
-    return value  # type: ignore[no-any-return]  # S, BOOL
+    raise ValueError(f"an attribute of type {kind} is no JSON")

@@ -3,21 +3,24 @@
 Queries go through two indexes that hold keys only, so that they cost a write unit when a run is created or changes status, and
 nothing per event. What they find is then read from the table itself, consistently: a state is never older than its index entry,
 and one that has moved on to another status since is left out.
+
+An item that something else broke never stops the others. By itself it raises MalformedStateError; among many it is left out,
+with a warning in the log `behest_core`; with `repair` it is read as a state without content, which is folded again from its log.
 """
 
 from __future__ import annotations
 
 import heapq
+import logging
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from behest_core.dynamodb import items
-from behest_core.dynamodb.requests import item_of_failed_condition, pages
-from behest_core.errors import ConflictError
+from behest_core.dynamodb.requests import BATCH_GET_ITEMS, batch_get, pages, put_if
+from behest_core.errors import ConflictError, ContentionError, MalformedStateError
 from behest_core.model.state import FOLDED_STATUSES, RunState
 from behest_core.model.timestamps import as_text
 
@@ -29,10 +32,11 @@ if TYPE_CHECKING:
 
     from behest_core.model.state import RunStatus
 
-_BATCH_GET_ITEMS: Final = 100  # the most that BatchGetItem takes
-_BATCH_GET_TRIES: Final = 8
+_BURY_TRIES: Final = 100
 _MINIMUM_TIME: Final = "0"
 _MAXIMUM_TIME: Final = "9~"
+
+_logger = logging.getLogger("behest_core")
 
 
 class RevisionConflictError(ConflictError):
@@ -63,67 +67,49 @@ class StateTable:
     def get_many(self, run_ids: Iterable[str], *, repair: bool = False) -> dict[str, RunState]:
         """Read the states of many runs, consistently, 100 in one request; those that have none are left out.
 
-        Raises MalformedStateError; with `repair`, gives a state that is folded again from its log instead.
+        So is one that can't be read, with a warning; with `repair` it is one that is folded again from its log.
         """
-        state_from_item = items.repaired_state if repair else items.state_from_item
         states: dict[str, RunState] = {}
         pending = iter(dict.fromkeys(run_ids))
-        while batch := list(islice(pending, _BATCH_GET_ITEMS)):
-            for item in self._batch_get(batch):
-                state = state_from_item(item)
-                states[state.run_id] = state
+        while batch := list(islice(pending, BATCH_GET_ITEMS)):
+            keys = [{items.RUN_ID: {"S": run_id}} for run_id in batch]
+            for item in batch_get(self._client, self.table, keys, self._sleep):
+                state = items.repaired_state(item) if repair else _state_or_none(item)
+                if state is not None:
+                    states[state.run_id] = state
         return states
-
-    def _batch_get(self, run_ids: list[str]) -> Iterator[dict[str, Any]]:
-        """Read one batch; ask again, waiting longer each time, for what DynamoDB left unread when it was busy."""
-        keys: list[Any] = [{items.RUN_ID: {"S": run_id}} for run_id in run_ids]
-        for attempt in range(_BATCH_GET_TRIES):
-            if attempt:
-                self._sleep(0.05 * 2**attempt)
-            answer = self._client.batch_get_item(RequestItems={self.table: {"Keys": keys, "ConsistentRead": True}})
-            yield from answer["Responses"].get(self.table, [])
-            unread = answer.get("UnprocessedKeys", {})
-            if self.table not in unread:
-                return
-            keys = list(unread[self.table]["Keys"])
-        raise ClientError(
-            {
-                "Error": {
-                    "Code": "ProvisionedThroughputExceededException",
-                    "Message": f"{len(keys)} keys of {self.table} were left unread {_BATCH_GET_TRIES} times",
-                }
-            },
-            "BatchGetItem",
-        )
 
     def save(self, state: RunState) -> RunState:
         """Write the state if the item still has the revision that was read; return it with its new revision.
 
-        Raises RevisionConflictError, with the state that is there, where it hasn't.
+        Raises RevisionConflictError, with the state that is there, where it hasn't. An item whose revision is none (0, 1.5, a
+        text: something else wrote it) is replaced by a state that was read without one: on the condition that it still has
+        just that.
         """
         saved = replace(state, revision=state.revision + 1)
-        request: dict[str, Any] = {
-            "TableName": self.table,
-            "Item": items.state_to_item(saved),
-            "ConditionExpression": f"attribute_not_exists({items.REVISION})",
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
         if state.revision:
-            request["ConditionExpression"] = f"{items.REVISION} = :read"
-            request["ExpressionAttributeValues"] = {":read": {"N": str(state.revision)}}
-        try:
-            self._client.put_item(**request)
-        except ClientError as error:
-            found = item_of_failed_condition(error)
-            if found is None:
-                raise
-            current = items.repaired_state(found) if found else None
-            raise RevisionConflictError(state.run_id, state.revision, current) from error
+            found = self._put(saved, f"{items.REVISION} = :read", {"N": str(state.revision)})
+        else:
+            found = self._put(saved, f"attribute_not_exists({items.REVISION})")
+            if found and items.revision_of(found) is None:
+                found = self._put(saved, f"{items.REVISION} = :read", found[items.REVISION])
+        if found is not None:
+            raise RevisionConflictError(state.run_id, state.revision, items.repaired_state(found) if found else None)
         return saved
 
+    def _put(self, state: RunState, condition: str, read: items.Attribute | None = None) -> dict[str, Any] | None:
+        """Write a state's item on a condition; return what is there instead, None where it was written."""
+        request = {"TableName": self.table, "Item": items.state_to_item(state), "ConditionExpression": condition}
+        if read is not None:
+            request["ExpressionAttributeValues"] = {":read": read}
+        return put_if(self._client, request)
+
     def bury(self, run_id: str, deleted_at: str) -> None:
-        """Put a tombstone in the place of a run's state: whatever arrives late, it is not folded."""
-        while True:
+        """Put a tombstone in the place of a run's state: whatever arrives late, it is not folded.
+
+        Raises ContentionError where the run is saved again and again in between.
+        """
+        for _ in range(_BURY_TRIES):
             state = self.get_many([run_id], repair=True).get(run_id)
             if state is not None and state.deleted_at is not None:
                 return
@@ -133,6 +119,7 @@ class StateTable:
             except RevisionConflictError:
                 continue  # it was folded in between; the next look sees that
             return
+        raise ContentionError(run_id, _BURY_TRIES)
 
     # ------------------------------------------------------------ queries
 
@@ -146,10 +133,10 @@ class StateTable:
         limit: int | None = None,
         repair: bool = False,
     ) -> Iterator[RunState]:
-        """Find runs of a session, of a status, both, or all; newest first, page by page.
+        """Return runs of a session, of a status, both, or all; newest first, page by page.
 
         `since` and `until` bound the time a run was created, both included; text is RFC 3339, a `datetime` has a time zone.
-        Raises MalformedStateError; with `repair`, gives a state that is folded again from its log instead.
+        One that can't be read is left out, with a warning; with `repair` it is one that is folded again from its log.
         """
         span = (as_text(since) if since else _MINIMUM_TIME, as_text(until) if until else _MAXIMUM_TIME)
         if span[0] > span[1]:
@@ -161,7 +148,7 @@ class StateTable:
     def _find(
         self, session_id: str | None, status: RunStatus | None, span: tuple[str, str], limit: int | None
     ) -> Iterator[str]:
-        """Find run ids, newest first. Runs of every status are merged where neither session nor status is given."""
+        """Return run ids, newest first. Runs of every status are merged where neither session nor status is given."""
         if session_id is not None:
             entries = self._index(items.BY_SESSION, items.SESSION_ID, session_id, span, limit)
         else:
@@ -186,10 +173,10 @@ class StateTable:
         if since is not None:
             return self._find(None, None, (as_text(since), _MAXIMUM_TIME), None)
         request: dict[str, Any] = {"TableName": self.table, "ProjectionExpression": items.RUN_ID}
-        return (item[items.RUN_ID]["S"] for item in pages(self._client.scan, request))
+        return map(items.run_id_of, pages(self._client.scan, request))
 
     def find_parked(self, *, limit: int | None = None, repair: bool = False) -> Iterator[RunState]:
-        """Find the runs that are parked, or an extension of them, the latest first, page by page."""
+        """Return the runs that are parked, or an extension of them, the latest first, page by page."""
         everything = (_MINIMUM_TIME, _MAXIMUM_TIME)
         entries = heapq.merge(
             *(
@@ -222,11 +209,19 @@ class StateTable:
         if limit is not None:
             request["Limit"] = max(limit, 1)
         for item in pages(self._client.query, request):
-            yield item[moment]["S"], item[items.RUN_ID]["S"]
+            yield items.text_of(item, moment) or _MINIMUM_TIME, items.run_id_of(item)
 
     def _read(self, run_ids: Iterator[str], limit: int | None, *, repair: bool) -> Iterator[RunState]:
         """Read the states of the runs, up to 100 in one request, in the order given."""
-        at_once = min(limit or _BATCH_GET_ITEMS, _BATCH_GET_ITEMS)
+        at_once = min(limit or BATCH_GET_ITEMS, BATCH_GET_ITEMS)
         while batch := list(islice(run_ids, at_once)):
             states = self.get_many(batch, repair=repair)
             yield from (states[run_id] for run_id in batch if run_id in states and states[run_id].deleted_at is None)
+
+
+def _state_or_none(item: items.Item) -> RunState | None:
+    try:
+        return items.state_from_item(item)
+    except MalformedStateError as error:
+        _logger.warning("left out: %s", error)
+        return None

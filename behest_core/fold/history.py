@@ -11,8 +11,8 @@ from msgspec.json import Decoder
 from behest_core.errors import InvalidValueError, MalformedRecordError, RunNotFoundError, StateNotFoundError
 from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.rules import fold
-from behest_core.model.commit import until
 from behest_core.model.decoding import DECODE_ERRORS, split
+from behest_core.model.packing import until
 from behest_core.model.record import decode_record
 from behest_core.model.timestamps import canonical
 

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec import Struct
-from msgspec.structs import replace
-
-from behest_core.model.decoding import DECODE_ERRORS, split
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 
 class Commit(Struct, frozen=True, kw_only=True):
@@ -37,22 +29,3 @@ class Commit(Struct, frozen=True, kw_only=True):
     def last(self) -> int:
         """The position of the last event in it."""
         return self.sequence + self.count - 1
-
-
-def until(commits: Iterable[Commit], sequence: int) -> Iterator[Commit]:
-    """Return the commits, cut off behind the sequence: the last may be the first part of one."""
-    for commit in commits:
-        if commit.sequence > sequence:
-            return
-        yield commit if commit.last <= sequence else _first(commit, sequence + 1 - commit.sequence)
-
-
-def _first(commit: Commit, count: int) -> Commit:
-    """Return the first events of a commit; the whole of it where it can't be cut: the fold parks there."""
-    try:
-        events = split(commit.payload)
-    except DECODE_ERRORS:
-        return commit
-    if len(events) != commit.count:
-        return commit
-    return replace(commit, count=count, payload=b"[" + b",".join(map(bytes, events[:count])) + b"]")

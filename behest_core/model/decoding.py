@@ -5,18 +5,19 @@ Lenient in, exact out: fields that a class doesn't name are ignored, a type that
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Union
 
 import msgspec
 from msgspec import Raw, Struct
 
 from behest_core.errors import InvalidValueError
-from behest_core.model.events import CORE_EVENTS, AnyEvent, Event, NewEvent, UnknownEvent, type_name
+from behest_core.model.events import CORE_EVENTS, AnyEvent, EncodedEvent, Event, NewEvent, UnknownEvent, type_name
 from behest_core.model.limits import Identifier
 from behest_core.model.timestamps import Timestamp, to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from behest_core.model.json import JSON
 
@@ -36,6 +37,7 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 
 
 _split = msgspec.json.Decoder(list[Raw]).decode
+_write = msgspec.json.Encoder().encode
 
 
 class EventDecoder:
@@ -95,30 +97,63 @@ core_decoder: Final = EventDecoder(CORE_EVENTS)
 """Decodes the core's types in full."""
 
 
-def encode_event(event: NewEvent, decoder: EventDecoder = core_decoder) -> bytes:
-    """Return the event's JSON object as it will lie in the log: `type` first, an UnknownEvent as it was read.
+def encode(event: NewEvent) -> EncodedEvent:
+    """Return the event as it will lie in the log: `type` first, an UnknownEvent as it was read.
 
     Refuses what could not be folded: raises InvalidValueError where a field is missing or of the wrong type, or the timestamp
-    isn't RFC 3339.
+    isn't RFC 3339. An event of a plugin's class is checked by that class, the JSON object of one only for its type and time.
     """
-    if isinstance(event, UnknownEvent):
-        encoded = event.raw
-    elif isinstance(event, Event):
-        encoded = msgspec.json.encode(event)
-    else:
-        encoded = _encode_mapping(event)
     try:
-        to_datetime(decoder.decode_one(encoded).timestamp)
+        if isinstance(event, Event):
+            return _encode_instance(event)
+        if isinstance(event, EncodedEvent):
+            return event
+        raw = event.raw if isinstance(event, UnknownEvent) else _encode_mapping(event)
+        decoded = core_decoder.decode_one(raw)
+        _check_time(decoded.timestamp)
+        return EncodedEvent(decoded.type if isinstance(decoded, UnknownEvent) else type_name(decoded.__class__), raw)
     except DECODE_ERRORS as error:
         raise InvalidValueError(_path(error), str(error)) from error
+
+
+def encode_event(event: NewEvent) -> bytes:
+    """Return the JSON alone of what `encode` gives."""
+    return encode(event).raw
+
+
+def _encode_instance(event: Event) -> EncodedEvent:
+    """Encode an event and read it back by its own class, once: msgspec checks no types when it encodes.
+
+    That is less than the same checks take in Python, unless the event has large JSON in it.
+    """
+    name, read_back = _reader_of(event.__class__)
+    try:
+        raw = _write(event)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValueError("event", f"not JSON: {error}") from error
+    read_back(raw)
+    _check_time(event.timestamp)
+    return EncodedEvent(name, raw)
+
+
+@cache
+def _reader_of(event_class: type[Event]) -> tuple[str, Callable[[bytes], object]]:
+    """Return the type that is written for a class, and what reads it: the core's own class where the type is the core's."""
+    name = type_name(event_class)
+    core = {type_name(each): each for each in CORE_EVENTS}
+    return name, msgspec.json.Decoder(core.get(name, event_class)).decode
+
+
+def _check_time(timestamp: str) -> None:
+    try:
+        to_datetime(timestamp)
     except ValueError as error:
         raise InvalidValueError("event.timestamp", str(error)) from error
-    return encoded
 
 
 def _encode_mapping(event: Mapping[str, JSON]) -> bytes:
     try:
-        return msgspec.json.encode({"type": event.get("type"), **event})
+        return _write({"type": event.get("type"), **event})
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValueError("event", f"not JSON: {error}") from error
 

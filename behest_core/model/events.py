@@ -195,6 +195,13 @@ class UnknownEvent(Struct, frozen=True, gc=False):
     raw: bytes
 
 
+class EncodedEvent(Struct, frozen=True, gc=False):
+    """An event as it will lie in the log: its JSON object, checked, with `type` first. `decoding.encode` makes it."""
+
+    type: str
+    raw: bytes
+
+
 CORE_EVENTS: Final[tuple[type[Event], ...]] = (
     RunStarted,
     ContextBuilt,
@@ -219,8 +226,8 @@ CORE_EVENTS: Final[tuple[type[Event], ...]] = (
 AnyEvent: TypeAlias = Event | UnknownEvent
 """What reading a log gives."""
 
-NewEvent: TypeAlias = Event | UnknownEvent | Mapping[str, JSON]
-"""What can be appended: an event, or the JSON object of one."""
+NewEvent: TypeAlias = Event | UnknownEvent | EncodedEvent | Mapping[str, JSON]
+"""What can be appended: an event, one that is encoded already, or the JSON object of one."""
 
 
 @cache

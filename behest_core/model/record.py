@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from uuid import UUID, uuid5
 
 import msgspec
 from msgspec import Struct, field
@@ -16,6 +17,15 @@ from behest_core.model.timestamps import Timestamp, canonical
 
 if TYPE_CHECKING:
     from behest_core.model.commit import Commit
+
+
+RUN_NAMESPACE: Final = UUID("7c2b1f0a-5a0e-5a57-9f0d-2c8f3a9f7d11")
+"""The namespace of run ids that are derived from a client_request_id."""
+
+
+def run_id_for(client_request_id: str) -> str:
+    """Return the run id that is derived from a client_request_id: the same one every time."""
+    return str(uuid5(RUN_NAMESPACE, client_request_id))
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
@@ -49,6 +59,11 @@ def check_record(record: RunRecord) -> None:
         raise InvalidValueError("record", str(error)) from error
     check_metadata_size(record.run_id, record.metadata)
     check_text_size(record.run_id, record.provider, record.model)
+
+
+def first_difference(first: RunRecord, second: RunRecord) -> str | None:
+    """Return the first field in which two records differ, None where they are equal."""
+    return next((name for name in RunRecord.__struct_fields__ if getattr(first, name) != getattr(second, name)), None)
 
 
 _fields_decoder = msgspec.json.Decoder(dict[str, JSON])

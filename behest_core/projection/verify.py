@@ -12,8 +12,8 @@ from behest_core.errors import MalformedStateError, RunDeletedError
 from behest_core.fold.dispatch import CORE
 from behest_core.fold.reducer import REDUCER_VERSION
 from behest_core.fold.rules import fold
-from behest_core.model.commit import until
 from behest_core.model.json import JSON, as_stored
+from behest_core.model.packing import until
 from behest_core.model.state import CORE_FOLD, RunState
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """RunRecorder: what an agent writes with.
 
-- `emit` checks and encodes an event and puts it into an outbox (outbox.py), which packs events into commits and appends them
-  beside the agent. So an agent pays microseconds, and a run few write units.
+- `emit` checks and encodes an event and hands it to a writer (writer.py), which packs events into commits and appends them beside
+  the agent. So an agent pays microseconds, and a run few write units.
 - Leaving the recorder records how the run ended, unless the agent has said so: RunCompleted, RunFailed with the exception, or
   RunCancelled. After a terminal event nothing is taken but another RunStarted.
 - With ``on_error="warn"`` no event raises: one that can't be recorded is dropped, counted in `dropped`, and a warning in the log
@@ -19,12 +19,11 @@ from uuid import uuid4
 
 import msgspec
 
-from behest_core.dynamodb.event_table import run_id_for
-from behest_core.errors import EventTooLargeError, RecordingError, RunEndedError
-from behest_core.model.decoding import encode_event
+from behest_core.errors import RecordingError, RunEndedError
+from behest_core.model.decoding import encode
 from behest_core.model.events import (
     AssistantMessageCommitted,
-    Event,
+    EncodedEvent,
     ModelStarted,
     RunCancelled,
     RunCompleted,
@@ -39,11 +38,11 @@ from behest_core.model.events import (
     UsageRecorded,
     type_name,
 )
-from behest_core.model.limits import EVENT_BYTES
-from behest_core.model.record import RunRecord
+from behest_core.model.packing import check_fits
+from behest_core.model.record import RunRecord, run_id_for
 from behest_core.model.state import TokenUsage
 from behest_core.model.timestamps import from_datetime, now
-from behest_core.recording.writer import Outbox
+from behest_core.recording.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,7 +65,7 @@ class RunRecorder:
 
     `interval` is how long events are gathered for a commit, in seconds. `give_up_after` is how long a commit is tried before
     `on_error` decides, in seconds. `cut_at` bounds, in bytes of JSON, a tool's output, error and arguments: what is larger is
-    replaced by its beginning and its size. `redact` sees each event as a JSON object before it is written, and gives what to
+    replaced by its beginning and its size. `redact` sees each event as a JSON object before it is written, and returns what to
     write, or None to leave it out.
     """
 
@@ -81,7 +80,7 @@ class RunRecorder:
         cut_at: int | None = None,
         redact: Redact | None = None,
     ) -> None:
-        self._outbox = Outbox(log, record, interval=interval, give_up_after=give_up_after, on_error=on_error)
+        self._writer = Writer(log, record, interval=interval, give_up_after=give_up_after, on_error=on_error)
         self._cut_at = cut_at
         self._redact = redact
         self._lock = threading.Lock()
@@ -92,7 +91,7 @@ class RunRecorder:
     @property
     def record(self) -> RunRecord:
         """The run's record; after entering, the one that is stored."""
-        return self._outbox.record
+        return self._writer.record
 
     @property
     def run_id(self) -> str:
@@ -102,19 +101,19 @@ class RunRecorder:
     @property
     def dropped(self) -> int:
         """How many events were not written, and will not be."""
-        return self._outbox.dropped
+        return self._writer.dropped
 
     # ------------------------------------------------------------ beginning and end
 
     def __enter__(self) -> Self:
-        self._outbox.start()
-        self._outbox.wait_until_created()
+        self._writer.start()
+        self._writer.wait_until_created()
         self._emit_started()
         return self
 
     def start(self) -> Self:
         """Begin without waiting for the table, and without ``with``: whoever calls this records the end, and calls `close`."""
-        self._outbox.start()
+        self._writer.start()
         self._emit_started()
         return self
 
@@ -128,7 +127,7 @@ class RunRecorder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if not self._has_ended and self._outbox.error is None:
+            if not self._has_ended and self._writer.error is None:
                 self._emit_end(error)
             self.close()
         except RecordingError:
@@ -156,7 +155,7 @@ class RunRecorder:
 
         Raises RecordingError where it can't be appended.
         """
-        return self._outbox.flush(timeout)
+        return self._writer.flush(timeout)
 
     def close(self, timeout: float | None = None) -> int:
         """Flush and stop; return the last sequence in the log.
@@ -164,7 +163,7 @@ class RunRecorder:
         What is not appended after `timeout` seconds goes on being tried in the background, as long as the process lives. Raises
         as `flush`.
         """
-        return self._outbox.close(timeout)
+        return self._writer.close(timeout)
 
     async def aclose(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 (it cancels nothing: see `close`)
         """Close without holding up the event loop. Whoever is cancelled meanwhile waits no longer; it is closed all the same."""
@@ -181,32 +180,32 @@ class RunRecorder:
         try:
             encoded = self._encoded(event)
             if encoded is not None:
-                self._put(encoded, _kind(event))
+                self._put(encoded)
         except Exception as error:
-            if self._outbox.on_error == "raise":
+            if self._writer.on_error == "raise":
                 raise
-            self._outbox.drop(1, error)
+            self._writer.drop(1, error)
 
-    def _encoded(self, event: NewEvent) -> bytes | None:
+    def _encoded(self, event: NewEvent) -> EncodedEvent | None:
         if not isinstance(event, msgspec.Struct):
             event = {"timestamp": now(), **event}
-        encoded = encode_event(event)
-        if self._cut_at is not None and len(encoded) > self._cut_at:
+        encoded = encode(event)
+        if self._cut_at is not None and len(encoded.raw) > self._cut_at:
             encoded = _cut(encoded, self._cut_at)
         if self._redact is not None:
-            redacted = self._redact(msgspec.json.decode(encoded))
+            redacted = self._redact(msgspec.json.decode(encoded.raw))
             if redacted is None:
                 return None
-            encoded = encode_event(redacted)
-        if len(encoded) + 2 > EVENT_BYTES:
-            raise EventTooLargeError(self.run_id, _kind(event), len(encoded), EVENT_BYTES)
+            encoded = encode(redacted)
+        check_fits(self.run_id, encoded)
         return encoded
 
-    def _put(self, encoded: bytes, kind: str) -> None:
+    def _put(self, event: EncodedEvent) -> None:
+        kind = event.type
         with self._lock:  # so that nothing comes in behind a terminal event
             if self._has_ended and kind != "RunStarted":
                 raise RunEndedError(self.run_id, kind)
-            self._outbox.put(encoded, urgent=kind in LIFECYCLE)
+            self._writer.put(event, urgent=kind in LIFECYCLE)
             self._has_ended = kind in _TERMINAL
             self._iterations += kind == "ModelStarted"
 
@@ -278,12 +277,6 @@ class RunRecorder:
         self.emit(RunCancelled(timestamp=now()))
 
 
-def _kind(event: NewEvent) -> str:
-    if isinstance(event, Event):
-        return type_name(event.__class__)
-    return str(event["type"]) if not isinstance(event, msgspec.Struct) else event.type
-
-
 def error_text(error: BaseException) -> str:
     """Return an exception's class and message; its class alone where it has no message, or can't tell it."""
     name = type(error).__name__
@@ -294,9 +287,9 @@ def error_text(error: BaseException) -> str:
     return f"{name}: {message}" if message else name
 
 
-def _cut(encoded: bytes, limit: int) -> bytes:
+def _cut(encoded: EncodedEvent, limit: int) -> EncodedEvent:
     """Cut what a tool gave, why it failed, or its arguments, where that is larger than so many bytes of JSON."""
-    event = msgspec.json.decode(encoded)
+    event = msgspec.json.decode(encoded.raw)
     match event:
         case {"type": "ToolCallCompleted", "call": call}:
             call["arguments"] = _cut_value(call["arguments"], limit)
@@ -306,7 +299,7 @@ def _cut(encoded: bytes, limit: int) -> bytes:
             failure["error"] = _cut_text(failure["error"], limit)
         case _:
             return encoded
-    return msgspec.json.encode(event)
+    return EncodedEvent(encoded.type, msgspec.json.encode(event))
 
 
 def _cut_value(value: JSON, limit: int) -> JSON:

@@ -1,12 +1,13 @@
-"""Outbox: appends one run's events from a thread beside the agent, in order, each once.
+"""Writer: appends one run's events from a thread beside the agent, in order, each once.
 
 - The thread creates the run, then appends what was put in: every `interval`, at once where it is urgent, and when a commit is
   full.
 - A request that fails is tried again, after longer and longer pauses, for `give_up_after` seconds. A commit that may have been
-  written has its own `commit_id`, which the log recognises. Creating a run gives up at once where the tables or the permissions
-  aren't there: that is a mistake in the settings, and waiting doesn't mend it.
+  written is tried again as it is, a `PendingCommit`, which the log recognises. Creating a run gives up at once where the tables
+  or the permissions aren't there: that is a mistake in the settings, and waiting doesn't mend it.
 - Then `on_error` decides: "raise" keeps what is left and raises in whoever puts or flushes next, "warn" drops and counts it,
   and writes a warning to the log `behest_core`.
+- The buffer is bounded by the memory that it takes: an agent that is faster than the table waits, or its events are dropped.
 - At the interpreter's exit, and on SIGTERM, what was put in is appended.
 """
 
@@ -21,18 +22,19 @@ import time
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final, Literal
-from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from behest_core.errors import RecordingError
-from behest_core.model.limits import EVENT_BYTES
+from behest_core.dynamodb.event_table import PendingCommit
+from behest_core.errors import ContentionError, RecordingError
+from behest_core.model.packing import lots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
     from behest_core.dynamodb.event_table import EventLog
+    from behest_core.model.events import EncodedEvent
     from behest_core.model.record import RunRecord
 
 OnError = Literal["raise", "warn"]
@@ -41,6 +43,9 @@ _FULL_BYTES: Final = 128 * 1024
 """A buffer this large is appended at once: a commit of it, compressed, is far from an item's limit."""
 
 _BUFFER_BYTES: Final = 16 * 1024 * 1024
+_EVENT_OVERHEAD: Final = 128
+"""What an event in the buffer takes in memory beside its JSON, in bytes."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _LAST_CHANCE: Final = 10.0
 """How long a process that was told to stop goes on appending, in seconds: containers are killed some 30 s after SIGTERM."""
@@ -59,8 +64,8 @@ _MISTAKES: Final = frozenset(  # codes of DynamoDB's errors, and names of botoco
 _logger = logging.getLogger("behest_core")
 
 
-class Outbox:
-    """What is to be appended to one run. `last` is the last sequence that is in the log, `dropped` how many events never will be.
+class Writer:
+    """Appends to one run. `last` is the last sequence that is in the log, `dropped` how many events never will be.
 
     `record` is the run's, and after creating it the one that is stored; `log` is where they are appended. Times are in seconds.
     """
@@ -76,7 +81,7 @@ class Outbox:
         self.log = log
         self._interval = interval
         self._give_up_after = give_up_after
-        self._buffer: deque[bytes] = deque()
+        self._buffer: deque[EncodedEvent] = deque()
         self._bytes = 0
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -86,7 +91,7 @@ class Outbox:
 
     def start(self) -> None:
         """Begin, without waiting for anything."""
-        _outboxes.add(self)
+        _writers.add(self)
         _flush_when_told_to_stop()
         self._thread.start()
 
@@ -98,14 +103,15 @@ class Outbox:
         if self.error is not None and self.on_error == "raise":
             raise self.error
 
-    def put(self, encoded: bytes, *, urgent: bool) -> None:
-        """Take an event that `encode_event` gave. Raises RecordingError, unless it is to warn only."""
+    def put(self, event: EncodedEvent, *, urgent: bool) -> None:
+        """Take an event. Raises RecordingError, unless it is to warn only."""
+        size = _size(event)
         with self._lock:
-            if not self._has_room_for(len(encoded)):
+            if not self._has_room_for(size):
                 self.dropped += 1
                 return
-            self._buffer.append(encoded)
-            self._bytes += len(encoded)
+            self._buffer.append(event)
+            self._bytes += size
             if urgent or self._bytes >= _FULL_BYTES:
                 self._is_urgent = True
                 self._changed.notify_all()
@@ -169,7 +175,7 @@ class Outbox:
                 self._append_buffer()
         except Exception as error:  # noqa: BLE001 (a setting of the wrong type, say: nobody may wait for what never comes)
             self._give_up(error)
-        _outboxes.discard(self)
+        _writers.discard(self)
 
     def _give_up(self, error: Exception) -> None:
         """Append no more."""
@@ -207,11 +213,11 @@ class Outbox:
         """Append what is in the buffer as one commit, or give it up."""
         with self._lock:
             self._is_urgent = False
-            batch = self._batch()
-        commit_id = str(uuid4())
+            batch = next(lots(self.record.run_id, self._buffer))
+        pending = PendingCommit(self.record.run_id, batch)
 
         def append() -> None:
-            self.last = self.log.append_encoded(self.record.run_id, batch, commit_id)
+            self.last = self.log.append_pending(pending)
 
         error = self._try(append)
         with self._lock:
@@ -220,15 +226,6 @@ class Outbox:
             elif not self._drop_if_only_warning(len(batch), error):
                 self.error = error
             self._changed.notify_all()
-
-    def _batch(self) -> list[bytes]:
-        batch, size = [], 2
-        for encoded in self._buffer:
-            size += len(encoded) + 1
-            if size > EVENT_BYTES:
-                break
-            batch.append(encoded)
-        return batch
 
     def _drop_if_only_warning(self, count: int, error: Exception) -> bool:
         if self.on_error == "raise":
@@ -239,15 +236,15 @@ class Outbox:
 
     def _forget(self, count: int) -> None:
         for _ in range(count):
-            self._bytes -= len(self._buffer.popleft())
+            self._bytes -= _size(self._buffer.popleft())
 
     def _try(self, request: Callable[[], None], hopeless: frozenset[str] = frozenset()) -> Exception | None:
-        """Make a request until it succeeds or was tried for long enough; give the error it ended with."""
+        """Make a request until it succeeds or was tried for long enough; return the error it ended with."""
         pause, deadline = _FIRST_PAUSE, time.monotonic() + self._give_up_after
         while True:
             try:
                 request()
-            except (ClientError, BotoCoreError) as error:
+            except (ClientError, BotoCoreError, ContentionError) as error:
                 if time.monotonic() + pause > deadline or (hopeless and _code(error) in hopeless):
                     return error
             except Exception as error:  # noqa: BLE001 (given to the agent, whose thread is another)
@@ -258,25 +255,30 @@ class Outbox:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _code(error: ClientError | BotoCoreError) -> str:
+def _size(event: EncodedEvent) -> int:
+    """Return the memory that an event takes in the buffer."""
+    return len(event.raw) + _EVENT_OVERHEAD
+
+
+def _code(error: Exception) -> str:
     return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
 
 
 # ---------------------------------------------------------------- the end of the process
 
-_outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
-def unfinished(log: EventLog) -> list[Outbox]:
-    """Return the outboxes of this process that still append to this log, for whoever waits for them."""
-    return [outbox for outbox in list(_outboxes) if outbox.log is log]
+def unfinished(log: EventLog) -> list[Writer]:
+    """Return the writers of this process that still append to this log, for whoever waits for them."""
+    return [writer for writer in list(_writers) if writer.log is log]
 
 
 @atexit.register
 def _flush_all() -> None:
-    for outbox in list(_outboxes):
+    for writer in list(_writers):
         try:
-            outbox.flush()
+            writer.flush()
         except RecordingError as error:
             _logger.warning("%s", error)
 
@@ -288,7 +290,7 @@ def _flush_when_told_to_stop() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a signal handler's arguments)
-    # in a thread of its own: the main one may hold an outbox's lock
+    # in a thread of its own: the main one may hold a writer's lock
     flushing = threading.Thread(target=_flush_all, daemon=True)
     flushing.start()
     flushing.join(_LAST_CHANCE)

@@ -33,8 +33,8 @@ def stack(tables: LocalStack) -> Iterator[LocalStack]:
     """Return a stack whose log is empty, with a store that has seen no other test, and which nobody but this one writes to."""
     tables.store = RunStore(tables.event_table, tables.state_table, client=tables.dynamodb)
     yield tables
-    for outbox in unfinished(tables.store.event_log):  # of runs that have no end
-        outbox.close(timeout=_SECONDS_TO_FINISH)
+    for writer in unfinished(tables.store.event_log):  # of runs that have no end
+        writer.close(timeout=_SECONDS_TO_FINISH)
     for item in tables.dynamodb.scan(TableName=tables.event_table)["Items"]:
         key = {name: item[name] for name in ("run_id", "sequence")}
         tables.dynamodb.delete_item(TableName=tables.event_table, Key=key)

@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import EventTooLargeError, InvalidValueError, RecordingError, RunEndedError, RunExistsError
 from behest_core.fold.rules import fold
 from behest_core.model.events import RunStarted, TextDelta, ToolExecutionResult
@@ -146,9 +147,9 @@ def test_a_full_buffer_goes_at_once(stack, record, monkeypatch):
 def test_without_a_flush_the_interval_appends(stack, record):
     with record(interval=0.0) as run:
         run.text("Hi")
-        outbox = run._outbox
-        with outbox._lock:
-            assert outbox._changed.wait_for(lambda: not outbox._buffer, timeout=10)
+        writer = run._writer
+        with writer._lock:
+            assert writer._changed.wait_for(lambda: not writer._buffer, timeout=10)
         assert types(stack, run) == ["RunStarted", "TextDelta"]
 
 
@@ -193,6 +194,56 @@ def test_an_append_that_failed_and_was_written_all_the_same_is_not_written_twice
         stack.dynamodb._make_api_call = written_and_unheard
         run.flush()
     assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
+
+
+def in_the_gap_between_two_tries(stack, do):
+    """Let the next append be written unheard, and do something before it is tried again."""
+    put = stack.dynamodb._make_api_call
+
+    def written_and_unheard(operation, params):
+        put(operation, params)
+        stack.dynamodb._make_api_call = put
+        do()
+        raise throttled(operation)
+
+    stack.dynamodb._make_api_call = written_and_unheard
+
+
+def append_through_the_same_log(stack, run):
+    stack.store.append(run.run_id, [TextDelta(delta="theirs", timestamp=at(1))])
+
+
+def append_to_so_many_runs_that_the_log_forgets_where_this_one_ends(stack, run):
+    stack.store.append(run.run_id, [TextDelta(delta="theirs", timestamp=at(1))])
+    for n in range(11_000):
+        stack.store.event_log._heads.put(f"run-{n}", n)
+
+
+def append_in_another_process(stack, run):
+    other = EventLog(stack.dynamodb, stack.event_table)
+    other.append(run.run_id, [TextDelta(delta="theirs", timestamp=at(1))])
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        append_through_the_same_log,
+        append_to_so_many_runs_that_the_log_forgets_where_this_one_ends,
+        append_in_another_process,
+    ],
+)
+def test_a_commit_whose_answer_was_lost_is_found_whatever_happened_before_it_is_tried_again(stack, record, meanwhile):
+    with record() as run:
+        run.flush()
+        run.text("ours")
+        in_the_gap_between_two_tries(stack, lambda: meanwhile(stack, run))
+        run.flush()
+    assert [json.loads(each.raw).get("delta") for each in stack.store.events(run.run_id)] == [
+        None,
+        "ours",
+        "theirs",
+        None,
+    ]
 
 
 def test_a_table_that_is_away_for_a_while_loses_nothing(stack, record, requests):
@@ -272,7 +323,7 @@ def after_its_thread_has_stopped(run):
     """Emit something in a recorder whose thread can't go on, as its interval is a text, and wait until it is over."""
     run.flush()
     run.text("Hi")
-    run._outbox._thread.join(10)
+    run._writer._thread.join(10)
 
 
 def test_nobody_waits_for_a_thread_that_could_not_go_on(stack, record):
@@ -294,7 +345,7 @@ def test_what_a_thread_that_could_not_go_on_had_is_dropped_if_it_is_to_warn_only
 def test_a_full_buffer_drops_and_counts_if_it_is_to_warn_only(stack, record, monkeypatch):
     with record(on_error="warn") as run:
         run.flush()
-        monkeypatch.setattr(module, "_BUFFER_BYTES", 200)
+        monkeypatch.setattr(module, "_BUFFER_BYTES", 400)
         for _ in range(5):
             run.text("x" * 50)
         monkeypatch.undo()

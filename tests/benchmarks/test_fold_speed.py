@@ -13,6 +13,7 @@ import pytest
 from behest_core import interchange
 from behest_core.fold.rules import fold
 from behest_core.model.commit import Commit
+from behest_core.model.packing import array_of
 from tests.golden import SEED_FOLD, airline_runs, golden_lines
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def runs_of_commits() -> list[list[Commit]]:
         commits: list[Commit] = []
         while batch := list(islice(events, EVENTS_PER_COMMIT)):
             first = 1 + len(commits) * EVENTS_PER_COMMIT
-            payload = b"[" + b",".join(batch) + b"]"
+            payload = array_of(event.raw for event in batch)
             commits.append(Commit(run_id=run.record.run_id, sequence=first, count=len(batch), payload=payload))
         if commits:
             runs.append(commits)

@@ -7,7 +7,6 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 from behest_langchain import BehestCallbackHandler
 from botocore.config import Config
@@ -20,7 +19,7 @@ from behest_core.dynamodb.event_table import EventLog
 from behest_core.model.events import TextDelta
 from behest_core.model.timestamps import now, to_datetime
 from behest_core.recording.recorder import LIFECYCLE
-from behest_core.recording.writer import Outbox
+from behest_core.recording.writer import Writer
 from behest_core.testing import LocalStack
 from tests.aws.conftest import Requests
 from tests.docs.costs import units
@@ -90,26 +89,26 @@ def test_write_units_of_real_runs_at_their_own_times():
 
 
 def _replay(run: RunLine, interval: float) -> _Table:
-    """Record a run with the recorder's own packing. The outbox's thread isn't started: its waiting is done in the run's time."""
+    """Record a run with the recorder's own packing. The writer's thread isn't started: its waiting is done in the run's time."""
     assert run.record is not None
     table = _Table()
     log = EventLog(table, "events")  # type: ignore[arg-type]  # it has the methods that are called
-    outbox = Outbox(log, run.record, interval=interval, give_up_after=0, on_error="raise")
-    outbox._create()
+    writer = Writer(log, run.record, interval=interval, give_up_after=0, on_error="raise")
+    writer._create()
     due = None
     for event, encoded in zip(run.decoded, run.events, strict=True):
         moment = to_datetime(event.timestamp)
         if due is not None and moment >= due:
-            outbox._append_buffer()
+            writer._append_buffer()
             due = None
-        outbox.put(encoded, urgent=msgspec.json.decode(encoded)["type"] in LIFECYCLE)
+        writer.put(encoded, urgent=encoded.type in LIFECYCLE)
         due = due or moment + timedelta(seconds=interval)
-        if outbox._is_due():
-            outbox._append_buffer()
+        if writer._is_due():
+            writer._append_buffer()
             due = None
     if due is not None:
-        outbox._append_buffer()
-    assert outbox.last == len(run.events)
+        writer._append_buffer()
+    assert writer.last == len(run.events)
     return table
 
 

@@ -11,11 +11,10 @@ import msgspec
 import pytest
 
 from behest_core.dynamodb import items
-from behest_core.dynamodb.event_table import RUN_NAMESPACE, run_id_for
 from behest_core.fold.rules import fold
 from behest_core.model.commit import Commit
 from behest_core.model.decoding import core_decoder, encode_event
-from behest_core.model.record import RunRecord, decode_record, encode_record
+from behest_core.model.record import RUN_NAMESPACE, RunRecord, decode_record, encode_record, run_id_for
 from behest_core.model.state import ExtensionSlice, Parked, RunState, RunStatus, TokenUsage, UnknownFinishReason
 from tests.docs.pages import blocks, names, part, rows
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from behest_core.dynamodb import items, requests
+from behest_core.dynamodb import items
 from behest_core.errors import RunDeletedError
 from behest_core.model import json as model_json
 from behest_core.model import limits
@@ -59,9 +59,7 @@ def test_a_command_of_the_example_that_is_repeated_is_told_that_it_succeeded_bef
         perform(stack.dynamodb, command)
         with pytest.raises(ClientError) as refused:
             perform(stack.dynamodb, command)
-        found = requests.item_of_failed_condition(refused.value)
-        assert found
-        assert found["commit_id"]["S"] in command
+        assert refused.value.response["Item"]["commit_id"]["S"] in command
 
 
 # ---------------------------------------------------------------- the limits

@@ -58,7 +58,7 @@ class Writer:
         run = read_run("golden", 1, line)
         assert run.record
         self.log.create(run.record)
-        self.log.append(run.run_id, map(json.loads, run.events))
+        self.log.append(run.run_id, run.events)
 
     def put(self, run_id: str, sequence: int, payload: bytes) -> None:
         """Put an item of one event at a position, whatever is there and whatever is in it."""

@@ -25,6 +25,7 @@ from behest_core.fold.rules import fold
 from behest_core.model.commit import Commit
 from behest_core.model.events import ModelStarted, ToolExecutionFinished, ToolExecutionResult
 from behest_core.model.limits import EXTENSIONS_BYTES
+from behest_core.model.packing import array_of
 from behest_core.model.record import encode_record
 from behest_core.plugins.loading import GROUP, compiled, load, plugin_from
 from behest_core.projection.projector import Projector
@@ -63,7 +64,7 @@ def seed_runs():
         events = iter(run.events)
         sequence = 1
         while batch := list(islice(events, EVENTS_PER_COMMIT)):
-            payload = b"[" + b",".join(batch) + b"]"
+            payload = array_of(event.raw for event in batch)
             log.append(Commit(run_id=run_id, sequence=sequence, count=len(batch), payload=payload))
             sequence += len(batch)
         yield log

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from behest_core.dynamodb import items
-from behest_core.dynamodb.event_table import RecordedEvent
 from behest_core.errors import InvalidValueError
 from behest_core.interchange import read_run, write_run
 from behest_core.model.commit import Commit
 from behest_core.model.decoding import core_decoder, encode_event, split
 from behest_core.model.json import as_stored
+from behest_core.model.packing import RecordedEvent
 from behest_core.model.record import decode_record, encode_record
 from tests.contract.fake.attributes import stored_item
 from tests.properties.strategies import RUN, commit_of, encoded_events, good_events, records, states, storable
@@ -79,8 +79,10 @@ def test_a_run_comes_back_from_its_line(record, events):
     line = write_run(record, recorded)
     run = read_run("file", 1, line)
     assert run.run_id == RUN
-    assert list(map(msgspec.json.decode, run.events)) == list(map(msgspec.json.decode, encoded))
-    assert write_run(run.record, [RecordedEvent(RUN, at, "", each) for at, each in enumerate(run.events, 1)]) == line
+    assert [msgspec.json.decode(event.raw) for event in run.events] == list(map(msgspec.json.decode, encoded))
+    assert (
+        write_run(run.record, [RecordedEvent(RUN, at, "", each.raw) for at, each in enumerate(run.events, 1)]) == line
+    )
 
 
 @given(st.dictionaries(st.text(max_size=5), storable, max_size=4))

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from behest_core.dynamodb import items
-from behest_core.dynamodb.event_table import EventLog, RecordedEvent
+from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.errors import (
     BehestError,
@@ -28,6 +28,7 @@ from behest_core.interchange import fold_run, read_run, write_run
 from behest_core.model.commit import Commit
 from behest_core.model.decoding import DECODE_ERRORS, encode_event
 from behest_core.model.json import check_storable
+from behest_core.model.packing import RecordedEvent
 from behest_core.model.record import RunRecord, check_record, decode_record
 from behest_core.model.timestamps import canonical, to_datetime
 from behest_core.projection.event_bus import REQUEST_BYTES, EventBus, entry_size

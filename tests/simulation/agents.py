@@ -10,8 +10,9 @@ from uuid import UUID
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from behest_core.dynamodb.event_table import PendingCommit
 from behest_core.errors import RunDeletedError, SequenceConflictError
-from behest_core.model.decoding import encode_event
+from behest_core.model.decoding import encode
 from behest_core.model.record import RunRecord
 from behest_core.testing import FunctionKilled
 from tests.simulation.history import Call
@@ -74,7 +75,7 @@ class Habit(Enum):
     """It goes on with something else, and comes back to the commit later, maybe much later."""
 
 
-_HABITS = (Habit.FORGETS, Habit.INSISTS)
+_HABITS = tuple(Habit)
 
 
 @dataclass(slots=True)
@@ -83,8 +84,7 @@ class _Commit:
 
     plan: Plan
     call: Call
-    encoded: list[bytes]
-    commit_id: str
+    pending: PendingCommit
 
 
 class Agent:
@@ -162,7 +162,8 @@ class Agent:
             self._append_plainly(plan, call, events)
         else:
             commit_id = str(UUID(int=self._random.getrandbits(128), version=4))
-            self._append_commit(_Commit(plan, call, list(map(encode_event, events)), commit_id))
+            pending = PendingCommit(plan.run_id, list(map(encode, events)), commit_id)
+            self._append_commit(_Commit(plan, call, pending))
         while plan.poison and plan.written >= plan.poison[0][0]:
             self._poisoner.put(plan.run_id, plan.poison.pop(0)[1])
 
@@ -186,14 +187,14 @@ class Agent:
         """Append one commit, and try it again, at once or later, until it is known to be written."""
         while True:
             try:
-                last = self._log.append_encoded(commit.plan.run_id, commit.encoded, commit.commit_id)
+                last = self._log.append_pending(commit.pending)
             except (ClientError, BotoCoreError):
                 if self._habit is Habit.PUTS_ASIDE:
                     self._aside.append(commit)
                     raise
                 self._sleep(self._around.soon(1.0))
             except FunctionKilled:
-                commit.plan.written -= len(commit.encoded)
+                commit.plan.written -= len(commit.pending.events)
                 raise
             else:
                 self._is_written(commit.plan, commit.call, last)

@@ -41,8 +41,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(
             StateTable,
             "save",
-            "self._client.put_item(**request)",
-            'self._client.put_item(TableName=self.table, Item=request["Item"])',
+            'found = self._put(saved, f"{items.REVISION} = :read", {"N": str(state.revision)})',
+            'found = self._put(saved, "attribute_exists(run_id)")',
         ),
     ),
     "folds duplicates": (

@@ -18,9 +18,9 @@ from behest_core.cli.arguments import parse_status, parse_time
 from behest_core.cli.aws import explain
 from behest_core.cli.commands.list_events import follow_events
 from behest_core.demo.scripts import SCRIPTS, Ending
-from behest_core.dynamodb.event_table import RecordedEvent
 from behest_core.errors import RunNotFoundError
 from behest_core.model.decoding import encode_event
+from behest_core.model.packing import RecordedEvent
 from behest_core.model.state import RunStatus
 from behest_core.terminal import clean, second_text, time_text
 from tests.builders import RUN, at, run_completed, run_record, run_started, text_delta, whole_run

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from behest_core.dynamodb.event_table import RecordedEvent
 from behest_core.errors import MalformedEventError, MalformedLineError
 from behest_core.interchange import fold_run, numbered, read_run, same_event, same_record, write_run, write_state
+from behest_core.model.events import EncodedEvent
+from behest_core.model.packing import RecordedEvent
 from behest_core.model.state import RunState
 from tests.builders import RUN, at, run_record
 from tests.golden import differences, golden_files, golden_lines
@@ -46,7 +47,7 @@ def read(*events: Any, record: Any = RECORD) -> Any:
 
 
 def written(run: Any) -> Any:
-    events = [RecordedEvent(run.run_id, n, "", event) for n, event in enumerate(run.events, 1)]
+    events = [RecordedEvent(run.run_id, n, "", event.raw) for n, event in enumerate(run.events, 1)]
     return json.loads(write_run(run.record, events))
 
 
@@ -83,19 +84,20 @@ def test_every_golden_line_is_written_back_as_it_was_but_for_its_sequences(file)
 
 
 def test_an_event_lies_in_the_log_with_its_type_first_and_without_its_run():
-    assert read(event_record(1)).events == [b'{"type":"TextDelta","delta":"Hi","timestamp":"%b"}' % at(1).encode()]
+    [event] = read(event_record(1)).events
+    assert event == EncodedEvent("TextDelta", b'{"type":"TextDelta","delta":"Hi","timestamp":"%b"}' % at(1).encode())
 
 
 def test_the_time_of_an_event_record_that_is_not_the_events_own_is_kept_in_the_event():
     [event] = read(event_record(1, record_time=at(2))).events
-    assert json.loads(event)["recorded_at"] == at(2)
+    assert json.loads(event.raw)["recorded_at"] == at(2)
 
 
 def test_unknown_types_and_fields_are_kept_number_by_number():
     data = line(event_record(1, "approvals.Requested", cost="COST")).replace(b'"COST"', b"1.50")
     [event] = read_run("runs.jsonl", 1, data).events
-    assert event.endswith(b'"cost":1.50}')
-    assert event.startswith(b'{"type":"approvals.Requested"')
+    assert event.raw.endswith(b'"cost":1.50}')
+    assert event.raw.startswith(b'{"type":"approvals.Requested"')
 
 
 def test_what_a_line_has_beside_its_run_is_ignored():
@@ -256,7 +258,7 @@ def test_a_record_that_was_never_updated_was_updated_when_it_was_created():
 def test_a_field_recorded_at_of_whatever_kind_comes_back(recorded_at):
     event = logged(recorded_at=recorded_at).raw
     [back] = read_run("", 1, write_run(None, [RecordedEvent(RUN, 1, "", event)])).events
-    assert same_event(RUN, event, back)
+    assert same_event(RUN, event, back.raw)
 
 
 def test_an_event_that_names_another_run_has_no_line():

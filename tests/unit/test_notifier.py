@@ -201,7 +201,7 @@ def test_the_largest_entry_is_told_and_one_byte_more_is_put_aside():
         ),
         (
             {"eventName": "MODIFY", "dynamodb": {"SequenceNumber": "7", "NewImage": {"status": ["S", "secret"]}}},
-            "TypeError",
+            "AttributeError",
         ),
     ],
 )

@@ -13,7 +13,6 @@ from behest_core.cli.arguments import Runs, Stack, named_runs
 from behest_core.cli.aws import WORKERS
 from behest_core.cli.progress import RunsBar, runs_bar
 from behest_core.cli.runs import Boundary, SideBySide, every_run, told_where_cut_short
-from behest_core.cli.whole_log import record_and_events
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import RunDeletedError, RunNotFoundError
 from behest_core.interchange import write_run
@@ -63,7 +62,7 @@ def export_run(log: EventLog, run_id: str) -> bytes:
     Raises RunNotFoundError; IncompleteLogError where events have expired: the line would be of another run; and MalformedError
     where the log holds what no line can.
     """
-    record, events = record_and_events(log, run_id)
+    record, events = log.whole(run_id)
     found = list(events)
     if record is None and not found:
         log.head(run_id)  # raises RunDeletedError where that is why

@@ -18,11 +18,10 @@ from behest_core.cli.aws import WORKERS, CommandError
 from behest_core.cli.lines import Invalid, open_lines, read_runs
 from behest_core.cli.progress import lines_bar
 from behest_core.cli.runs import SideBySide
-from behest_core.cli.whole_log import record_and_events
-from behest_core.dynamodb.event_table import EventLog, RecordedEvent
+from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import BehestError, ConfigurationError, RunDiffersError
 from behest_core.interchange import RunLine, same_event, same_record
-from behest_core.model.events import UnknownEvent
+from behest_core.model.packing import RecordedEvent
 from behest_core.terminal import amount, write_text
 
 EVENTS_PER_COMMIT: Final = 100
@@ -103,7 +102,7 @@ def import_run(log: EventLog, run: RunLine) -> Imported:
     """
     head = log.head(run.run_id)
     if head or run.record is None:
-        record, events = record_and_events(log, run.run_id)
+        record, events = log.whole(run.run_id)
     else:
         record, events = log.create(run.record), iter(())
     if not same_record(record, run.record):
@@ -111,7 +110,7 @@ def import_run(log: EventLog, run: RunLine) -> Imported:
     held = _held(run, events)
     for sequence in range(held, len(run.events), EVENTS_PER_COMMIT):
         lot = run.events[sequence : sequence + EVENTS_PER_COMMIT]
-        log.append(run.run_id, [UnknownEvent("", "", event) for event in lot], expected_sequence=sequence)
+        log.append(run.run_id, lot, expected_sequence=sequence)
     is_created = not head and record is run.record
     return Imported(is_created or held < len(run.events), len(run.events) - held)
 
@@ -120,6 +119,6 @@ def _held(run: RunLine, events: Iterable[RecordedEvent]) -> int:
     """Count the run's events that the log holds."""
     held = 0
     for held, (there, event) in enumerate(zip(events, run.events, strict=False), start=1):
-        if not same_event(run.run_id, there.raw, event):
+        if not same_event(run.run_id, there.raw, event.raw):
             raise RunDiffersError(run.run_id, held)
     return held

@@ -13,10 +13,11 @@ from rich.text import Text
 
 from behest_core.cli import aws
 from behest_core.cli.arguments import AsJson, Run, Stack
-from behest_core.dynamodb.event_table import EventLog, RecordedEvent
+from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import RunNotFoundError
 from behest_core.model.decoding import DECODE_ERRORS
 from behest_core.model.limits import check_run_id
+from behest_core.model.packing import RecordedEvent
 from behest_core.model.state import RunStatus
 from behest_core.terminal import STYLE_OF, clean, results, time_text, write_line
 

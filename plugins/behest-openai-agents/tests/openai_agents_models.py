@@ -142,8 +142,8 @@ def settled(stack):
 
 def settled_all(stack):
     """Wait for what is written beside the agents, as the interpreter does at its exit."""
-    for outbox in unfinished(stack.store.event_log):
-        outbox.flush()
+    for writer in unfinished(stack.store.event_log):
+        writer.flush()
 
 
 @function_tool(needs_approval=True)
