@@ -57,16 +57,16 @@ bench: $(dev) ## measure speed and cost
 	.venv/bin/python -m pytest -m benchmark -s $(PYTEST_ARGS) tests/benchmarks
 
 .PHONY: lint
-lint: $(dev) ## style, types, and the template's rules
+lint: $(dev) ## style, types, and the templates' rules
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/cfn-lint template.yaml
+	.venv/bin/cfn-lint template.yaml monitoring.yaml
 
 .PHONY: audit
-audit: $(deploy) $(audit) ## the template again, by sam and checkov; known vulnerabilities of what is pinned
+audit: $(deploy) $(audit) ## the templates again, by sam and checkov; known vulnerabilities of what is pinned
 	AWS_DEFAULT_REGION=us-east-1 .venvs/deploy/bin/sam validate --lint
-	.venvs/audit/bin/checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
+	.venvs/audit/bin/checkov --file template.yaml monitoring.yaml --framework cloudformation --compact --quiet --skip-download
 	.venvs/audit/bin/python requirements/advisories.py $(filter-out requirements/plugins.txt,$(wildcard requirements/*.txt))
 
 # ---------------------------------------------------------------- package it

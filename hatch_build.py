@@ -1,7 +1,7 @@
-"""What the build adds to the wheel: the template and the functions.
+"""What the build adds to the wheel: the templates and the functions.
 
 `behest demo` and the local stack create their tables from template.yaml and run the functions' handlers, so a wheel
-carries both, in behest_core/_deploy. An editable install reads them where they are: a copy would grow stale.
+carries them, in behest_core/_deploy. An editable install reads them where they are: a copy would grow stale.
 """
 
 from typing import Any
@@ -17,5 +17,6 @@ class DeployedFiles(BuildHookInterface):  # type: ignore[type-arg]
         if version != "editable":
             build_data["force_include"] |= {
                 "template.yaml": "behest_core/_deploy/template.yaml",
+                "monitoring.yaml": "behest_core/_deploy/monitoring.yaml",
                 "functions": "behest_core/_deploy/functions",
             }

@@ -1,8 +1,15 @@
-"""What the functions are put together from: the one place that reads their environment and makes their clients."""
+"""What the functions are put together from: the one place that reads their environment, makes their clients, and counts.
+
+What a function counts of its own work has the function as `service`. Trouble has the stack as `service`, whichever function met
+with it: so there is one metric, and one alarm, for each kind.
+
+Needs the extra `lambda`.
+"""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +21,15 @@ from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.plugins.loading import Plugins, allowed_by_environment, load
 from behest_core.projection.projector import Projector
+from behest_core.projection.reconciler import Reconciler
+
+try:
+    from aws_lambda_powertools.metrics import EphemeralMetrics
+except ModuleNotFoundError as missing:
+    missing.add_note(
+        'behest_core.runtime is for functions, and needs more than agents do: pip install "behest-core[lambda]"'
+    )
+    raise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,8 +46,11 @@ METRIC_OF_TROUBLE: Final[Mapping[str, str]] = {
     "extension_parked": "ExtensionsParked",
     "gap": "LogGaps",
     "tampered": "TamperedItems",
+    "diverged": "RunsDiverged",
+    "ahead": "StatesAhead",
     "unfinished": "RunsUnfinished",
 }
+"""By kind of trouble. Each has an alarm in monitoring.yaml."""
 
 
 class Wiring(Struct):
@@ -42,6 +61,10 @@ class Wiring(Struct):
     projector: Projector
     plugins: Plugins
 
+    def reconciler(self) -> Reconciler:
+        """Return what folds runs that the stream doesn't lead to."""
+        return Reconciler(self.log, self.states, self.projector)
+
 
 def client_config() -> Config:
     """Return the configuration of a function's clients: short time-outs, a few tries, a connection for each worker."""
@@ -49,29 +72,40 @@ def client_config() -> Config:
     return Config(max_pool_connections=WORKERS, connect_timeout=2, read_timeout=5, retries=retries)  # type: ignore[arg-type]
 
 
-def connect() -> Wiring:
+def connect(logger: Logger) -> Wiring:
     """Make the parts from BEHEST_EVENT_TABLE, BEHEST_STATE_TABLE and BEHEST_PLUGINS, once per process."""
     client = boto3.client("dynamodb", config=client_config())
     log = EventLog(client, os.environ["BEHEST_EVENT_TABLE"])
     states = StateTable(client, os.environ["BEHEST_STATE_TABLE"])
-    plugins = load(allowed_by_environment())
+    plugins = load_plugins(logger)
     projector = Projector(log, states, plugins.dispatch, spread=ThreadPoolExecutor(WORKERS).map)
     return Wiring(log, states, projector, plugins)
 
 
-def publish_refused(metrics: Metrics, logger: Logger, plugins: Plugins) -> None:
-    """Count and log the plugins that were allowed and are not used, with the reason."""
+def load_plugins(logger: Logger) -> Plugins:
+    """Load the plugins of BEHEST_PLUGINS, once per process. Log those that can't be used, with the reason."""
+    plugins = load(allowed_by_environment())
     for plugin in plugins.refused:
-        metrics.add_metric(name="PluginsRefused", unit="Count", value=1)
         logger.error("plugin refused", plugin=plugin.name, distribution=plugin.distribution, reason=plugin.refused)
+    return plugins
 
 
-def publish(metrics: Metrics, logger: Logger, counts: Mapping[str, int], troubles: Iterable[Trouble]) -> None:
-    """Count what was done, and log each trouble: run id, sequence and class of the error, never payload."""
+def publish(
+    metrics: Metrics,
+    logger: Logger,
+    counts: Mapping[str, int],
+    plugins: Plugins,
+    troubles: Iterable[Trouble] = (),
+) -> None:
+    """Count what a call did, and, for the stack, what it met with. Log each trouble: run id, sequence, error, never payload.
+
+    Refused plugins are counted by every call: their alarm is to last as long as they are refused.
+    """
     for name, count in counts.items():
         metrics.add_metric(name=name, unit="Count", value=count)
+    of_stack = Counter({"PluginsRefused": len(plugins.refused)})
     for trouble in troubles:
-        metrics.add_metric(name=METRIC_OF_TROUBLE[trouble.kind], unit="Count", value=1)
+        of_stack[METRIC_OF_TROUBLE[trouble.kind]] += 1
         logger.warning(
             trouble.kind,
             run_id=trouble.run_id,
@@ -79,3 +113,12 @@ def publish(metrics: Metrics, logger: Logger, counts: Mapping[str, int], trouble
             error=trouble.error,
             reason=trouble.message,
         )
+    if of_stack.total():
+        _publish_of_stack(of_stack)
+
+
+def _publish_of_stack(counts: Mapping[str, int]) -> None:
+    metrics = EphemeralMetrics(service=os.environ["BEHEST_STACK"])
+    for name, count in counts.items():
+        metrics.add_metric(name=name, unit="Count", value=count)
+    metrics.flush_metrics()

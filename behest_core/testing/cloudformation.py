@@ -3,7 +3,8 @@
 Parameters with their defaults, pseudo parameters, ``Ref``, ``Fn::GetAtt``, ``Fn::Sub``, ``Fn::Join``, and ``Fn::If`` with
 conditions of ``Fn::Equals``, ``Fn::Not``, ``Fn::And`` and ``Fn::Or``. Another function is refused by name, never passed over.
 
-Names: a resource without a name of its own is called STACK-LOGICALID; CloudFormation would add random letters.
+Names: a resource without a name of its own is called STACK-LOGICALID; CloudFormation would add random letters. What SAM makes of
+an event that calls a function is called FUNCTIONEVENT there, and a UUID by Lambda.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, cast
+from uuid import NAMESPACE_URL, uuid5
 
 import yaml
 
@@ -138,7 +140,9 @@ class CloudFormationTemplate:
         return cast("ParameterValue", declared["Default"])
 
     def physical_name(self, logical_id: str) -> str:
-        """What a resource is called in its stack."""
+        """Return what a resource is called in its stack."""
+        if logical_id in self._events():
+            return str(uuid5(NAMESPACE_URL, f"{self.stack_name}-{logical_id}"))
         resource = self.section("Resources").get(logical_id)
         if not isinstance(resource, dict):
             raise TemplateError(f"{self.path} has no parameter and no resource {logical_id}")
@@ -148,6 +152,15 @@ class CloudFormationTemplate:
                 if name in properties:
                     return str(self._resolve(properties[name]))
         return f"{self.stack_name}-{logical_id}"
+
+    def _events(self) -> set[str]:
+        """Return the logical ids that SAM gives to what connects events with functions: FUNCTIONEVENT."""
+        functions = self.resources("AWS::Serverless::Function")
+        return {
+            f"{function}{event}"
+            for function, its in functions.items()
+            for event in cast("Section", its.get("Events", {}))
+        }
 
     def _get_att(self, argument: Node) -> str:
         logical_id, attribute = attribute_of(argument)

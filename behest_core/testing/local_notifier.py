@@ -9,26 +9,23 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
-
-import boto3
-from botocore.awsrequest import AWSResponse
-from botocore.compat import HTTPHeaders
 
 from behest_core.projection.event_bus import REQUEST_BYTES, REQUEST_ENTRIES, entry_size
 from behest_core.projection.notifier import MESSAGE_BYTES
 from behest_core.testing.event_source_mapping import EventSourceMapping
 from behest_core.testing.local_function import LocalFunction, function_settings, lambda_environment
+from behest_core.testing.simulated_calls import answer, refusal, simulated_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from behest_core.testing.invocation import FailureRecord, LambdaContext
     from behest_core.testing.local_function import FunctionOutput
     from behest_core.testing.record_source import RecordSource
+    from behest_core.testing.simulated_calls import Answer
     from behest_core.testing.stream_records import LambdaEvent
     from behest_core.testing.template import FunctionDefinition, StreamMapping
 
@@ -80,51 +77,28 @@ class LocalNotifier:
         )
 
     def _call(self, event: LambdaEvent, context: LambdaContext) -> object:
-        with patch.dict(os.environ, lambda_environment(self._definition)), self._simulated():
+        answers = {"events.PutEvents": self._put_events, "sqs.SendMessage": self._send_message}
+        with patch.dict(os.environ, lambda_environment(self._definition)), simulated_calls(answers):
             return self._function(event, context)
 
     @cached_property
     def _function(self) -> LocalFunction:
         return LocalFunction(self._definition, self._output)
 
-    @contextmanager
-    def _simulated(self) -> Iterator[None]:
-        """Let clients that are made while the context lasts find the bus and the queues here."""
-        make = boto3.client
-
-        def client(service: str, **settings: object) -> object:
-            made = make(service, **settings)  # type: ignore[call-overload]
-            if service == "events":
-                made.meta.events.register("before-call.events.PutEvents", self._put_events)
-            if service == "sqs":
-                made.meta.events.register("before-call.sqs.SendMessage", self._send_message)
-            return made
-
-        with patch.object(boto3, "client", client):
-            yield
-
-    def _put_events(self, params: dict[str, Any], **_: object) -> tuple[AWSResponse, dict[str, Any]]:
+    def _put_events(self, params: dict[str, Any], **_: object) -> Answer:
         entries = json.loads(params["body"])["Entries"]
         if len(entries) > REQUEST_ENTRIES or sum(map(entry_size, entries)) >= REQUEST_BYTES:
-            return _refusal("ValidationException")
+            return refusal("ValidationException", "beyond the limits")
         self.events += entries
-        return _answer({"FailedEntryCount": 0, "Entries": [{"EventId": str(uuid.uuid4())} for _ in entries]})
+        return answer({"FailedEntryCount": 0, "Entries": [{"EventId": str(uuid.uuid4())} for _ in entries]})
 
-    def _send_message(self, params: dict[str, Any], **_: object) -> tuple[AWSResponse, dict[str, Any]] | None:
+    def _send_message(self, params: dict[str, Any], **_: object) -> Answer | None:
         message = json.loads(params["body"])
         queues = {"BEHEST_FAILURE_QUEUE": self.not_told, "BEHEST_REACTIONS_QUEUE": self.reactions}
         for name, queue in queues.items():
             if message["QueueUrl"] == self._definition.environment[name]:
                 if len(message["MessageBody"].encode()) > MESSAGE_BYTES:
-                    return _refusal("InvalidParameterValue")
+                    return refusal("InvalidParameterValue", "beyond the limits")
                 queue.append(json.loads(message["MessageBody"]))
-                return _answer({"MessageId": str(uuid.uuid4())})
+                return answer({"MessageId": str(uuid.uuid4())})
         return None  # a plugin's own queue
-
-
-def _answer(parsed: dict[str, Any], status: int = 200) -> tuple[AWSResponse, dict[str, Any]]:
-    return AWSResponse("", status, HTTPHeaders(), None), parsed
-
-
-def _refusal(code: str) -> tuple[AWSResponse, dict[str, Any]]:
-    return _answer({"Error": {"Code": code, "Message": "beyond the limits"}}, 400)

@@ -11,18 +11,20 @@ import json
 import os
 import uuid
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
 
 from behest_core.testing.cloudformation import ACCOUNT_ID, REGION, TemplateError
 from behest_core.testing.invocation import LambdaContext, iso_time
 from behest_core.testing.local_function import LocalFunction, function_settings, lambda_environment
+from behest_core.testing.simulated_calls import answer, simulated_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from behest_core.testing.invocation import FailureRecord
     from behest_core.testing.local_function import FunctionOutput
+    from behest_core.testing.simulated_calls import Answer
     from behest_core.testing.stream_records import LambdaEvent
     from behest_core.testing.template import FunctionDefinition, QueueMapping, Template
 
@@ -35,9 +37,18 @@ class LocalReconciler:
         logical_id: what it is called there.
         output: takes what it writes to standard output.
         clock: the time, in seconds since 1970.
+        mapping_state: what Lambda says of a stream mapping, by its UUID.
     """
 
-    def __init__(self, template: Template, logical_id: str, output: FunctionOutput, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        template: Template,
+        logical_id: str,
+        *,
+        output: FunctionOutput,
+        clock: Callable[[], float],
+        mapping_state: Callable[[str], str],
+    ) -> None:
         self.queue: list[FailureRecord] = []
         """What it isn't done with, oldest first."""
 
@@ -45,6 +56,7 @@ class LocalReconciler:
         self._logical_id = logical_id
         self._output = output
         self._clock = clock
+        self._mapping_state = mapping_state
 
     def sweep(self, lookback_hours: float | None = None) -> dict[str, int]:
         """Call it once as its schedule does, or by hand with `lookback_hours`; return its answer."""
@@ -99,10 +111,15 @@ class LocalReconciler:
         }
 
     def _call(self, event: dict[str, object]) -> object:
-        with patch.dict(os.environ, lambda_environment(self._definition)):
+        answers = {"lambda.GetEventSourceMapping": self._get_event_source_mapping}
+        with patch.dict(os.environ, lambda_environment(self._definition)), simulated_calls(answers):
             function = self._function
             context = LambdaContext.of(function_settings(self._definition), str(uuid.uuid4()), self._clock)
             return json.loads(json.dumps(function(cast("LambdaEvent", event), context)))
+
+    def _get_event_source_mapping(self, params: dict[str, Any], **_: object) -> Answer:
+        uuid = params["url_path"].rpartition("/")[-1]
+        return answer({"UUID": uuid, "State": self._mapping_state(uuid)})
 
     @cached_property
     def _definition(self) -> FunctionDefinition:

@@ -117,6 +117,9 @@ class LocalStack:
         self.failures: list[FailureRecord] = []
         """What the failure queue got, oldest first. It stays here when the reconciler is done with it."""
 
+        self.disabled: set[str] = set()
+        """Functions whose stream isn't read, by logical id: as if somebody had disabled the mapping."""
+
         self._template = template or Template()
         if plugins:
             self._template = self._template.having({"Plugins": ",".join(plugins)})
@@ -143,7 +146,13 @@ class LocalStack:
             streams = {name: _create(self.dynamodb, table) for name, table in tables.items()}
             self.store = RunStore(self.event_table, self.state_table, client=self.dynamodb)
             mapping = _mapping_of(function, EVENT_TABLE)
-            self._reconciler = LocalReconciler(self._template, RECONCILER, self.output, self._clock)
+            self._reconciler = LocalReconciler(
+                self._template,
+                RECONCILER,
+                output=self.output,
+                clock=self._clock,
+                mapping_state=self._mapping_state,
+            )
             reader = session.client("dynamodbstreams")
             self._source = MotoStream(reader, streams[mapping.table])
             self._notifier = self._connect_notifier(reader, streams)
@@ -197,8 +206,8 @@ class LocalStack:
             MappingNotIdleError: after so many invocations records still waited.
         """
         with self._delivering:
-            made = self.mapping.drain(deliveries=deliveries)
-            if self._notifier is not None:
+            made = 0 if PROJECTOR in self.disabled else self.mapping.drain(deliveries=deliveries)
+            if self._notifier is not None and NOTIFIER not in self.disabled:
                 self._notifier.mapping.drain(deliveries=deliveries)
             return made
 
@@ -223,6 +232,17 @@ class LocalStack:
         self.failures.append(message)
         self._reconciler.queue.append(message)
 
+    def _step(self) -> bool:
+        """Make the next delivery of each stream; return whether there was one."""
+        is_made = PROJECTOR not in self.disabled and self.mapping.step() is not None
+        if self._notifier is not None and NOTIFIER not in self.disabled:
+            is_made |= self._notifier.mapping.step() is not None
+        return is_made
+
+    def _mapping_state(self, uuid: str) -> str:
+        disabled = (mapping for name in self.disabled for mapping in self._template.function(name).mappings)
+        return "Disabled" if uuid in {mapping.uuid for mapping in disabled} else "Enabled"
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Deliver in the background while the context lasts, as soon as the mapping's settings let it.
@@ -239,9 +259,8 @@ class LocalStack:
             try:
                 while not stop.is_set():
                     with self._delivering:
-                        delivery = self.mapping.step()
-                        told = self._notifier and self._notifier.mapping.step()
-                    if delivery is None and told is None:
+                        is_idle = not self._step()
+                    if is_idle:
                         stop.wait(_POLL_SECONDS)
             except BaseException as error:  # noqa: BLE001 - raised again, in the thread that waits for it
                 errors.append(error)

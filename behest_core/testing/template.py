@@ -73,6 +73,9 @@ class TableDefinition:
 class StreamMapping:
     """What connects a function to a table's stream."""
 
+    uuid: str
+    """What Lambda knows it by."""
+
     table: str
     """The table's logical id."""
 
@@ -182,8 +185,7 @@ class Template:
             timeout_seconds=float(cast("float", self._body.resolve(properties.get("Timeout", 3)))),
             memory_mb=int(cast("int", self._body.resolve(properties.get("MemorySize", 128)))),
             mappings=tuple(
-                self._mapping(properties, f"{logical_id}.Events.{name}")
-                for name, properties in _events(own, "DynamoDB").items()
+                self._mapping(properties, logical_id, name) for name, properties in _events(own, "DynamoDB").items()
             ),
             queues=tuple(self._queue(properties) for properties in _events(own, "SQS").values()),
         )
@@ -203,9 +205,11 @@ class Template:
             str(expiry["AttributeName"]) if isinstance(expiry, dict) and expiry.get("Enabled") else None,
         )
 
-    def _mapping(self, properties: Section, where: str) -> StreamMapping:
+    def _mapping(self, properties: Section, function: str, event: str) -> StreamMapping:
         if unknown := sorted(set(properties) - _MAPPING_PROPERTIES):
-            raise TemplateError(f"{where} of {self.path} has {', '.join(unknown)}, which the model doesn't know")
+            raise TemplateError(
+                f"{function}.Events.{event} of {self.path} has {', '.join(unknown)}, which the model doesn't know"
+            )
         values = {name: self._body.resolve(value) for name, value in properties.items() if name != "Stream"}
         numbers = {
             setting: int(cast("int", values[name])) for name, setting in _MAPPING_SETTINGS.items() if name in values
@@ -219,6 +223,7 @@ class Template:
         )
         destination = _section(_section(properties, "DestinationConfig"), "OnFailure").get("Destination")
         return StreamMapping(
+            uuid=self._body.physical_name(f"{function}{event}"),
             table=attribute_of(properties.get("Stream"))[0],
             settings=settings,
             failure_destination=attribute_of(destination)[0] if destination is not None else None,

@@ -8,39 +8,39 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from aws_lambda_powertools import Logger, Metrics
 
-from behest_core.plugins.loading import allowed_by_environment, load
 from behest_core.projection.event_bus import EventBus
 from behest_core.projection.notifier import Notifier, message_of
-from behest_core.runtime import client_config, publish_refused
+from behest_core.runtime import client_config, load_plugins, publish
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from behest_core.plugins.loading import Plugins
     from behest_core.projection.notifier import NotifierReport
 
 logger = Logger()
 metrics = Metrics()
-notifier: Notifier | None = None
+wiring: tuple[Notifier, Plugins] | None = None
 
 
-def connect() -> Notifier:
+def connect() -> tuple[Notifier, Plugins]:
     """Make the notifier from BEHEST_EVENT_BUS and BEHEST_PLUGINS, once per process."""
-    plugins = load(allowed_by_environment())
-    publish_refused(metrics, logger, plugins)
+    plugins = load_plugins(logger)
     reactions = [(plugin.name, reaction) for plugin in plugins.used for reaction in plugin.reactions]
     bus = EventBus(boto3.client("events", config=client_config()), os.environ["BEHEST_EVENT_BUS"])
-    return Notifier(bus, reactions)
+    return Notifier(bus, reactions), plugins
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 (Lambda gives it)
     """Tell the changes of a batch; name the first record that isn't told, so that Lambda delivers again from there."""
-    global notifier  # noqa: PLW0603 (made at the first call, kept for the life of the process)
-    notifier = notifier or connect()
+    global wiring  # noqa: PLW0603 (made at the first call, kept for the life of the process)
+    wiring = wiring or connect()
+    notifier, plugins = wiring
     report = notifier.notify(event["Records"])
-    metrics.add_metric(name="StatusChanges", unit="Count", value=report.changes)
-    metrics.add_metric(name="ReactionsFailed", unit="Count", value=len(report.failed))
+    counts = {"StatusChanges": report.changes, "ReactionsFailed": len(report.failed)}
+    publish(metrics, logger, counts, plugins)
     if report.not_told or report.failed:
         put_aside(report)
     if report.first_unfinished is None:

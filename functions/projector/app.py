@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics
 
-from behest_core.runtime import Wiring, connect, publish, publish_refused
+from behest_core.runtime import Wiring, connect, publish
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -21,9 +21,7 @@ wiring: Wiring | None = None
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Fold a batch; name the first record that isn't done, so that Lambda delivers again from there."""
     global wiring  # noqa: PLW0603 (made at the first call, kept for the life of the process)
-    if wiring is None:
-        wiring = connect()
-        publish_refused(metrics, logger, wiring.plugins)
+    wiring = wiring or connect(logger)
     report = wiring.projector.project(event["Records"], lambda: context.get_remaining_time_in_millis() / 1000)
     counts = {
         "Records": report.records,
@@ -33,7 +31,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         "Saves": report.saves,
         "Conflicts": report.conflicts,
     }
-    publish(metrics, logger, counts, report.troubles)
+    publish(metrics, logger, counts, wiring.plugins, report.troubles)
     if report.first_unfinished is None:
         return {"batchItemFailures": []}
     return {"batchItemFailures": [{"itemIdentifier": report.first_unfinished}]}

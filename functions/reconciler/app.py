@@ -14,8 +14,9 @@ import boto3
 from aws_lambda_powertools import Logger, Metrics
 
 from behest_core.errors import MalformedError
-from behest_core.projection.reconciler import LostBatch, Reconciler
-from behest_core.runtime import Wiring, client_config, connect, publish, publish_refused
+from behest_core.projection.mappings import idle_mappings
+from behest_core.projection.reconciler import LostBatch
+from behest_core.runtime import Wiring, client_config, connect, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,53 +33,46 @@ wiring: Wiring | None = None
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Recover lost batches where the queue calls; sweep where the schedule does."""
     global wiring  # noqa: PLW0603 (made at the first call, kept for the life of the process)
-    if wiring is None:
-        wiring = connect()
-        publish_refused(metrics, logger, wiring.plugins)
-    reconciler = Reconciler(wiring.log, wiring.states, wiring.projector)
+    wiring = wiring or connect(logger)
 
     def remaining() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
-    if "Records" in event:
-        return {"batchItemFailures": recover(reconciler, event["Records"], remaining)}
-    return sweep(reconciler, event.get("lookback_hours", os.environ["BEHEST_LOOKBACK_HOURS"]), remaining)
+    return (recover if "Records" in event else sweep)(wiring, event, remaining)
 
 
-def recover(
-    reconciler: Reconciler, messages: list[dict[str, Any]], remaining: Callable[[], float]
-) -> list[dict[str, str]]:
-    """Fold the runs of lost batches; return the messages that the queue has to deliver again."""
+def recover(wiring: Wiring, event: dict[str, Any], remaining: Callable[[], float]) -> dict[str, Any]:
+    """Fold the runs of lost batches; name the messages that the queue has to deliver again."""
     streams = boto3.client("dynamodbstreams", config=client_config())
     failed = []
-    for message in messages:
+    for message in event["Records"]:
         try:
-            report = reconciler.recover(LostBatch.from_message(message["body"]), streams, remaining=remaining)
+            batch = LostBatch.from_message(message["body"])
+            report = wiring.reconciler().recover(batch, streams, remaining=remaining)
         except MalformedError as error:
             logger.warning("malformed message", error=str(error))  # it will be no better next time
-            publish(metrics, logger, {"MalformedMessages": 1}, [])
+            publish(metrics, logger, {"MalformedMessages": 1}, wiring.plugins)
             continue
         counts = {"LostBatches": 1, "RunsRecovered": report.runs, "BatchesBeyondStream": int(not report.was_found)}
-        publish(metrics, logger, counts, report.troubles)
+        publish(metrics, logger, counts, wiring.plugins, report.troubles)
         if not report.is_complete:
             failed.append({"itemIdentifier": message["messageId"]})
-    return failed
+    return {"batchItemFailures": failed}
 
 
-def sweep(reconciler: Reconciler, lookback_hours: float | str, remaining: Callable[[], float]) -> dict[str, int]:
-    """Look for runs that lag, are stuck, or are parked."""
-    report = reconciler.sweep(
-        lookback=timedelta(hours=float(lookback_hours)),
+def sweep(wiring: Wiring, event: dict[str, Any], remaining: Callable[[], float]) -> dict[str, int]:
+    """Look for runs that lag, are stuck, or are parked; then whether Lambda calls those that fold and tell."""
+    report = wiring.reconciler().sweep(
+        lookback=timedelta(hours=float(event.get("lookback_hours", os.environ["BEHEST_LOOKBACK_HOURS"]))),
         stuck_after=timedelta(minutes=float(os.environ["BEHEST_STUCK_AFTER_MINUTES"])),
         remaining=remaining,
     )
-    counts = {
-        "RunsChecked": report.checked,
-        "RunsLagging": report.lagging,
-        "RunsCaughtUp": report.caught_up,
-        "RunsStuck": report.stuck,
-        "ParkedRuns": report.parked,
-        "SweepsCutShort": int(not report.is_complete),
-    }
-    publish(metrics, logger, counts, report.troubles)
-    return counts
+    counts = {"RunsChecked": report.checked, "RunsLagging": report.lagging, "RunsCaughtUp": report.caught_up}
+    counts |= {"RunsStuck": report.stuck, "ParkedRuns": report.parked, "SweepsCutShort": int(not report.is_complete)}
+    publish(metrics, logger, counts, wiring.plugins, report.troubles)
+    client = boto3.client("lambda", config=client_config())
+    idle = idle_mappings(client, os.environ["BEHEST_STREAM_MAPPINGS"].split(","))
+    if idle:
+        logger.error("streams not read", mappings=idle)
+    metrics.add_metric(name="MappingsDisabled", unit="Count", value=len(idle))
+    return counts | {"MappingsDisabled": len(idle)}

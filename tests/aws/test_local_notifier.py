@@ -288,7 +288,7 @@ def test_a_plugin_that_is_allowed_and_not_installed_is_counted_and_stops_nobody(
         stack.deliver()
         assert told(stack) == [(RUN, None, "Completed")]
         counted = [json.loads(line) for line in stack.output.lines if '"PluginsRefused"' in line]
-        assert [line["service"] for line in counted] == ["behest-projector", "behest-notifier"]
+        assert [line["service"] for line in counted] == ["behest", "behest"]
 
 
 # ---------------------------------------------------------------- its role

@@ -1,4 +1,4 @@
-"""What the functions do in DynamoDB is what their roles allow: no less, no more."""
+"""What the functions do in DynamoDB and Lambda is what their roles allow: no less, no more."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,7 @@ import pytest
 from botocore.client import BaseClient
 
 from behest_core.dynamodb.event_table import EventLog
-from behest_core.testing import LocalStack, MappingSettings
+from behest_core.testing import LocalStack, MappingSettings, Template
 from behest_core.testing.cloudformation import CloudFormationTemplate
 from behest_core.testing.template import template_path
 from tests.builders import poison, run_record, run_started, text_delta, whole_run
@@ -14,6 +14,12 @@ from tests.builders import poison, run_record, run_started, text_delta, whole_ru
 BODY = CloudFormationTemplate.load(template_path(), "behest", {}).body
 BY_LAMBDA = {"DescribeStream", "ListStreams"}
 """What Lambda's stream mapping does with a function's role, beside reading records."""
+
+MAPPINGS = {
+    Template().function(function).mappings[0].uuid: f"{function}{event}"
+    for function, event in (("ProjectorFunction", "EventStream"), ("NotifierFunction", "StateStream"))
+}
+"""What SAM calls the stream mappings, by their UUIDs."""
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def stack():
 
 @pytest.fixture
 def done(monkeypatch):
-    """Return what was done in DynamoDB: operation and resource, as the template's roles name it."""
+    """Return what was done in DynamoDB and Lambda: operation and resource, as the template's roles name it."""
     done = set()
     call = BaseClient._make_api_call
 
@@ -37,6 +43,8 @@ def done(monkeypatch):
 
 
 def resource(params):
+    if "UUID" in params:
+        return MAPPINGS[params["UUID"]]
     if "ShardIterator" in params or "StreamArn" in params:
         return "EventTable.StreamArn"
     [table] = params.get("RequestItems", [params.get("TableName")])
@@ -51,7 +59,7 @@ def granted(role):
         for statement in policy["PolicyDocument"]["Statement"]:
             for action in listed(statement["Action"]):
                 service, operation = action.split(":")
-                if service == "dynamodb":
+                if service in {"dynamodb", "lambda"}:
                     allowed |= {(operation, named(each)) for each in listed(statement["Resource"])}
     return allowed
 
@@ -61,7 +69,8 @@ def listed(value):
 
 
 def named(reference):
-    return reference.get("Fn::GetAtt") or reference["Fn::Sub"].replace("${", "").replace("}", "")
+    text = reference.get("Fn::GetAtt") or reference["Fn::Sub"].rpartition(":")[-1]
+    return text.replace("${", "").replace("}", "")
 
 
 def write_runs(stack):

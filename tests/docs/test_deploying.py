@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 PAGE = "docs/deploying.md"
 TEMPLATE: dict[str, Any] = cast("dict[str, Any]", CloudFormationTemplate.load(template_path(), "behest", {}).body)
+MONITORING = CloudFormationTemplate.load(template_path().with_name("monitoring.yaml"), "", {"StackName": "behest"})
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
 DOCUMENTED = {row["Parameter"].strip("`"): row for row in rows(PAGE, "Parameter", "Default", "Allowed", "Meaning")}
 METRICS = {
     row["Metric"].strip("`"): row["Unit"]
-    for function in ("projector", "reconciler", "notifier")
-    for row in rows(PAGE, "Metric", "Unit", "Meaning", below=f"### Of the {function}")
+    for whose in ("stack", "projector", "reconciler", "notifier")
+    for row in rows(PAGE, "Metric", "Unit", "Meaning", below=f"### Of the {whose}")
 }
 MALFORMED = {"run_id": {"S": "r"}, "sequence": {"N": "1"}, "count": {"N": "1"}, "events": {"S": "[{}]"}}
 CANCELLED = RunCancelled(timestamp="2026-01-31T12:00:00Z")
@@ -95,16 +96,19 @@ def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def test_metrics_have_the_namespace_the_dimension_and_the_units_that_are_said(stack: LocalStack):
+@pytest.mark.parametrize(("service", "counted"), [("behest", "RunsParked"), ("behest-projector", "Records")])
+def test_metrics_have_the_namespace_the_dimension_and_the_units_that_are_said(
+    stack: LocalStack, service: str, counted: str
+):
     stack.dynamodb.put_item(TableName=stack.event_table, Item=MALFORMED)
     stack.deliver()
     metrics = [line for line in map(json.loads, stack.output.lines) if "_aws" in line]
-    [written] = [line for line in metrics if line["service"] == "behest-projector"]
+    [written] = [line for line in metrics if line["service"] == service]
     [directive] = written["_aws"]["CloudWatchMetrics"]
     assert f"namespace `{directive['Namespace']}`, dimension `service` = `{written['service']}`" in text_of(PAGE)
     assert directive["Dimensions"] == [["service"]]
     units = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
-    assert "RunsParked" in units
+    assert counted in units
     assert units == {name: METRICS[name] for name in units}
 
 

@@ -14,8 +14,9 @@ from botocore.session import Session
 from typer.main import get_command
 
 from behest_core.cli.app import app
-from tests.docs.pages import blocks, names, part, prose, rows
-from tests.docs.test_deploying import METRICS, TEMPLATE
+from behest_core.runtime import METRIC_OF_TROUBLE
+from tests.docs.pages import blocks, names, part, prose, rows, text_of
+from tests.docs.test_deploying import METRICS, MONITORING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +32,18 @@ OF_THE_AWS_CLI = {"--query", "--output", "--cli-read-timeout", "--cli-binary-for
 
 def test_every_alarm_is_explained():
     said = [row["Alarm"].strip("`") for row in rows(PAGE, "Alarm", "Goes off when", "Look here")]
-    declared = [name for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"]
-    assert said == declared
+    assert said == [*MONITORING.resources("AWS::CloudWatch::Alarm")]
+
+
+def test_the_alarm_that_tells_has_the_name_that_is_said():
+    [(logical_id, unwell)] = MONITORING.resources("AWS::CloudWatch::CompositeAlarm").items()
+    name = MONITORING.resolve(unwell["AlarmName"])
+    assert f'`{logical_id}`, called "{name}" in a stack called `behest`' in text_of(PAGE)
+
+
+@pytest.mark.parametrize("kind", METRIC_OF_TROUBLE)
+def test_every_kind_of_trouble_is_named_where_the_logs_are_read(kind: str):
+    assert f"`{kind}`" in part(PAGE, "## Read the logs")
 
 
 def test_every_alarm_leads_to_a_part_that_says_what_to_do():

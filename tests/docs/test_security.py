@@ -1,4 +1,4 @@
-"""SECURITY.md says of the template what is so."""
+"""SECURITY.md says of the templates what is so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import part, text_of
-from tests.docs.test_deploying import TEMPLATE
+from tests.docs.test_deploying import MONITORING, TEMPLATE
 
 PAGE = "SECURITY.md"
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
@@ -35,6 +35,6 @@ def test_a_queue_is_encrypted_and_forgets_when_it_is_said(queue: str):
 
 
 @pytest.mark.parametrize("name", ["TamperedItemsAlarm", "NotifierRole"])
-def test_what_it_names_of_the_template_is_there(name: str):
+def test_what_it_names_of_the_templates_is_there(name: str):
     assert f"`{name}`" in text_of(PAGE)
-    assert name in RESOURCES
+    assert name in RESOURCES | MONITORING.section("Resources")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -11,16 +12,52 @@ from behest_core.testing.template import template_path
 
 pytestmark = pytest.mark.e2e
 
-TEMPLATE = CloudFormationTemplate.load(template_path(), "behest", {})
+MONITORING = CloudFormationTemplate.load(template_path().with_name("monitoring.yaml"), "behest", {})
+ALIAS = re.compile(r"^\s*<<:|: [&*]\w+$", re.MULTILINE)
 
 
-def test_every_alarm_is_there(deployed_stack):
+def test_every_alarm_is_there_by_its_name(deployed_stack):
     pages = deployed_stack.client("cloudwatch").get_paginator("describe_alarms").paginate()
-    alarms = [alarm for page in pages for alarm in page["MetricAlarms"]]
-    declared = TEMPLATE.resources("AWS::CloudWatch::Alarm").values()
-    assert sorted(alarm["AlarmDescription"] for alarm in alarms) == sorted(
-        each["AlarmDescription"] for each in declared
-    )
+    alarms = {alarm["AlarmName"] for page in pages for alarm in page["MetricAlarms"]}
+    assert alarms == {f"{deployed_stack.name}-{name}" for name in MONITORING.resources("AWS::CloudWatch::Alarm")}
+
+
+def test_every_alarm_looks_at_a_resource_of_the_stack(deployed_stack):
+    pages = deployed_stack.client("cloudwatch").get_paginator("describe_alarms").paginate()
+    looked_at = {alarm["Dimensions"][0]["Value"] for page in pages for alarm in page["MetricAlarms"]}
+    [nested] = deployed_stack.client("cloudformation").describe_stack_resources(
+        StackName=deployed_stack.name, LogicalResourceId="Monitoring"
+    )["StackResources"]
+    [described] = deployed_stack.client("cloudformation").describe_stacks(StackName=nested["PhysicalResourceId"])[
+        "Stacks"
+    ]
+    given = {each["ParameterValue"] for each in described["Parameters"]}
+    assert looked_at <= given | {f"{deployed_stack.name}-reconciler"}
+    assert len(looked_at) == 3 + 2 + 4  # functions; the stack and its sweeps; queues
+
+
+def test_what_is_deployed_has_no_yaml_anchors_as_cloudformation_knows_none(deployed_template):
+    written = (deployed_template.parent / "Monitoring" / "template.yaml").read_text()
+    assert ALIAS.search(template_path().with_name("monitoring.yaml").read_text())
+    assert not ALIAS.search(written)
+
+
+def test_a_sweep_sees_that_the_streams_are_read_until_somebody_disables_one(deployed_stack):
+    functions = deployed_stack.client("lambda")
+    name = deployed_stack.outputs["NotifierFunctionName"]
+    [mapping] = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    assert disabled(functions, deployed_stack) == 0
+    functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    try:
+        assert disabled(functions, deployed_stack) == 1
+    finally:
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+    assert disabled(functions, deployed_stack) == 0
+
+
+def disabled(functions, stack):
+    answer = functions.invoke(FunctionName=stack.outputs["ReconcilerFunctionName"], Payload=b"{}")
+    return json.loads(answer["Payload"].read())["MappingsDisabled"]
 
 
 def test_the_dashboard_names_this_stacks_resources(deployed_stack):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from behest_core.projection.projector import _GUARDED_FOLDS
+from behest_core.runtime import METRIC_OF_TROUBLE
+from behest_core.testing import LocalStack
 from behest_core.testing.cloudformation import CloudFormationTemplate
 from tests.golden import ROOT
 
@@ -25,7 +27,13 @@ TEMPLATE: dict[str, Any] = CloudFormationTemplate.load(ROOT / "template.yaml", "
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 FUNCTIONS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::Serverless::Function"]
-ALARMS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
+
+MONITORING = CloudFormationTemplate.load(ROOT / "monitoring.yaml", "behest", {})
+ALARMS: dict[str, Any] = MONITORING.resources("AWS::CloudWatch::Alarm")
+ACTIONS = {"AlarmActions", "OKActions", "InsufficientDataActions"}
+STANDING = {"ParkedRunsAlarm"}
+"""What may stay as it is for as long as one likes, and would hide all other reasons to be unwell."""
+
 PLUGINS = ROOT / "requirements" / "plugins.txt"
 """What users edit."""
 
@@ -136,7 +144,7 @@ def test_a_plugin_gets_the_layers_versions_and_a_behest_that_holds_nothing(tmp_p
 @pytest.mark.parametrize("function", of_type("AWS::Serverless::Function"))
 def test_every_function_is_told_which_plugins_to_use_and_gets_their_layers(function):
     shared = TEMPLATE["Globals"]["Function"]
-    assert shared["Environment"]["Variables"] == {"BEHEST_PLUGINS": {"Ref": "Plugins"}}
+    assert shared["Environment"]["Variables"]["BEHEST_PLUGINS"] == {"Ref": "Plugins"}
     assert shared["Layers"]["Fn::If"][0] == "HasPluginLayers"
     assert "Layers" not in function["Properties"]
     assert "BEHEST_PLUGINS" not in function["Properties"]["Environment"]["Variables"]
@@ -206,41 +214,89 @@ def test_a_sweep_looks_back_farther_than_the_stream_and_the_schedule_do_together
 # ---------------------------------------------------------------- alarms and dashboard
 
 
-@pytest.mark.parametrize("alarm", of_type("AWS::CloudWatch::Alarm"))
-def test_every_alarm_tells_the_topic_when_it_begins_and_when_it_is_over(alarm):
-    told = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
-    settings = alarm["Properties"]
-    begins = "InsufficientDataActions" if settings["TreatMissingData"] == "missing" else "AlarmActions"
-    assert settings[begins] == settings["OKActions"] == told
-    assert settings["AlarmDescription"]
+def test_the_nested_stack_is_given_all_that_it_asks_for():
+    given = properties("Monitoring")["Parameters"]
+    assert given.keys() == MONITORING.section("Parameters").keys()
+    for name, value in given.items():
+        assert value in (
+            {"Ref": {"StackName": "AWS::StackName"}.get(name, name)},
+            {"Fn::GetAtt": f"{name}.QueueName"},
+        )
 
 
-@pytest.mark.parametrize("alarm", of_type("AWS::CloudWatch::Alarm"))
-def test_every_alarm_looks_at_something_that_this_stack_measures(alarm):
-    settings = alarm["Properties"]
-    [dimension] = settings["Dimensions"]
-    if settings["Namespace"] == "Behest":
-        assert settings["MetricName"] in METRICS
-        assert dimension["Value"] in [
-            properties(name)["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for name in FUNCTIONS
-        ]
+def test_one_alarm_tells_the_topic_when_the_stack_is_unwell_and_when_that_is_over():
+    [unwell] = MONITORING.resources("AWS::CloudWatch::CompositeAlarm").values()
+    assert unwell["AlarmActions"] == unwell["OKActions"] == [{"Ref": "AlarmTopicArn"}]
+    assert [name for name, alarm in ALARMS.items() if alarm.keys() & ACTIONS] == []
+
+
+def test_every_alarm_is_a_reason_to_be_unwell():
+    [unwell] = MONITORING.resources("AWS::CloudWatch::CompositeAlarm").values()
+    reasons = unwell["AlarmRule"]["Fn::Sub"].split(" OR ")
+    assert reasons == [f'ALARM("${{{name}}}")' for name in ALARMS if name not in STANDING]
+
+
+def test_the_emulator_which_has_no_composite_alarms_gets_none_without_a_topic():
+    assert MONITORING.section("Resources")["UnwellAlarm"]["Condition"] == "HasAlarmTopic"
+    assert MONITORING.section("Conditions") == {
+        "HasAlarmTopic": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]}
+    }
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_every_alarm_has_the_stacks_name_in_its_own_and_says_what_it_means(name):
+    assert ALARMS[name]["AlarmName"] == {"Fn::Sub": f"${{StackName}}-{name}"}
+    assert ALARMS[name]["AlarmDescription"].endswith(".")
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_every_alarm_looks_at_something_that_this_stack_measures(name):
+    [dimension] = ALARMS[name]["Dimensions"]
+    if ALARMS[name]["Namespace"] == "Behest":
+        assert ALARMS[name]["MetricName"] in METRICS
+        of_stack = ALARMS[name]["MetricName"] in {*METRIC_OF_TROUBLE.values(), "PluginsRefused"}
+        assert dimension["Value"] == ({"Ref": "StackName"} if of_stack else {"Fn::Sub": "${StackName}-reconciler"})
     else:
-        assert dimension["Value"].keys() <= {"Ref", "Fn::GetAtt"}
+        assert dimension["Value"].keys() == {"Ref"}
+
+
+def test_every_function_counts_under_its_own_name_in_the_stack():
+    names = [properties(name)["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]["Fn::Sub"] for name in FUNCTIONS]
+    assert names == [f"${{AWS::StackName}}-{each}" for each in ("projector", "reconciler", "notifier")]
+    assert TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["BEHEST_STACK"] == {"Ref": "AWS::StackName"}
+
+
+def test_every_kind_of_trouble_has_an_alarm():
+    watched = [
+        alarm["MetricName"] for alarm in ALARMS.values() if alarm["Dimensions"][0]["Value"] == {"Ref": "StackName"}
+    ]
+    assert sorted(watched) == sorted([*METRIC_OF_TROUBLE.values(), "PluginsRefused"])
 
 
 def test_every_alarm_that_waits_for_the_next_sweep_looks_at_what_every_sweep_counts():
-    waiting = [name for name in ALARMS if properties(name)["TreatMissingData"] == "ignore"]
-    assert {properties(name)["MetricName"] for name in waiting} == {"ParkedRuns", "RunsLagging", "SweepsCutShort"}
-    for name in waiting:
-        assert properties(name)["Dimensions"][0]["Value"] == {"Fn::Sub": "${AWS::StackName}-reconciler"}
+    waiting = [alarm for alarm in ALARMS.values() if alarm["TreatMissingData"] == "ignore"]
+    counted = {"ParkedRuns", "RunsLagging", "SweepsCutShort", "MappingsDisabled"}
+    assert {alarm["MetricName"] for alarm in waiting} == counted
+    for alarm in waiting:
+        assert alarm["Dimensions"][0]["Value"] == {"Fn::Sub": "${StackName}-reconciler"}
+    with LocalStack() as stack:
+        assert counted <= stack.sweep().keys()
 
 
 def test_the_dashboard_shows_every_alarm_and_every_metric_of_the_product():
     widgets = dashboard()
     [alarms] = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
     assert alarms == [f"${{{name}.Arn}}" for name in ALARMS]
-    shown = [metric for widget in widgets if widget["type"] == "metric" for metric in widget["properties"]["metrics"]]
-    assert {metric[1] for metric in shown if metric[0] == "Behest"} == METRICS
+    assert {metric[1] for metric in shown(widgets) if metric[0] == "Behest"} == METRICS
+
+
+def shown(widgets: list[dict[str, Any]]) -> Iterator[list[Any]]:
+    """Return the metrics of all widgets, with what a dot stands for: what the metric before has there."""
+    for widget in widgets:
+        before: list[Any] = []
+        for metric in widget["properties"].get("metrics", []):
+            before = [before[place] if value == "." else value for place, value in enumerate(metric)]
+            yield before
 
 
 def test_the_dashboards_widgets_do_not_overlap():
@@ -255,7 +311,8 @@ def test_the_dashboards_widgets_do_not_overlap():
 
 
 def dashboard() -> list[dict[str, Any]]:
-    return json.loads(properties("Dashboard")["DashboardBody"]["Fn::Sub"])["widgets"]
+    [board] = MONITORING.resources("AWS::CloudWatch::Dashboard").values()
+    return json.loads(board["DashboardBody"]["Fn::Sub"])["widgets"]
 
 
 # ---------------------------------------------------------------- parameters and outputs

@@ -1,4 +1,4 @@
-"""What `pip install behest-core` brings: the package, and with it the template and the functions, for the demo."""
+"""What `pip install behest-core` brings: the package, and with it the templates and the functions, for the demo."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ def installed(tmp_path_factory):
     return folder / "installed"
 
 
-def test_it_holds_the_template_and_every_function(installed):
+def test_it_holds_the_templates_and_every_function(installed):
     deployed = installed / "behest_core" / "_deploy"
     expected = {file.relative_to(ROOT) for file in (ROOT / "functions").rglob("*.py")}
     actual = {file.relative_to(deployed) for file in (deployed / "functions").rglob("*") if file.is_file()}
     assert expected == actual
-    assert (ROOT / "template.yaml").read_bytes() == (deployed / "template.yaml").read_bytes()
+    for template in ("template.yaml", "monitoring.yaml"):
+        assert (ROOT / template).read_bytes() == (deployed / template).read_bytes()
 
 
 def test_the_local_stack_finds_them_there(installed, tmp_path):
