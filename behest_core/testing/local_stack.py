@@ -24,7 +24,8 @@ from moto import mock_aws
 
 from behest_core.errors import BehestError
 from behest_core.store import RunStore
-from behest_core.testing.cloudformation import REGION, TemplateError
+from behest_core.testing.aws_environment import AWS_ENVIRONMENT, environment_of, is_of_aws
+from behest_core.testing.cloudformation import TemplateError
 from behest_core.testing.event_source_mapping import EventSourceMapping
 from behest_core.testing.local_function import FunctionOutput, LocalFunction, function_settings, lambda_environment
 from behest_core.testing.local_notifier import LocalNotifier
@@ -54,17 +55,6 @@ EVENT_TABLE, STATE_TABLE = "EventTable", "StateTable"
 
 _POLL_SECONDS = 0.05  # Lambda polls 4 times a second; whoever watches a demo shouldn't wait so long
 _STOP_SECONDS = 30.0
-
-_AWS_ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "local",
-    "AWS_SECRET_ACCESS_KEY": "local",
-    "AWS_DEFAULT_REGION": REGION,
-    "AWS_REGION": REGION,
-    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 class BackgroundDeliveryError(BehestError):
@@ -137,7 +127,7 @@ class LocalStack:
         function = self._template.function(PROJECTOR)
         with ExitStack() as exits:
             exits.enter_context(
-                _environment(_AWS_ENVIRONMENT | self._table_environment() | lambda_environment(function))
+                environment_of(AWS_ENVIRONMENT | self._table_environment() | lambda_environment(function))
             )
             exits.enter_context(mock_aws())
             exits.enter_context(serialised_moto())
@@ -285,8 +275,8 @@ class LocalStack:
         Yields the environment variables that such a process needs, AWS_ENDPOINT_URL and the tables' names among them.
         """
         with serve_moto() as url:
-            inherited = {name: value for name, value in os.environ.items() if not _is_of_aws(name)}
-            yield inherited | _AWS_ENVIRONMENT | self._table_environment() | {"AWS_ENDPOINT_URL": url}
+            inherited = {name: value for name, value in os.environ.items() if not is_of_aws(name)}
+            yield inherited | AWS_ENVIRONMENT | self._table_environment() | {"AWS_ENDPOINT_URL": url}
 
     def expire(self, now: float) -> int:
         """Delete the commits whose time to live is over at `now`, in seconds since 1970, and return how many.
@@ -336,24 +326,3 @@ def _mapping_of(function: FunctionDefinition, table: str) -> StreamMapping:
 
 def _retry_delay(retry: int) -> float:
     return min(1.0, _POLL_SECONDS * 2.0**retry)
-
-
-def _is_of_aws(name: str) -> bool:
-    return name.startswith(("AWS_", "LAMBDA_"))
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set variables, put aside all others of AWS, and put everything back in the end."""
-    before = {name: os.environ.get(name) for name in variables.keys() | set(filter(_is_of_aws, os.environ))}
-    for name in before:
-        os.environ.pop(name, None)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
