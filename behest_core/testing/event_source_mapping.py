@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from behest_core.testing.lane import Batch, BufferedRecord, Lane
     from behest_core.testing.record_source import RecordSource
     from behest_core.testing.stream_reader import LaneBy
-    from behest_core.testing.stream_records import LambdaEvent
+    from behest_core.testing.stream_records import LambdaBatch
 
 RETENTION_SECONDS = 24 * 60 * 60
 """How long a stream keeps a record (DynamoDB developer guide, "Data retention limit for DynamoDB Streams")."""
@@ -80,11 +80,11 @@ class Delivery:
     lane: int
     sequence_numbers: tuple[str, ...]
     payload: str
-    """The function's event, as JSON text."""
+    """The batch, as JSON text."""
 
-    def event(self) -> LambdaEvent:
-        """Return a fresh copy of the function's event."""
-        return cast("LambdaEvent", json.loads(self.payload))
+    def batch(self) -> LambdaBatch:
+        """Return a fresh copy of the batch, as the function receives it."""
+        return cast("LambdaBatch", json.loads(self.payload))
 
 
 @dataclass(slots=True)
@@ -200,7 +200,7 @@ class EventSourceMapping:
     def invoke(self, delivery: Delivery) -> InvocationResult:
         """Call the handler with a delivery."""
         context = LambdaContext.of(self.function, delivery.request_id, self._clock)
-        return invoke(self.handler, delivery.event(), context)
+        return invoke(self.handler, delivery.batch(), context)
 
     def step(self, *, hurry: bool = False) -> Delivery | None:
         """Read, make the next delivery that is due, and return it; None where none is."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired, TypeAlias, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from behest_core.testing.stream_records import JsonValue, LambdaEvent
+    from behest_core.testing.stream_records import JsonValue, LambdaBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class LambdaContext:
         return max(0, int((self.deadline - self.clock()) * 1000))
 
 
-Handler: TypeAlias = "Callable[[LambdaEvent, LambdaContext], object]"
+Handler: TypeAlias = "Callable[[LambdaBatch, LambdaContext], object]"
 """A function's entry point. Its answer must be serialisable as JSON."""
 
 
@@ -115,14 +115,14 @@ class Throttled:
 InvocationResult: TypeAlias = "Returned | Failed | Throttled"
 
 
-def invoke(handler: Handler, event: LambdaEvent, context: LambdaContext) -> InvocationResult:
-    """Call a handler as Lambda would and say how that went.
+def invoke(handler: Handler, batch: LambdaBatch, context: LambdaContext) -> InvocationResult:
+    """Call a handler as Lambda would, and return how that went.
 
     A handler can't be interrupted here. One that answers after its deadline is taken as timed out: its answer is lost,
     what it did stays done.
     """
     try:
-        response: JsonValue = json.loads(json.dumps(handler(event, context)))
+        response: JsonValue = json.loads(json.dumps(handler(batch, context)))
     except InvocationThrottled:
         return Throttled()
     except (Exception, FunctionKilled, SystemExit) as error:  # noqa: BLE001 - so does the runtime

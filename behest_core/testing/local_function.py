@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from behest_core.testing.invocation import Handler, LambdaContext
-    from behest_core.testing.stream_records import LambdaEvent
+    from behest_core.testing.stream_records import LambdaBatch
     from behest_core.testing.template import FunctionDefinition
 
 _KEPT_LINES = 10_000
@@ -67,8 +67,8 @@ class LocalFunction:
         with redirect_stdout(cast("TextIO", output)):
             self._handler = load_handler(definition)
 
-    def __call__(self, event: LambdaEvent, context: LambdaContext) -> object:
-        """Handle an event."""
+    def __call__(self, event: LambdaBatch, context: LambdaContext) -> object:
+        """Handle a batch."""
         with _standard_output_of_this_thread(cast("TextIO", self.output)):
             return self._handler(event, context)
 

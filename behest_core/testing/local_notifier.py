@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from behest_core.testing.local_function import FunctionOutput
     from behest_core.testing.record_source import RecordSource
     from behest_core.testing.simulated_calls import Answer
-    from behest_core.testing.stream_records import LambdaEvent
+    from behest_core.testing.stream_records import LambdaBatch
     from behest_core.testing.template import FunctionDefinition, StreamMapping
 
 
@@ -76,7 +76,7 @@ class LocalNotifier:
             retry_delay=retry_delay,
         )
 
-    def _call(self, event: LambdaEvent, context: LambdaContext) -> object:
+    def _call(self, event: LambdaBatch, context: LambdaContext) -> object:
         answers = {"events.PutEvents": self._put_events, "sqs.SendMessage": self._send_message}
         with patch.dict(os.environ, lambda_environment(self._definition)), simulated_calls(answers):
             return self._function(event, context)

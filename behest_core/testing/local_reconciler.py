@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from behest_core.testing.invocation import FailureRecord
     from behest_core.testing.local_function import FunctionOutput
     from behest_core.testing.simulated_calls import Answer
-    from behest_core.testing.stream_records import LambdaEvent
+    from behest_core.testing.stream_records import LambdaBatch
     from behest_core.testing.template import FunctionDefinition, QueueMapping, Template
 
 
@@ -115,7 +115,7 @@ class LocalReconciler:
         with patch.dict(os.environ, lambda_environment(self._definition)), simulated_calls(answers):
             function = self._function
             context = LambdaContext.of(function_settings(self._definition), str(uuid.uuid4()), self._clock)
-            return json.loads(json.dumps(function(cast("LambdaEvent", event), context)))
+            return json.loads(json.dumps(function(cast("LambdaBatch", event), context)))
 
     def _get_event_source_mapping(self, params: dict[str, Any], **_: object) -> Answer:
         uuid = params["url_path"].rpartition("/")[-1]

@@ -3,7 +3,7 @@
 What DynamoDB's GetRecords returns through boto3 and what a function receives differ, and the difference matters to a
 decoder:
 
-- A function's event went over the wire as JSON: binary values are base64 text there, bytes in boto3.
+- What a function receives went over the wire as JSON: binary values are base64 text there, bytes in boto3.
 - ApproximateCreationDateTime is a number of seconds there, rounded down to whole seconds (DynamoDB API reference,
   StreamRecord), a datetime in boto3.
 - Lambda adds ``eventSourceARN``.
@@ -47,7 +47,7 @@ class StreamData(TypedDict):
 
 
 class StreamRecord(TypedDict):
-    """One record of a stream, as one entry of a function's event."""
+    """One record of a stream, as one entry of a batch."""
 
     eventID: str
     eventName: EventName
@@ -59,7 +59,7 @@ class StreamRecord(TypedDict):
     userIdentity: NotRequired[UserIdentity]
 
 
-class LambdaEvent(TypedDict):
+class LambdaBatch(TypedDict):
     """What a function on a DynamoDB stream is called with."""
 
     Records: list[StreamRecord]

@@ -1,4 +1,4 @@
-"""What a function receives from the mapping: its event, its context."""
+"""What a function receives from the mapping: a batch, and its context."""
 
 import json
 

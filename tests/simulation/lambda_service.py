@@ -88,7 +88,7 @@ class LambdaService:
     def _invoke(self, delivery: Delivery, *, is_stale: bool = False) -> None:
         """Run the function on a delivery. Of a stale one, nobody waits for the answer."""
         process = self._pool.take()
-        event = delivery.event()
+        event = delivery.batch()
         keys = [record["dynamodb"]["Keys"] for record in event["Records"]]
         self.delivered.update(str(key["run_id"]["S"]) for key in keys)
         shown = " ".join(f"{key['run_id']['S']},{key['sequence']['N']}" for key in keys)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from behest_core.recording.adapter import begin, checked
-from behest_pydantic_ai.recorded_run import Outermost, RecordedRun, named
+from behest_pydantic_ai.recorded_run import RecordedRun, named
+from behest_pydantic_ai.recorded_tools import Outermost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

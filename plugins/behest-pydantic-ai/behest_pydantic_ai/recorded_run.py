@@ -6,25 +6,15 @@
 - An answer is recorded when its request is over. If the request raised, as it was stopped in the middle or another capability
   wants it repeated, the run's messages say what came of it and what it used: before the next request, or when the run ends.
 - A request may have gone through several models (FallbackModel, ModelFallback). Each is a model call.
-- A tool call that is put off, for an approval or a result from elsewhere, has begun and not ended.
 """
 
 from __future__ import annotations
 
 from contextlib import aclosing
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic_ai import DeferredToolRequests
-from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
-from pydantic_ai.exceptions import (
-    ApprovalRequired,
-    CallDeferred,
-    FallbackExceptionGroup,
-    RunCancelled,
-    SkipModelRequest,
-    SkipToolExecution,
-)
+from pydantic_ai.exceptions import FallbackExceptionGroup, RunCancelled, SkipModelRequest
 from pydantic_ai.messages import (
     ModelResponse,
     PartDeltaEvent,
@@ -33,39 +23,26 @@ from pydantic_ai.messages import (
     TextPart,
     TextPartDelta,
     ToolCallPart,
-    ToolReturn,
 )
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.wrapper import WrapperModel
 
-from behest_core.model.events import ToolExecutionResult
-from behest_core.recording.adapter import END_WAIT, as_json, failure, pause, stop, unobtrusive
+from behest_core.recording.adapter import END_WAIT, as_json, pause, stop, unobtrusive
+from behest_pydantic_ai.recorded_tools import RecordedTools, caller
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 
     from pydantic_ai import AgentRunResult, AgentStreamEvent, RunContext
-    from pydantic_ai.capabilities.abstract import (
-        ValidatedToolArgs,
-        WrapModelRequestHandler,
-        WrapOutputProcessHandler,
-        WrapRunHandler,
-        WrapToolExecuteHandler,
-    )
+    from pydantic_ai.capabilities.abstract import WrapModelRequestHandler, WrapRunHandler
     from pydantic_ai.messages import ModelRequestAttempt
     from pydantic_ai.models import AbstractModel, Model, ModelRequestContext
-    from pydantic_ai.output import OutputContext
-    from pydantic_ai.tools import ToolDefinition
     from pydantic_ai.usage import RequestUsage
 
     from behest_core.recording.recorder import RunRecorder
 
-T = TypeVar("T")
 
 _FINISH_REASONS: Final = {"tool_call": "tool_calls"}  # the others are the same words
-
-_caller: ContextVar[str | None] = ContextVar("behest_caller", default=None)
-"""The run whose tool is running."""
 
 
 def named(model: AbstractModel) -> dict[str, str]:
@@ -78,32 +55,16 @@ def named(model: AbstractModel) -> dict[str, str]:
     return {"provider": model.system, "model": model.model_name}
 
 
-class Outermost(AbstractCapability[Any]):
-    """A capability around all others."""
-
-    def get_ordering(self) -> CapabilityOrdering:
-        """Ask to be outermost."""
-        return CapabilityOrdering(position="outermost")
-
-    @classmethod
-    def get_serialization_name(cls) -> str | None:
-        """Say that no file can describe it, as it has a store."""
-        return None
-
-
-class RecordedRun(Outermost):
+class RecordedRun(RecordedTools):
     """The capability of one run."""
 
-    _run: RunRecorder
-    _run_id: str | None = None
-
     def __init__(self, begin: Callable[[RunContext[Any], str | None], RunRecorder]) -> None:
+        super().__init__()
         self._begin = begin
         self._answer: ModelResponse | None = None  # the latest that is recorded
         self._unanswered: RunContext[Any] | None = None  # of the latest request, if it raised
         self._has_text = False  # of the latest request, like
         self._calls: set[str] = set()
-        self._running: dict[str, ToolCallPart] = {}  # by call id
 
     # ------------------------------------------------------------ the run
 
@@ -123,7 +84,7 @@ class RecordedRun(Outermost):
 
     @unobtrusive()
     def _started(self, ctx: RunContext[Any]) -> None:
-        self._run = self._begin(ctx, _caller.get())
+        self._run = self._begin(ctx, caller.get())
         self._run_id = self._run.run_id
 
     @unobtrusive()
@@ -144,8 +105,8 @@ class RecordedRun(Outermost):
     @unobtrusive()
     def _stopped(self, error: BaseException) -> None:
         self._settle()
-        for call in list(self._running.values()):  # of a cancelled run: tools hear of it later than the run
-            self._raised(call, error)
+        for call in list(self.running.values()):  # of a cancelled run: tools hear of it later than the run
+            self.raised(call, error)
         if isinstance(error, RunCancelled):
             self._run.cancelled()
         else:
@@ -263,72 +224,3 @@ class RecordedRun(Outermost):
                     self._run.text(piece)
             case PartEndEvent(part=ToolCallPart() as call):
                 self._asked_for(call)  # now, as `run_stream` runs the tools of an answer before its request is over
-
-    # ------------------------------------------------------------ tools
-
-    async def wrap_tool_execute(
-        self,
-        ctx: RunContext[Any],  # noqa: ARG002 (the framework's signature)
-        *,
-        call: ToolCallPart,
-        tool_def: ToolDefinition,  # noqa: ARG002 (the same)
-        args: ValidatedToolArgs,
-        handler: WrapToolExecuteHandler,
-    ) -> Any:  # noqa: ANN401 (whatever the tool gives)
-        """Record that a tool runs."""
-        return await self._execute(call, handler(args))
-
-    async def wrap_output_process(
-        self,
-        ctx: RunContext[Any],
-        *,
-        output_context: OutputContext,
-        output: Any,  # noqa: ANN401 (whatever the model gave)
-        handler: WrapOutputProcessHandler,
-    ) -> Any:  # noqa: ANN401 (whatever becomes of it)
-        """Record that an output function runs which the model called as a tool."""
-        call = output_context.tool_call
-        if call is None or not output_context.has_function or ctx.partial_output:
-            return await handler(output)
-        return await self._execute(call, handler(output))
-
-    async def _execute(self, call: ToolCallPart, tool: Awaitable[T]) -> T:
-        self._began(call)
-        caller = _caller.set(self._run_id)
-        try:
-            output = await tool
-        except (ApprovalRequired, CallDeferred):
-            self._put_off(call)
-            raise
-        except SkipToolExecution as skip:
-            self._gave(call, skip.result)
-            raise
-        except BaseException as error:
-            self._raised(call, error)
-            raise
-        finally:
-            _caller.reset(caller)
-        self._gave(call, output)
-        return output
-
-    @unobtrusive()
-    def _began(self, call: ToolCallPart) -> None:
-        self._running[call.tool_call_id] = call
-        self._run.tool_started(call.tool_call_id, call.tool_name)
-
-    @unobtrusive()
-    def _put_off(self, call: ToolCallPart) -> None:
-        del self._running[call.tool_call_id]
-
-    @unobtrusive()
-    def _gave(self, call: ToolCallPart, output: object) -> None:
-        value = output.return_value if isinstance(output, ToolReturn) else output
-        self._ended(call, ToolExecutionResult.ok(as_json(value)))
-
-    @unobtrusive()
-    def _raised(self, call: ToolCallPart, error: BaseException) -> None:
-        self._ended(call, failure(error))
-
-    def _ended(self, call: ToolCallPart, result: ToolExecutionResult) -> None:
-        if self._running.pop(call.tool_call_id, None):  # nothing where the run's own end was first
-            self._run.tool_finished(call.tool_call_id, call.tool_name, result)
