@@ -148,13 +148,14 @@ def test_what_is_restored_is_in_the_table_and_its_indexes_and_no_stream_tells():
     client = FakeDynamoDB([STATES.create], {STATES.name: records})
     table, key = client.tables[STATES.name], {"run_id": {"S": "run"}}
     put(client, session_id={"S": "one"}, created_at={"S": "2026"})
-    before = table.get(key)
     put(client, session_id={"S": "two"}, created_at={"S": "2026"})
+    nothing, before = table.former(key)
+    assert nothing is None
     table.restore(key, before)
     assert client.get_item(TableName=STATES.name, Key=key)["Item"]["session_id"] == {"S": "one"}
     assert list(table.index("by_session").partitions["one"].items) != []
     assert list(table.index("by_session").partitions["two"].items) == []
-    table.restore(key, None)
+    table.restore(key, nothing)
     assert "Item" not in client.get_item(TableName=STATES.name, Key=key)
     assert len(records.kept) == 2
 

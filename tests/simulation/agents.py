@@ -62,6 +62,10 @@ class Plan:
         return self.is_deleted or (self.written >= self.events and (self.is_recorded or self.record == "never"))
 
 
+WRITING = "agent"
+"""How the names of tasks begin that write."""
+
+
 class Habit(Enum):
     """What an agent does about an append of which it doesn't know whether it happened."""
 
@@ -99,7 +103,7 @@ class Agent:
         self._name = name
         self._poisoner = poisoner
         self._history = history
-        self._habit = self._random.choice(_HABITS)
+        self._habit = self._random.choice(list(Habit))
         self._calls: list[Call] = []
         self._aside: list[_Commit] = []
 

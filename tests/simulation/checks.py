@@ -56,7 +56,7 @@ class StateWatch:
         for what in self._wrong(new_image, old_image):
             self._report(Finding(keys["run_id"]["S"], what))
 
-    def _wrong(self, new: Item | None, old: Item | None) -> Iterable[str]:
+    def _wrong(self, new: Item | None, old: Item | None) -> Iterable[str]:  # noqa: PLR0911 (one thing after another)
         if new is None:
             return ["the state item was deleted"]
         revisions = _number(old, "revision"), _number(new, "revision")
@@ -68,6 +68,8 @@ class StateWatch:
             )
         if old and "deleted_at" in old:
             return ["a deleted run came back"]
+        if new["run_id"]["S"] in self.oracle.unjudged:
+            return []
         if _number(new, "sequence") < _number(old, "sequence"):
             return [f"the checkpoint went back from {_number(old, 'sequence')} to {_number(new, 'sequence')}"]
         writer = self._writer()
@@ -175,10 +177,12 @@ class Judge:
         """Judge a run's state. `version` is what is deployed, None where each run may be folded by what it last met."""
         head, found = self._oracle.head(run_id), self._states.get({"run_id": {"S": run_id}})
         if found is None:
-            return [f"it has no state, but a log up to {head}"] if run_id in self._log.partitions else []
+            return [f"it has no state, but a log up to {head}"] if head else []
         item = found.item
         if "deleted_at" in item:
-            return [] if self._has_tombstone(run_id) else ["its state is deleted, its log is not"]
+            return [] if self._oracle.is_deleted(run_id) else ["its state is deleted, its log is not"]
+        if self._oracle.is_deleted(run_id):
+            return ["its log is deleted, its state is not"]
         wrong = self._oracle.judge(item)
         if self.lacks_record(run_id):
             wrong.append("it was folded without its record")
@@ -217,10 +221,6 @@ class Judge:
             if _number(piece, "version") != plugin.version:
                 yield f"{plugin} has a slice of another version: {piece}"
 
-    def _has_tombstone(self, run_id: str) -> bool:
-        items = self._log.partitions[run_id].items
-        return bool(items) and "deleted_at" in items[0].item
-
     def lacks_record(self, run_id: str) -> bool:
         """Return whether the log has a record that the state was folded without. A parked run may be: it waits as it is."""
         found = self._states.get({"run_id": {"S": run_id}})
@@ -238,6 +238,13 @@ class Judge:
         parked = found.item.get("parked", {}).get("M", {}) if found is not None else {}
         return parked.get("error") == {"S": "ProcessKilled"}
 
+    def is_known_to_be_diverged(self, run_id: str) -> bool:
+        """Return whether a run is parked as one whose log holds another history, or seen to be ahead of its log."""
+        found = self._states.get({"run_id": {"S": run_id}})
+        item = found.item if found is not None else {}
+        is_ahead = _number(item, "sequence") > self._oracle.head(run_id) > 0
+        return is_ahead or item.get("parked", {}).get("M", {}).get("error") == {"S": "LogDivergedError"}
+
     def has_parked_slice(self, run_id: str) -> bool:
         found = self._states.get({"run_id": {"S": run_id}})
         pieces = found.item.get("extensions", {}).get("M", {}) if found is not None else {}
@@ -245,12 +252,12 @@ class Judge:
 
     def is_deleted(self, run_id: str) -> bool:
         found = self._states.get({"run_id": {"S": run_id}})
-        return found is not None and "deleted_at" in found.item
+        return self._oracle.is_deleted(run_id) or (found is not None and "deleted_at" in found.item)
 
     def lost(self, run_id: str) -> int:
         """Count the events of a run's log that its state should cover and doesn't."""
         found = self._states.get({"run_id": {"S": run_id}})
-        if found is not None and found.item.keys() & {"deleted_at", "parked"}:
+        if self._oracle.is_deleted(run_id) or (found is not None and found.item.keys() & {"deleted_at", "parked"}):
             return 0
         return self._oracle.head(run_id) - (_number(found.item, "sequence") if found else 0)
 

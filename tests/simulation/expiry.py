@@ -2,7 +2,8 @@
 
 DynamoDB deletes what has expired within days, in no order that it promises. So a run may lose its record and keep its events,
 lose its first events and keep its record, or lose both. What no state covers yet stays: a log that expires sooner than the
-stream and the sweep take is a setting that no fold can mend. So does the last commit, as a head that went would be taken again.
+stream and the sweep take is a setting that no fold can mend. So does the last commit, as a head that went would be taken again;
+and as days go by, no writer remembers an end of the log that lies among what went.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from behest_core.dynamodb.event_table import EventLog
     from tests.contract.fake import FakeDynamoDB
+    from tests.simulation.history import History
     from tests.simulation.oracle import Oracle
     from tests.simulation.surroundings import Surroundings
 
@@ -20,22 +25,39 @@ if TYPE_CHECKING:
 class Expiry:
     """Strikes one run at a time."""
 
-    def __init__(self, around: Surroundings, database: FakeDynamoDB, tables: tuple[str, str], oracle: Oracle) -> None:
+    def __init__(  # noqa: PLR0917 (what it has to know)
+        self,
+        around: Surroundings,
+        database: FakeDynamoDB,
+        tables: tuple[str, str],
+        oracle: Oracle,
+        history: History,
+        logs: Callable[[], Iterable[EventLog]],
+    ) -> None:
         self._random = around.random
         self._note = around.note
         self._log, self._states = (database.tables[name] for name in tables)
         self._oracle = oracle
+        self._history = history
+        self._logs = logs
 
     def strike(self, run_id: str) -> None:
-        """Let the beginning of a run's log expire, if its state covers one, and it has no event that can't be folded."""
+        """Let the beginning of a run's log expire, if its state covers one.
+
+        Not where an event can't be folded, nor where somebody may append again what the log has: he finds it by looking there.
+        """
         found = self._states.get({"run_id": {"S": run_id}})
         if found is None or found.item.keys() & {"deleted_at", "parked"} or run_id in self._oracle.poisoned_runs:
+            return
+        if run_id in self._oracle.unjudged or self._history.is_open(run_id):
             return
         covered = self._covered(run_id, found.item)
         if not covered:
             return
         self._oracle.truncate(found.item)
         self._note(f"{run_id} loses {[item['sequence']['N'] for item in covered]}")
+        for log in self._logs():
+            log._heads.pop(run_id, None)
         for item in covered:
             self._oracle.expired(item)
             self._log.remove({name: item[name] for name in ("run_id", "sequence")}, by_time_to_live=True)

@@ -42,6 +42,8 @@ class Rates:
     delete: float = 0.0
     expire: float = 0.0
     read: float = 0.0
+    restore_log: float = 0.0
+    restore_state: float = 0.0
 
     @classmethod
     def none(cls) -> Self:

@@ -24,6 +24,9 @@ class Feed:
     def __init__(self, stream: MemoryStream, around: Surroundings) -> None:
         self.stream = stream
         self.lost: set[tuple[str, str]] = set()
+        self.late: set[str] = set()
+        """Runs of which a record came late."""
+
         self.events = 0
         self.records_of: Counter[str] = Counter()
         self._around = around
@@ -48,6 +51,7 @@ class Feed:
         item = key_text(keys)
         comes_at = self._held.get(item, 0.0)
         if faults.strikes("late_record"):
+            self.late.add(keys["run_id"]["S"])
             comes_at = max(comes_at, scheduler.now + self._around.soon(LATE_SECONDS))
         if not comes_at:
             self.stream.append(keys, new_image, **more)

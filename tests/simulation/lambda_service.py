@@ -53,6 +53,9 @@ class LambdaService:
 
         self._past: deque[Delivery] = deque(maxlen=_REMEMBERED)
         self.is_idle = False
+        self.is_in_order = lane_by == "partition_key"
+        """Whether the records of a run come in order, where none of them is late."""
+
         self.mapping = EventSourceMapping(
             feed.stream,
             self._never,
@@ -105,7 +108,13 @@ class LambdaService:
             if in_flight:
                 self.mapping.finish(in_flight.pop(), result)
 
-        task = self._scheduler.start(f"projector-{self.mapping.counts.deliveries}", body, process.release)
+        def be_killed() -> None:
+            """Hear of one that died before it had begun; of the others, `invoke` tells."""
+            if in_flight:
+                self.mapping.finish(in_flight.pop(), Failed("it was killed"))
+
+        name = f"projector-{self.mapping.counts.deliveries}"
+        task = self._scheduler.start(name, body, process.release, if_killed=be_killed)
         task.is_slow = self._faults.strikes("slow_invocation")
         self._scheduler.after(self._timeout, lambda: self._time_out(task, in_flight))
 

@@ -112,10 +112,10 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "resumes the core alone": (Edit(Projector, "_made_ready", "replace(piece, parked=None) if", "piece if"),),
     "reads the log as it may have been a moment ago": (Edit(EventLog, "_query", '"ConsistentRead": True,', ""),),
     "reads states as they may have been a moment ago": (
-        Edit(StateTable, "_batch_get", ', "ConsistentRead": True', ""),
+        Edit(state_table, "batch_get", ', "ConsistentRead": True', ""),
     ),
     "does not ask again for keys that were left unprocessed": (
-        Edit(StateTable, "_batch_get", "if self.table not in unread:", "if True:"),
+        Edit(state_table, "batch_get", "if table not in unread:", "if True:"),
     ),
     "reads the first page only": tuple(
         Edit(owner, "pages", 'if "LastEvaluatedKey" not in answer:', "if True:") for owner in (event_table, state_table)

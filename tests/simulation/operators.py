@@ -1,4 +1,4 @@
-"""What people and schedules do: deploy, sweep, resume, fold again, delete; and DynamoDB: split shards, let items expire."""
+"""What people and schedules do: deploy, sweep, resume, fold again, delete; and DynamoDB: split shards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from behest_core.projection.reconciler import SweepReport
-    from tests.simulation.expiry import Expiry
     from tests.simulation.feed import Feed
     from tests.simulation.oracle import Oracle
     from tests.simulation.processes import Pool
@@ -29,13 +28,12 @@ _MOST_SHARDS = 12
 class Operators:
     """Strike like faults do, at random."""
 
-    def __init__(  # noqa: PLR0917 (what they work on)
+    def __init__(
         self,
         around: Surroundings,
         feed: Feed,
         pool: Pool,
         runs: list[str],
-        expiry: Expiry,
         oracle: Oracle,
     ) -> None:
         self._scheduler, self._random, self._faults = around.scheduler, around.random, around.faults
@@ -43,7 +41,6 @@ class Operators:
         self._feed = feed
         self._pool = pool
         self._runs = runs
-        self._expiry = expiry
         self._oracle = oracle
         self._began = around.scheduler.now
         self.deleted: set[str] = set()
@@ -61,8 +58,6 @@ class Operators:
             self.catch_up(self._random.choice(self._runs), Fold.AGAIN, self._random.choice(extensions))
         if self._runs and self._faults.within("delete", seconds):
             self._delete(self._random.choice(self._runs))
-        if self._runs and self._faults.within("expire", seconds):
-            self._expiry.strike(self._random.choice(self._runs))
 
     def deploy(self, release: Release) -> None:
         self._pool.release = release

@@ -132,6 +132,9 @@ class Oracle:
         self._expired: dict[tuple[str, int], Item] = {}
         self._kept: dict[str, Fold] = {}
         self._recorded: set[str] = set()
+        self.unjudged: set[str] = set()
+        """Runs whose logs were restored, until somebody mends their states."""
+
         self.deadly: set[str] = set()
         self.healed_by_version: set[str] = set()
 
@@ -170,7 +173,20 @@ class Oracle:
     def is_truncated(self, run_id: str) -> bool:
         return run_id in self._kept
 
+    # ------------------------------------------------------------ tables that were restored
+
+    def forget(self, run_id: str) -> None:
+        """Forget what was known of a run: it is another one now, or its state is an earlier one."""
+        self._recorded.discard(run_id)
+        for key in [key for key in self._folds if key[0] == run_id]:
+            del self._folds[key]
+
     # ------------------------------------------------------------ judging
+
+    def is_deleted(self, run_id: str) -> bool:
+        """Return whether a run's log has been deleted."""
+        item = self._item(run_id, 0)
+        return item is not None and "deleted_at" in item
 
     def has_record(self, run_id: str) -> bool:
         return self._item(run_id, 0) is not None
@@ -210,6 +226,8 @@ class Oracle:
         `before` is the item before it was written, `writer` the version of the reducer of who wrote it, where one did now.
         """
         run_id, sequence, version = item["run_id"]["S"], int(item["sequence"]["N"]), int(item["reducer_version"]["N"])
+        if run_id in self.unjudged or self.is_deleted(run_id):
+            return []
         if sequence > self.head(run_id):
             return [f"sequence is {sequence}, the log has {self.head(run_id)}"]
         if run_id in self._kept:

@@ -70,5 +70,9 @@ class Pool:
         self.made += 1
         return self._make(self.release, self.made)
 
+    def drop(self) -> None:
+        """Forget the processes that wait."""
+        self._idle.clear()
+
     def give_back(self, process: Process) -> None:
         self._idle.append(process)

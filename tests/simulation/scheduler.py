@@ -122,6 +122,12 @@ class Scheduler:
         """Let a task die where it waits."""
         task.is_doomed = True
 
+    def kill_all(self, those: Callable[[Task], bool]) -> None:
+        """Let tasks die where they wait."""
+        for task in self._tasks:
+            if those(task):
+                self.kill(task)
+
     def run(self, is_done: Callable[[], bool]) -> None:
         """Go on until nothing is left to happen, or enough has."""
         while self._queue and not is_done():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from zlib import crc32
 
 from behest_core.dynamodb.event_table import EventLog
+from behest_core.model.cache import BoundedCache
 from behest_core.projection.projector import Fold
 from behest_core.testing import MappingSettings, MemoryStream, Template
 from tests.contract.fake import FakeDynamoDB
@@ -34,6 +35,7 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.poison import KINDS, Poisoner
 from tests.simulation.processes import Pool, Process
 from tests.simulation.readers import Readers
+from tests.simulation.restores import Restores
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.surroundings import Finding, Surroundings
 from tests.simulation.versions import Release, Versions, drawn_releases
@@ -47,7 +49,10 @@ if TYPE_CHECKING:
 START: Final = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 _TABLES: Final = Template().tables()
 _EVENTS, _STATES = _TABLES["EventTable"], _TABLES["StateTable"]
-_AGENTS_OF_A_PROCESS: Final = (1,)
+_AGENTS_OF_A_PROCESS: Final = (1, 2, 4)
+_HEADS_BYTES: Final = 700
+"""For the ends of some two logs: less than a process has in hand, so that it forgets them, and reads them again."""
+
 _STALE_SECONDS: Final = 3.0
 _QUIET_TICKS: Final = 3
 _GRACE_SECONDS: Final = 90.0
@@ -135,14 +140,17 @@ class World:
         self._waiting = self.plans[::-1]
         self._begun: list[str] = []
         self._mistaken = 0
+        self._processes: list[Writers] = []
+        self._cut: set[str] = set()
         self._writing = 0
         self._agents = 0
         self._quiet_ticks = 0
         lane_by = random.choice(["partition_key", "item"])
         self.function = LambdaService(around, self.feed, settings or _drawn(random), lane_by, self._pool)
         tables = _EVENTS.name, _STATES.name
-        expiry = Expiry(around, self._database, tables, self.oracle)
-        self.operators = Operators(around, self.feed, self._pool, self._begun, expiry, self.oracle)
+        self._expiry = Expiry(around, self._database, tables, self.oracle, self.history, self._logs)
+        self._restores = Restores(around, self._pool, self._database, tables, self.oracle)
+        self.operators = Operators(around, self.feed, self._pool, self._begun, self.oracle)
         self._readers = Readers(around, self._pool, self._database, tables, self.oracle, self._begun)
         deploys = sorted(random.randrange(self.size.runs) for _ in self.releases[1:])
         self._to_deploy = list(zip(deploys, self.releases[1:], strict=True))
@@ -158,6 +166,8 @@ class World:
                 self._settle()
                 self._judge_what_the_stream_told()
                 self._sweep()
+                self._judge_what_was_noticed()
+                self._mend_what_was_restored()
                 self._judge_what_the_sweep_mended()
                 self._bring_slices_up()
                 return self._judge_all()
@@ -187,7 +197,11 @@ class World:
             self._stop_at_findings()
 
     def _judge_what_the_stream_told(self) -> None:
-        unheard = {run_id for run_id, _ in self.feed.lost | self.function.discarded}
+        unheard = (
+            {run_id for run_id, _ in self.feed.lost | self.function.discarded}
+            | self._restores.states
+            | self.oracle.unjudged
+        )
         for run_id in self._begun:
             if run_id not in unheard | self.oracle.deadly | self.oracle.healed_by_version:
                 self.findings += (Finding(run_id, f"before the sweep: {what}") for what in self._judge.findings(run_id))
@@ -223,6 +237,29 @@ class World:
             self.operators.catch_up(run_id, Fold.RESUME)
         self._mistaken = len(mistaken)
         self._settle()
+
+    def _judge_what_was_noticed(self) -> None:
+        """Judge the runs whose logs were restored: a state that isn't that of its log now says so, or is seen to be ahead of it.
+
+        Where records overtook each other, nobody could tell.
+        """
+        self._cut = set(self.oracle.unjudged)
+        self.oracle.unjudged.clear()
+        unordered = {run_id for run_id, _ in self.feed.lost | self.function.discarded} | self.feed.late
+        for run_id in self._cut - unordered if self.function.is_in_order else ():
+            if not self._judge.is_known_to_be_diverged(run_id):
+                wrong = self._judge.findings(run_id)
+                self.findings += (
+                    Finding(run_id, f"its log was restored, and nobody noticed: {what}") for what in wrong
+                )
+        self._stop_at_findings()
+
+    def _mend_what_was_restored(self) -> None:
+        self.oracle.unjudged |= self._cut
+        for run_id in sorted(self._cut):
+            self.operators.catch_up(run_id, Fold.AGAIN)
+        self._settle()
+        self.oracle.unjudged.clear()
 
     def _judge_what_the_sweep_mended(self) -> None:
         for run_id in self._begun:
@@ -266,7 +303,7 @@ class World:
         )
         for run_id in self._begun:
             wrong = self._judge.findings(run_id, self._pool.release.reducer)
-            if not self._judge.is_deleted(run_id):
+            if not self._judge.is_deleted(run_id) and run_id not in self._cut:
                 wrong += violations(self.history.calls[run_id], self.oracle.log(run_id))
             self.findings += (Finding(run_id, what) for what in wrong)
             figures.wrong += bool(wrong)
@@ -295,9 +332,21 @@ class World:
         self.function.tick(self._tick_seconds)
         self.operators.tick(self._tick_seconds)
         self._readers.tick(self._tick_seconds)
+        self._strike()
         is_quiet = self.function.is_idle and not self.scheduler.tasks and not self.feed.held
         self._quiet_ticks = self._quiet_ticks + 1 if is_quiet else 0
         self.scheduler.after(self._tick_seconds, self._tick)
+
+    def _strike(self) -> None:
+        """Let what lies in tables go, or come back, if it is time to."""
+        of_one_run = {
+            "expire": self._expiry.strike,
+            "restore_log": self._restores.restore_log,
+            "restore_state": self._restores.restore_state,
+        }
+        for name, strike in of_one_run.items():
+            if self._begun and self.faults.within(name, self._tick_seconds):
+                strike(self._around.random.choice(self._begun))
 
     def _note(self, what: str) -> None:
         scheduler = self.scheduler
@@ -332,7 +381,16 @@ class World:
         """Start a process in which agents write."""
         expire_after = timedelta(days=30) if self._around.random.random() < 0.2 else None
         client: Any = Client(self._network, self._database)
-        return Writers(EventLog(client, _EVENTS.name, now=self._around.now, expire_after=expire_after))
+        writers = Writers(EventLog(client, _EVENTS.name, now=self._around.now, expire_after=expire_after))
+        if self._around.random.random() < 0.5:
+            writers.log._heads = BoundedCache(_HEADS_BYTES)
+        self._processes.append(writers)
+        return writers
+
+    def _logs(self) -> list[EventLog]:
+        """Return the logs of the processes in which agents write now."""
+        self._processes = [writers for writers in self._processes if writers.heirs is None]
+        return [writers.log for writers in self._processes]
 
     def _start_agent(self, writers: Writers, plan: Plan | None) -> None:
         """Start an agent, with the run that another one left when it died."""

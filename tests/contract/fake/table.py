@@ -60,6 +60,10 @@ class Partition:
         """Note what was at a key before it was written, so that an old answer can be given."""
         self._former.append((moment, key, was))
 
+    def former(self, key: tuple[Any, str]) -> list[Stored | None]:
+        """Return what was at a key before its latest writes."""
+        return [was for _, of, was in self._former if of == key]
+
     def as_of(self, moment: float) -> Partition:
         """Return the partition as it was; at most so many writes ago as are remembered."""
         if not self._former or self._former[-1][0] <= moment:
@@ -226,6 +230,11 @@ class FakeTable:
             partition.remember(self._clock(), self.key(key), old)
             partition.remove(self.key(key))
             self._note(old.item, None, by_time_to_live=by_time_to_live)
+
+    def former(self, key: Item) -> list[Stored | None]:
+        """Return what an item was before its latest writes, as far as is remembered; None where it wasn't there."""
+        partition = self.partitions.get(sort_value(key[self.schema.hash]), Partition())
+        return partition.former(self.key(key))
 
     def restore(self, key: Item, to: Stored | None) -> None:
         """Let an item be what it once was, or gone: another table in place of this one, of whose making no stream tells."""

@@ -1,0 +1,73 @@
+"""Tables that are put back to what they were at an earlier time, as an operator does who restores a backup.
+
+What was restored is another table, so whoever used the old one begins again. Here it is one run at a time that loses what came
+since; for each it is the same as if all had. What must follow:
+
+- Where the state table is older than the log, or has nothing of a run, a sweep makes it right; a deleted run stays deleted.
+- Where the log is older than the state, the next that is written lies at positions that the state covers. That is noticed, and
+  mended when an operator says so. Nothing is judged in between: what was told of the lost events stays told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.agents import WRITING
+
+if TYPE_CHECKING:
+    from tests.contract.fake import FakeDynamoDB
+    from tests.contract.fake.table import Stored
+    from tests.simulation.oracle import Oracle
+    from tests.simulation.processes import Pool
+    from tests.simulation.surroundings import Surroundings
+
+    Item = dict[str, Any]
+
+
+class Restores:
+    """Strike one run at a time. `states` are the runs of which the state was restored; of the others, the oracle knows."""
+
+    def __init__(
+        self, around: Surroundings, pool: Pool, database: FakeDynamoDB, tables: tuple[str, str], oracle: Oracle
+    ) -> None:
+        self._scheduler, self._random = around.scheduler, around.random
+        self._note = around.note
+        self._pool = pool
+        self._log, self._states = (database.tables[name] for name in tables)
+        self._oracle = oracle
+        self.states: set[str] = set()
+
+    def restore_state(self, run_id: str) -> None:
+        """Let a run's state be what it was before one of its latest writes."""
+        key = {"run_id": {"S": run_id}}
+        former = self._states.former(key)
+        if run_id in self._oracle.unjudged or self._oracle.is_truncated(run_id) or not former:
+            return
+        to: Stored | None = self._random.choice(former)
+        self._note(f"the state of {run_id} is restored to {to.item.get('sequence') if to is not None else None}")
+        self._scheduler.kill_all(lambda task: not task.name.startswith(WRITING))
+        self._pool.drop()
+        self._states.restore(key, to)
+        self._oracle.forget(run_id)
+        self.states.add(run_id)
+
+    def restore_log(self, run_id: str) -> None:
+        """Cut off the end of a run's log: all behind one of its commits."""
+        if (
+            self._oracle.is_truncated(run_id)
+            or run_id in self._oracle.poisoned_runs | self._oracle.unjudged | self.states
+        ):
+            return
+        partition = self._log.partitions.get(run_id)
+        items = [stored.item for stored in partition.items] if partition is not None else []
+        begin = 1 if items and items[0]["sequence"]["N"] != "0" else 2
+        if len(items) <= begin or "deleted_at" in items[0]:
+            return
+        gone = items[self._random.randrange(begin, len(items)) :]
+        self._note(f"the log of {run_id} is restored to before {gone[0]['sequence']['N']}")
+        self._scheduler.kill_all(lambda _: True)
+        self._pool.drop()
+        for item in gone:
+            self._log.restore({name: item[name] for name in ("run_id", "sequence")}, None)
+        self._oracle.forget(run_id)
+        self._oracle.unjudged.add(run_id)
