@@ -59,7 +59,7 @@ class RecorderSettings(TypedDict, total=False):
 
 
 def checked(settings: RecorderSettings) -> RecorderSettings:
-    """Return the settings. Raises TypeError for one that there is not: when an adapter is made, and not unheard in each run."""
+    """Return the settings. Raises TypeError for an unknown one, when the adapter is made: in a run it would only be logged."""
     known = RecorderSettings.__annotations__
     for name in settings:
         if name not in known:
