@@ -13,7 +13,7 @@ from behest_core.plugins.loading import Plugins
 from behest_core.projection.projector import Projector
 from tests.builders import RUN, commit, text_delta
 from tests.cli import behest, done, line, refused
-from tests.operating import put
+from tests.operating import mend, parked_run, put
 from tests.unit.test_extension import LOG, dispatch
 
 pytestmark = pytest.mark.usefixtures("stack", "used")
@@ -114,3 +114,18 @@ def test_a_plugin_that_is_refused_is_named_and_its_slices_stay(stack, run, monke
     monkeypatch.setattr("behest_core.cli.outcomes.load", lambda _: Plugins(refused=(broken,)))
     assert "plugin words is not used" in behest("rebuild").stderr
     assert slices(stack)["words"]["count"] == 3
+
+
+def test_an_extension_of_a_parked_run_is_not_folded_and_that_is_said(stack, run):
+    parked_run(stack, "stuck")
+    result = behest("rebuild", "--extension", "words")
+    assert (result.exit_code, result.stdout) == (1, "folded 2 runs again: 1 changed, 1 parked\n")
+    assert result.stderr.splitlines()[1] == (
+        "behest: so its extension words was not folded; once that is mended: "
+        "behest resume stuck && behest rebuild --extension=words stuck"
+    )
+    assert result.stderr.startswith("behest: run stuck is parked at sequence 2, by MalformedEventError: ")
+    mend(stack, "stuck")
+    done("resume", "stuck")
+    assert done("rebuild", "--extension=words", "stuck").startswith("folded 1 run again: ")
+    assert "words" in stack.store.get_state("stuck").extensions

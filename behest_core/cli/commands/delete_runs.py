@@ -3,13 +3,14 @@
 from typing import Annotated
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.cli import aws
 from behest_core.cli.arguments import Stack, Yes, ask, can_ask, named_runs, to_type
 from behest_core.cli.aws import CommandError
 from behest_core.cli.progress import RunsBar, runs_bar
 from behest_core.cli.runs import Boundary, SideBySide, told_where_cut_short
-from behest_core.errors import MalformedError, RunDeletedError
+from behest_core.errors import ConfigurationError, RunDeletedError
 from behest_core.model.state import RunState
 from behest_core.store import RunStore
 from behest_core.terminal import amount, count_text, say, time_text, write_text
@@ -51,16 +52,19 @@ def delete_runs(
 def _what(store: RunStore, run_id: str, state: RunState | None) -> str | None:
     """Return what there is of a run, in words; None where there is nothing."""
     try:
-        events = amount(store.event_log.tail(run_id).last, "event")
+        last = store.event_log.tail(run_id).last
+        has_log, events = last > 0 or next(store.event_log.commits(run_id), None) is not None, amount(last, "event")
     except RunDeletedError as error:
         return f"already deleted at {error.deleted_at}"
-    except MalformedError:
-        events = "a log that can't be read"
+    except (BotoCoreError, ClientError, ConfigurationError):
+        raise
+    except Exception:  # noqa: BLE001 (whatever is wrong with the log, it is to be deleted)
+        has_log, events = True, "a log that can't be read"
     if state is not None and state.deleted_at is not None:
         return f"already deleted at {state.deleted_at}, with events in its log"
     if state is not None and not state.is_blank:
         return f"{state.status}, {events}, created {time_text(state.created_at)}"
-    return f"no state, {events}" if next(store.event_log.commits(run_id), None) is not None else None
+    return f"no state, {events}" if has_log else None
 
 
 def _delete(store: RunStore, found: dict[str, str], bar: RunsBar) -> int:
