@@ -111,7 +111,8 @@ build-BehestLayer:
 	done; done; \
 	rm -rf "$$modules"/behest_core-*.dist-info; \
 	rm -rf "$$modules/bin"; \
-	tar --create --exclude __pycache__ --exclude behest_core/cli --exclude behest_core/demo --exclude behest_core/testing behest_core \
+	tar --create --exclude __pycache__ --exclude behest_core/cli --exclude behest_core/demo --exclude behest_core/testing \
+			--exclude behest_core/terminal.py behest_core \
 		| tar --extract --directory "$$modules"; \
 	for python in $(LAYER_PYTHONS); do \
 		if python$$python -c '' 2>/dev/null; \

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +24,6 @@ from tests.golden import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TEMPLATE: dict[str, Any] = CloudFormationTemplate.load(ROOT / "template.yaml", "behest", {}).body
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
@@ -110,6 +112,20 @@ def test_every_pin_has_a_hash_and_no_file_names_an_index(file):
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
     assert "://" not in text
     assert not re.search(r"^ *-", text.replace("    --hash=", ""), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_can_be_imported_with_what_the_layer_holds_of_behest_core(name, tmp_path):
+    left_out = {Path(each).name for each in re.findall(r"--exclude (behest_core/\S+)", MAKEFILE)}
+    assert left_out == {"cli", "demo", "terminal.py", "testing"}
+    shutil.copytree(ROOT / "behest_core", tmp_path / "behest_core", ignore=lambda *_: left_out | {"__pycache__"})
+    path = os.pathsep.join([str(tmp_path), str(ROOT / RESOURCES[name]["Properties"]["CodeUri"])])
+    program = "import app, behest_core; print(behest_core.__file__)"
+    env = os.environ | {"PYTHONPATH": path, "POWERTOOLS_SERVICE_NAME": "x", "POWERTOOLS_METRICS_NAMESPACE": "x"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() == str(tmp_path / "behest_core" / "__init__.py"), done.stderr
 
 
 def test_the_layer_has_no_plugin_unless_somebody_names_one():
