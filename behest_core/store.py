@@ -318,7 +318,7 @@ class RunStore:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def check_health(self) -> None:
-        """Return if both tables can be reached and are active; raise botocore's error, or ConfigurationError, otherwise."""
+        """Raise botocore's error, or ConfigurationError, unless both tables can be reached and are active."""
         for table in (self.event_log.table, self.state_table.table):
             status = self._client.describe_table(TableName=table)["Table"].get("TableStatus")
             if status not in {"ACTIVE", "UPDATING"}:

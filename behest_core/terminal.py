@@ -124,7 +124,7 @@ def status_text(status: RunStatus) -> Text:
 
 
 def time_text(moment: str | None) -> str:
-    """Return a time in UTC without what is zero at its end; as it is where it isn't RFC 3339; a dash where there is none."""
+    """Return a time in UTC without trailing zeros; as it is where it isn't RFC 3339; a dash where there is none."""
     if not moment:
         return "-"
     try:
@@ -156,7 +156,7 @@ def write_text(text: str, console: Console | None = None) -> None:
 
 
 def count_text(count: int) -> str:
-    """Return a number with its thousands apart."""
+    """Return a number with thousands separated."""
     return f"{count:,}"
 
 

@@ -41,7 +41,7 @@ _TERMINATED: Final = 143  # 128 + SIGTERM
 
 
 class Terminated(BaseException):
-    """The process was sent SIGTERM. As with KeyboardInterrupt, no handler of errors is meant."""
+    """The process was sent SIGTERM. Like KeyboardInterrupt it is no Exception: what handles errors does not catch it."""
 
 
 class _Commands(TyperGroup):
@@ -133,7 +133,7 @@ def plugin_commands(taken: Collection[str]) -> dict[str, Any]:
 
 
 def _forget_output() -> None:
-    """Send what is still buffered nowhere; Python would complain about it when it exits."""
+    """Discard what is still buffered; Python would complain about it on exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

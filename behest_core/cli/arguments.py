@@ -1,4 +1,4 @@
-"""What stands on the command line: the arguments and options that several commands share, and a yes where one is asked for."""
+"""What stands on the command line: the arguments and options that several commands share, and asking for a yes."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ Stack: TypeAlias = Annotated[
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON lines.")]
-Run: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
+Run: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="Run id.", show_default=False)]
 Runs: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN]...", help="Their ids; without any, all runs.", show_default=False),
+    typer.Argument(metavar="[RUN]...", help="Run ids; without any, all runs.", show_default=False),
 ]
 Since: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
         parser=parse_time,
-        help="Of all runs those created, or first written, since: a time, a date, or an age such as 2h.",
+        help="Of all runs, only those created, or first written, since: a time, a date, or an age such as 2h.",
     ),
 ]
 File: TypeAlias = Annotated[
@@ -91,13 +91,13 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 def named_runs(runs: list[str] | None, **of_all: object) -> list[str]:
-    """Check the run ids of the command line, and return each once. `of_all` are options that narrow down all runs.
+    """Check the run ids of the command line, and return each once. `of_all` are options that select from all runs.
 
-    Raises InvalidRunIdError, and typer.BadParameter where runs are named and all runs narrowed down.
+    Raises InvalidRunIdError, and typer.BadParameter where runs are named and such an option is given, too.
     """
     for option, value in of_all.items():
         if runs and value is not None:
-            raise typer.BadParameter(f"--{option} narrows down all runs: leave it out, or the run ids")
+            raise typer.BadParameter(f"--{option} selects from all runs: leave out either it or the run ids")
     return [check_run_id(run_id) for run_id in dict.fromkeys(runs or ())]
 
 

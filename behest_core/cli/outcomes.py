@@ -76,7 +76,7 @@ class Folding:
         """Go on where a run, or an extension of it, is parked."""
         try:
             work = self._projector.catch_up(run_id, Fold.RESUME, remaining=remaining)
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is this run's)
+        except Exception as error:  # noqa: BLE001 (one run's error: the others go on)
             return _failed(run_id, error)
         return self._ended(work, _parks(work))
 
@@ -89,7 +89,7 @@ class Folding:
             work = self._projector.catch_up(run_id, Fold.AGAIN, extension=extension, remaining=remaining)
         except LogTruncatedError as error:
             return FoldedRun(run_id, End.REFUSED, str(error))
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is this run's)
+        except Exception as error:  # noqa: BLE001 (one run's error: the others go on)
             return _failed(run_id, error)
         parks = {name: each for name, each in _parks(work).items() if name in self._installed}
         return self._ended(work, parks)._replace(holds_up=extension if CORE_FOLD in parks else None)

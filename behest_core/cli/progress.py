@@ -61,7 +61,7 @@ class RunsBar:
             yield each
 
     def begin(self, doing: str, total: int) -> None:
-        """Begin with the runs: there are so many."""
+        """Begin with the runs, of which there are `total`."""
         self._progress.reset(self._task, description=doing, total=total)
         self.count, self.total = 0, total
 
@@ -73,7 +73,7 @@ class RunsBar:
             say(f"{self.count:,} of {self.total:,} runs, the last of them {run_id}")
 
     def take_back(self, runs: int) -> None:
-        """Count the last so many runs as not done after all."""
+        """Count the last runs as not done after all: so many of them."""
         self.count -= runs
 
     def write_line(self, line: bytes) -> None:

@@ -66,7 +66,7 @@ class Agent(Protocol):
         """How many commits its log has."""
 
     def play(self, stop: threading.Event) -> None:
-        """Do it all; give up where the demo is stopped."""
+        """Play the whole run; stop early if the demo is stopped."""
 
 
 class ScriptedAgent:
@@ -83,7 +83,7 @@ class ScriptedAgent:
         self._calls = count(1)
 
     def play(self, stop: threading.Event) -> None:
-        """Do what the script says, as fast as a very fast model would; give up where the demo is stopped."""
+        """Play the script, at the pace of a very fast model; stop early if the demo is stopped."""
         pauses = cycle(_PAUSES[self._number % len(_PAUSES) :] + _PAUSES[: self._number % len(_PAUSES)])
         if stop.wait(0.12 * self._number):
             return

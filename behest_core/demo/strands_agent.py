@@ -42,7 +42,7 @@ class StubModel(Model):
         return {"model_id": "stub"}
 
     def structured_output(self, *_: Any, **__: Any) -> AsyncGenerator[dict[str, Any], None]:  # noqa: ANN401
-        """Nobody asks for it."""
+        """Structured output is not needed."""
         raise NotImplementedError
 
     async def stream(self, *_: Any, **__: Any) -> AsyncGenerator[StreamEvent, None]:  # noqa: ANN401
@@ -89,7 +89,7 @@ class StrandsAgent:
         self._run_id = ""
 
     def play(self, stop: threading.Event) -> None:
-        """Ask the agent; it gives up where the demo is stopped."""
+        """Ask the agent; it stops early if the demo is stopped."""
         hooks = BehestHooks(self._store, session_id=_SESSION, metadata={"demo": True})
         agent = Agent(name=self.name, model=StubModel(), tools=[get_trains], hooks=[hooks], callback_handler=None)
         agent("When does the next train leave?", cancel_signal=stop)

@@ -25,7 +25,7 @@ _WIDE: Final = 110
 
 
 class View(Protocol):
-    """What is told of the runs' states, again and again."""
+    """Shows the runs' states while they change."""
 
     def show(self, states: dict[str, RunState]) -> None:
         """Show the states, by run id, as the state table has them now."""

@@ -98,13 +98,14 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(stack):
     assert (listing.returncode, stderr) == (141, "")
 
 
-def test_ctrl_c_ends_following_quietly(stack):
+@pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_end_following_quietly(stack, sent, exit_code):
     stack.store.append(RUN, [run_started()])
     with stack.serving() as environment, start(environment, "events", RUN, "--follow") as following:
         assert "RunStarted" in following.stdout.readline()
-        following.send_signal(signal.SIGINT)
+        following.send_signal(sent)
         stdout, stderr = following.communicate(timeout=30)
-    assert (following.returncode, stdout, stderr) == (130, "", "")
+    assert (following.returncode, stdout, stderr) == (exit_code, "", "")
 
 
 def demo(*before):

@@ -56,7 +56,7 @@ def test_rebuild_of_one_extension_leaves_the_others_and_the_core(stack, run):
 
 def test_an_extension_that_is_not_used_here_is_refused(run):
     assert refused("rebuild", "--extension", "cost").startswith(
-        "no plugin that is used here has an extension cost, but approvals, words; install it"
+        "no plugin in use has an extension cost; there is approvals, words; install the plugin"
     )
 
 

@@ -17,7 +17,7 @@ from behest_core.terminal import amount, count_text, say, time_text, write_text
 
 
 def delete_runs(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Their ids.", show_default=False)],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids.", show_default=False)],
     *,
     yes: Yes = False,
     stack: Stack = None,
@@ -58,7 +58,7 @@ def _what(store: RunStore, run_id: str, state: RunState | None) -> str | None:
         return f"already deleted at {error.deleted_at}"
     except (BotoCoreError, ClientError, ConfigurationError):
         raise
-    except Exception:  # noqa: BLE001 (whatever is wrong with the log, it is to be deleted)
+    except Exception:  # noqa: BLE001 (whatever is wrong with it, the log is to be deleted)
         has_log, events = True, "a log that can't be read"
     if state is not None and state.deleted_at is not None:
         return f"already deleted at {state.deleted_at}, with events in its log"
@@ -68,7 +68,7 @@ def _what(store: RunStore, run_id: str, state: RunState | None) -> str | None:
 
 
 def _delete(store: RunStore, found: dict[str, str], bar: RunsBar) -> int:
-    """Delete the runs, and return how many are."""
+    """Delete the runs, and return how many were deleted."""
     boundary = Boundary("deleted", bar)
     with SideBySide() as side:
         for run_id, _ in boundary.results(side.map(store.delete_run, found)):

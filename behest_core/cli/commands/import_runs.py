@@ -66,8 +66,7 @@ class Tally:
 def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = False) -> None:
     """Append runs from JSON lines to the event table.
 
-    Repeat it as you like: what is there stays as it is, what is missing is added. A run that is there with other content is
-    refused.
+    It can be repeated: what is there stays as it is, what is missing is added. A run that is there with other content is refused.
     """
     log = aws.connect(stack).event_log
     tally = Tally()
@@ -80,7 +79,7 @@ def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = 
                     tally.add(result())
                 except _OF_ALL_RUNS:
                     raise
-                except Exception as error:  # noqa: BLE001 (whatever it is, it is this run's)
+                except Exception as error:  # noqa: BLE001 (one run's error: the others go on)
                     invalid.met(_located(run, error))
                 bar.advance(len(run.events), lines.position)
         except BaseException:

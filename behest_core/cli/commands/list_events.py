@@ -37,7 +37,7 @@ _read_text: Final = Decoder(str).decode
 def list_events(
     run: Run,
     *,
-    after: Annotated[int, typer.Option(min=0, metavar="N", help="Only those behind this sequence.")] = 0,
+    after: Annotated[int, typer.Option(min=0, metavar="N", help="Only those after this sequence.")] = 0,
     follow: Annotated[
         bool,
         typer.Option(

@@ -100,7 +100,7 @@ def list_runs(
     parked: Annotated[
         bool, typer.Option("--parked", help="Only runs that are parked, the latest first: why, where and since when.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most N; 0 for all.")] = 50,
     as_json: AsJson = False,
     stack: Stack = None,
 ) -> None:

@@ -14,10 +14,10 @@ _TEMPLATES: Final = Path(__file__).with_name("plugin_template")
 
 
 def new_plugin(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the plugin is called: lower case, with dashes.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The plugin's name: lower case, with dashes.")],
     *,
     folder: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to; without it a new folder behest-NAME.")
+        Path | None, typer.Option(metavar="FOLDER", help="Where to write it; by default a new folder behest-NAME.")
     ] = None,
 ) -> None:
     """Write a plugin's package: an event, an extension that counts it, tests, a README.

@@ -54,11 +54,15 @@ def rebuild_runs(
     since: Since = None,
     after: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Of all runs those behind this id: go on with a rebuild that was cut short."),
+        typer.Option(
+            metavar="RUN", help="Of all runs, only those after this id: to go on with a rebuild that was cut short."
+        ),
     ] = None,
     extension: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only this extension's slice; that of a plugin which BEHEST_PLUGINS allows."),
+        typer.Option(
+            metavar="NAME", help="Fold only this extension's slice; its plugin has to be named in BEHEST_PLUGINS."
+        ),
     ] = None,
     yes: Yes = False,
     stack: Stack = None,
@@ -94,8 +98,8 @@ def _check_extension(extension: str, dispatch: Dispatch, *, is_dry: bool) -> Non
     names = [each.name for each in dispatch.extensions]
     if extension not in names:
         raise CommandError(
-            f"no plugin that is used here has an extension {extension}, but {', '.join(names) or 'none at all'}; "
-            "install it and name its plugin in BEHEST_PLUGINS, `behest plugins` shows which there are"
+            f"no plugin in use has an extension {extension}; there is {', '.join(names) or 'none'}; "
+            "install the plugin that has it, and name it in BEHEST_PLUGINS; `behest plugins` lists those that are installed"
         )
 
 
@@ -141,7 +145,7 @@ class Rebuild:
         return f"folded {amount(self._counts.total(), 'run')} again" + (f": {counts}" if counts else "")
 
     def run(self, folding: Folding, bar: RunsBar) -> None:
-        """Fold the runs. Where it is cut short, by whatever, say what to type to go on.
+        """Fold the runs. If that is cut short, say what to type to go on.
 
         Raises CommandError where one run after the other can't be folded.
         """

@@ -14,7 +14,7 @@ from behest_core.terminal import say, write_text
 
 
 def resume_runs(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Their ids.", show_default=False)] = None,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Run ids.", show_default=False)] = None,
     *,
     all_parked: Annotated[bool, typer.Option("--all", help="All runs that are parked.")] = False,
     stack: Stack = None,

@@ -16,7 +16,7 @@ from behest_core.terminal import say, write_text
 def verify_runs(
     runs: Runs = None,
     *,
-    sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only so many, drawn at random.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only N of them, drawn at random.")] = None,
     since: Since = None,
     as_json: AsJson = False,
     stack: Stack = None,
