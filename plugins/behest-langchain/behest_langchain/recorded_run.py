@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import threading
+from asyncio import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -169,4 +170,12 @@ class RecordedRun:
         elif isinstance(error, GraphDrained):
             pause(self._recorder, str(error))
         else:
+            if isinstance(error, CancelledError):
+                self._stop_tools(error)
             stop(self._recorder, error)
+
+    def _stop_tools(self, error: CancelledError) -> None:
+        """Record the end of tools that were cancelled with the run: langchain-core tells it since 1.8."""
+        for call_id, name in [*self._tools.values()]:
+            self._recorder.tool_finished(call_id, name, failure(error))
+        self._tools.clear()

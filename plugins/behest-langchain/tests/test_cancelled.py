@@ -88,7 +88,7 @@ def test_a_stream_that_is_cancelled_keeps_the_tokens_it_told(stack, config):
 
 
 @pytest.mark.parametrize("by_itself", [True, False])
-def test_a_tool_that_is_cancelled_has_no_end(stack, handler, by_itself):
+def test_a_tool_that_is_cancelled_with_its_run_has_failed(stack, handler, by_itself):
     async def cancel():
         begun = asyncio.Event()
 
@@ -107,7 +107,9 @@ def test_a_tool_that_is_cancelled_has_no_end(stack, handler, by_itself):
 
     asyncio.run(cancel())
     asked = [] if by_itself else MODEL_ASKS
-    assert the_recorded(stack.store).types == ["RunStarted", *asked, "ToolExecutionStarted", "RunCancelled"]
+    run = the_recorded(stack.store)
+    assert run.types == ["RunStarted", *asked, *TOOL, "RunCancelled"]
+    assert run.events[-2]["result"] == {"Failure": {"error": "CancelledError"}}
 
 
 def test_ctrl_c_cancels_the_run(stack, config):
