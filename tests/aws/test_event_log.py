@@ -1,21 +1,32 @@
+import contextlib
+import itertools
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from msgspec.structs import replace
 
-from behest_core.dynamodb.event_table import EventLog
+from behest_core.dynamodb import event_table as module
+from behest_core.dynamodb import items
+from behest_core.dynamodb.event_table import EventLog, PendingCommit
 from behest_core.errors import (
+    ContentionError,
     EventTooLargeError,
     InvalidRunIdError,
     InvalidValueError,
     MalformedEventError,
     MalformedRecordError,
+    RunDeletedError,
     RunExistsError,
     SequenceConflictError,
     StateTooLargeError,
 )
+from behest_core.model.decoding import encode
 from behest_core.model.events import TextDelta, UnknownEvent
 from behest_core.model.limits import EVENT_BYTES, METADATA_BYTES
+from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, at, custom, run_record, run_started, text_delta, whole_run
 
 
@@ -147,6 +158,78 @@ def test_a_lost_answer_to_an_append_is_a_success_and_appends_once(log, requests)
     assert sequences(log) == [1]
 
 
+def test_a_lost_answer_behind_which_another_has_appended_is_a_success_and_appends_once(log, requests):
+    log.append(RUN, [run_started()])
+    requests.lose_answer_of("PutItem")
+
+    def let_another_append_before_the_request_is_sent_again():
+        requests.before("PutItem", lambda: other(log).append(RUN, [text_delta(delta="theirs")]))
+
+    requests.before("PutItem", let_another_append_before_the_request_is_sent_again)
+    assert log.append(RUN, [text_delta(delta="ours")]) == 2
+    assert [each.event.delta for each in log.events(RUN, after=1)] == ["ours", "theirs"]
+
+
+@pytest.fixture
+def unheard(stack):
+    """Make a commit that was written, of which its writer heard nothing, and let another append behind it."""
+
+    def unheard(log):
+        pending = PendingCommit(RUN, [encode(text_delta(delta="ours"))])
+        call = stack.dynamodb._make_api_call
+
+        def written_and_unheard(operation, params):
+            answer = call(operation, params)
+            if operation == "PutItem":
+                raise EndpointConnectionError(endpoint_url="https://dynamodb")
+            return answer
+
+        stack.dynamodb._make_api_call = written_and_unheard
+        with pytest.raises(EndpointConnectionError):
+            log.append_pending(pending)
+        stack.dynamodb._make_api_call = call
+        log.append(RUN, [text_delta(delta="theirs")])
+        return pending
+
+    return unheard
+
+
+@pytest.mark.parametrize("again", [lambda log: log, other], ids=["by the same object", "by another one"])
+def test_a_commit_that_was_written_unheard_is_found_however_often_it_is_tried_again(log, unheard, again):
+    pending = unheard(log)
+    assert [again(log).append_pending(pending) for _ in range(3)] == [1, 1, 1]
+    assert [each.event.delta for each in log.events(RUN)] == ["ours", "theirs"]
+
+
+def test_a_commit_that_was_refused_unheard_goes_behind_what_took_its_place(log, requests):
+    pending = PendingCommit(RUN, [encode(text_delta(delta="ours"))])
+    theirs = other(log)
+    assert log.head(RUN) == theirs.head(RUN) == 0
+    requests.before("PutItem", lambda: theirs.append(RUN, [text_delta(delta="theirs")]))
+    requests.before("Query", raiser(throttled("Query")))  # of where the log ends now
+    with pytest.raises(ClientError):
+        log.append_pending(pending)
+    log.append(RUN, [text_delta(delta="theirs, too")])
+    assert log.append_pending(pending) == 3
+    assert [each.event.delta for each in log.events(RUN)] == ["theirs", "theirs, too", "ours"]
+
+
+def test_a_writer_who_is_always_overtaken_is_told_so_in_the_end(log, monkeypatch):
+    monkeypatch.setattr(module, "_TRIES", 3)
+    taken = itertools.count(1)
+    put = log._put
+
+    def overtaken(commit):
+        put(replace(commit, commit_id=f"theirs-{next(taken)}"))
+        return put(commit)
+
+    monkeypatch.setattr(log, "_put", overtaken)
+    with pytest.raises(ContentionError, match=f"run {RUN}: another writer was first 3 times") as caught:
+        log.append(RUN, [text_delta()])
+    assert (caught.value.run_id, caught.value.tries) == (RUN, 3)
+    assert sequences(log) == [1, 2, 3]
+
+
 def test_many_writers_at_once_lose_and_double_nothing(log):
     writers = [Thread(target=other(log).append, args=(RUN, [text_delta(delta=str(n))])) for n in range(20)]
     for writer in writers:
@@ -271,3 +354,80 @@ def test_a_commit_that_cannot_be_cut_into_events_is_named(stack, log):
     with pytest.raises(MalformedEventError) as caught:
         sequences(log)
     assert (caught.value.run_id, caught.value.sequence) == (RUN, 2)
+
+
+# ---------------------------------------------------------------- items that something else wrote
+
+NUMBER, TEXT, BINARY, LIST = {"N": "7"}, {"S": "x"}, {"B": b"x"}, {"L": []}
+
+
+def put(stack, sequence, **attributes):
+    item = {"run_id": {"S": RUN}, "sequence": {"N": str(sequence)}, **attributes}
+    stack.dynamodb.put_item(TableName=stack.event_table, Item=item)
+
+
+@pytest.mark.parametrize("deleted_at", [NUMBER, BINARY, LIST, {"NULL": True}, {"S": ""}])
+def test_a_tombstone_without_a_time_is_a_tombstone_for_every_reader_and_writer(stack, log, deleted_at):
+    put(stack, 0, deleted_at=deleted_at)
+    uses = [log.head, log.tail, log.record, lambda run_id: log.create(run_record(run_id))]
+    for use in [*uses, lambda run_id: log.append(run_id, [run_started()], expected_sequence=0)]:
+        with pytest.raises(RunDeletedError, match=f"run {RUN} was deleted at an unknown time"):
+            use(RUN)
+    assert list(log.commits(RUN)) == list(log.events(RUN)) == []
+
+
+@pytest.mark.parametrize("attribute", ["count", "events", "commit_id", "deleted_at", "x"])
+@pytest.mark.parametrize("value", [NUMBER, TEXT, BINARY, LIST])
+def test_a_commit_whose_attributes_are_of_any_type_is_read_refused_by_name_or_passed_over(stack, log, attribute, value):
+    log.append(RUN, [run_started()])
+    put(stack, 2, **{"count": {"N": "1"}, "events": {"S": "[]"}, attribute: value})
+    with contextlib.suppress(MalformedEventError):
+        list(log.events(RUN))
+    with contextlib.suppress(MalformedEventError):
+        list(log.whole(RUN)[1])
+    with contextlib.suppress(RunDeletedError):
+        assert log.append(RUN, [text_delta()]) > 2
+
+
+def test_a_record_without_an_attribute_is_refused_by_name(stack, log):
+    put(stack, 0)
+    with pytest.raises(MalformedRecordError, match="`record` is neither text nor binary"):
+        log.record(RUN)
+    with pytest.raises(MalformedRecordError):
+        log.create(run_record())
+
+
+@pytest.mark.parametrize("sequence", ["12.5", "-3", "0.001", "9.9E+125", "1000000000000001"])
+def test_an_item_at_no_position_is_in_nobodys_way_and_goes_with_the_run(stack, log, sequence):
+    log.append(RUN, [run_started()])
+    put(stack, sequence, count={"N": "1"}, events={"S": "[]"})
+    assert other(log).append(RUN, [text_delta()]) == 2
+    assert sequences(log) == [1, 2]
+    log.delete(RUN, at(9))
+    left = stack.dynamodb.scan(TableName=stack.event_table)["Items"]
+    assert left == [items.tombstone_item(RUN, at(9))]
+
+
+def test_nothing_is_appended_where_nobody_would_read_it(stack, log):
+    put(stack, items.LAST_POSITION, count={"N": "1"}, events={"S": "[]"})
+    with pytest.raises(MalformedEventError, match="nothing can follow"):
+        log.append(RUN, [text_delta()])
+
+
+@pytest.mark.parametrize("attribute", ["record", "count", "events", "commit_id", "deleted_at"])
+@pytest.mark.parametrize("value", [NUMBER, TEXT, BINARY, LIST])
+def test_deleting_a_run_works_whatever_lies_in_its_log(stack, log, attribute, value):
+    for sequence in (0, 1, 2):
+        put(stack, sequence, **{attribute: value})
+    log.delete(RUN, at(9))
+    assert stack.dynamodb.scan(TableName=stack.event_table)["Items"] == [items.tombstone_item(RUN, at(9))]
+
+
+def test_what_a_log_remembers_of_its_runs_is_bounded_by_memory(log):
+    largest = [f"{n:05}".ljust(255, "\U0001f680") for n in range(20_000)]
+    tracemalloc.start()
+    for run_id in largest:
+        log._heads.put(run_id.encode().decode(), 1)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0 < held < module._HEADS_BYTES

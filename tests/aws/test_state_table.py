@@ -3,8 +3,9 @@ from datetime import UTC, datetime
 import pytest
 from botocore.exceptions import ClientError
 
+from behest_core.dynamodb import state_table as module
 from behest_core.dynamodb.state_table import RevisionConflictError, StateTable
-from behest_core.errors import MalformedStateError
+from behest_core.errors import ContentionError, MalformedStateError
 from behest_core.fold.rules import fold
 from behest_core.model.state import RunStatus
 from tests.builders import RUN, commit, model_started, record_commit, run_completed, run_record, run_started
@@ -57,13 +58,93 @@ def test_saving_a_state_whose_item_is_gone_is_a_conflict_with_nothing(stack, tab
     assert caught.value.current is None
 
 
+def put(stack, run_id=RUN, **attributes):
+    stack.dynamodb.put_item(TableName=stack.state_table, Item={"run_id": {"S": run_id}, **attributes})
+
+
 def test_an_item_that_something_else_wrote_is_named_or_replaced(stack, table):
-    stack.dynamodb.put_item(TableName=stack.state_table, Item={"run_id": {"S": RUN}, "iteration": {"S": "many"}})
+    put(stack, iteration={"S": "many"})
     with pytest.raises(MalformedStateError, match=RUN):
         table.get(RUN)
     repaired = table.get_many([RUN], repair=True)[RUN]
     assert (repaired.reducer_version, repaired.revision) == (0, 0)
     assert table.save(state_of(RUN, run_started())).revision == 1
+
+
+def test_an_item_that_something_else_wrote_is_left_out_of_many_with_a_warning(stack, table, caplog):
+    table.save(state_of("good", run_started()))
+    table.save(state_of("bad", run_started()))
+    break_item(stack, "bad", iteration={"S": "many"})
+    assert table.get_many(["good", "bad"]).keys() == {"good"}
+    assert [state.run_id for state in table.find()] == ["good"]
+    assert {state.run_id for state in table.find(repair=True)} == {"good", "bad"}
+    assert "run bad, state item: " in caplog.text
+
+
+def break_item(stack, run_id, **attributes):
+    item = stack.dynamodb.get_item(TableName=stack.state_table, Key={"run_id": {"S": run_id}})["Item"]
+    stack.dynamodb.put_item(TableName=stack.state_table, Item=item | attributes)
+
+
+REVISIONS = [
+    {},
+    *[{"revision": {"N": number}} for number in ("0", "1.5", "-3", "1E+40", "9.9E+125")],
+    *[{"revision": each} for each in ({"S": "7"}, {"B": b"x"}, {"NULL": True}, {"BOOL": True}, {"L": []}, {"M": {}})],
+    {"revision": {"NS": ["1", "2"]}},
+]
+
+
+@pytest.mark.parametrize("revision", REVISIONS, ids=str)
+def test_an_item_whose_revision_is_none_is_replaced_by_the_next_save(stack, table, revision):
+    put(stack, **revision)
+    read = table.get_many([RUN], repair=True)[RUN]
+    assert read.revision == 0
+    state = state_of(RUN, run_started())
+    assert table.save(state).revision == 1
+    assert table.get(RUN).revision == 1
+    with pytest.raises(RevisionConflictError):
+        table.save(state)
+
+
+@pytest.mark.parametrize("revision", REVISIONS, ids=str)
+def test_a_run_whose_revision_is_none_can_be_deleted(stack, table, revision):
+    put(stack, **revision)
+    table.bury(RUN, "2026-01-31T12:00:00Z")
+    assert table.get(RUN).deleted_at == "2026-01-31T12:00:00Z"
+
+
+def test_of_two_who_replace_an_item_whose_revision_is_none_the_second_is_told(stack, table, requests):
+    put(stack, revision={"S": "seven"})
+    theirs = state_of(RUN, run_started(), session_id="theirs")
+    # in between the first look at what is there and the write on its condition
+    requests.before("PutItem", lambda: requests.before("PutItem", lambda: table.save(theirs)))
+    with pytest.raises(RevisionConflictError) as caught:
+        table.save(state_of(RUN, run_started()))
+    assert caught.value.current == table.get(RUN)
+    assert table.get(RUN).session_id == "theirs"
+
+
+def test_a_run_that_is_saved_again_and_again_meanwhile_is_not_deleted_and_says_so(table, requests, monkeypatch):
+    monkeypatch.setattr(module, "_BURY_TRIES", 3)
+    table.save(state_of(RUN, run_started()))
+
+    def save_before_the_next_put():
+        requests.before("PutItem", lambda: table.save(table.get(RUN)))
+        requests.before("BatchGetItem", save_before_the_next_put)
+
+    requests.before("BatchGetItem", save_before_the_next_put)
+    with pytest.raises(ContentionError, match=f"run {RUN}: another writer was first 3 times"):
+        table.bury(RUN, "2026-01-31T12:00:00Z")
+    assert table.get(RUN).deleted_at is None
+
+
+@pytest.mark.parametrize("deleted_at", [{"N": "7"}, {"L": []}, {"B": b"x"}])
+def test_a_tombstone_of_another_type_is_named_and_replaced_by_the_next_deletion(stack, table, deleted_at):
+    put(stack, revision={"N": "3"}, deleted_at=deleted_at)
+    with pytest.raises(MalformedStateError):
+        table.get(RUN)
+    table.bury(RUN, "2026-01-31T12:00:00Z")
+    assert (table.get(RUN).deleted_at, table.get(RUN).revision) == ("2026-01-31T12:00:00Z", 4)
 
 
 def test_many_states_are_read_100_in_a_request(table, requests):

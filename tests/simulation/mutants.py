@@ -67,6 +67,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "takes its own repeated append for another's": (
         Edit(EventLog, "_put", 'if found.get(items.COMMIT_ID) != {"S": commit.commit_id}:', "if True:"),
     ),
+    "tries a commit again where the log ends by now": (
+        Edit(EventLog, "append_pending", "if pending.tried_at is None:", "if True:"),
+    ),
     "does not let a slice catch up that is behind": (
         Edit(rules, "_progress", "if dispatch.extensions and is_behind(state, dispatch):", "if False:"),
     ),
