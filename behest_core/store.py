@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self, overload
 
 from behest_core.dynamodb import connection
 from behest_core.dynamodb.event_table import EventLog
-from behest_core.dynamodb.state_table import StateTable
+from behest_core.dynamodb.state_table import StateTable, warn
 from behest_core.errors import (
     ConfigurationError,
-    MalformedStateError,
     RunDeletedError,
     RunNotFoundError,
     RunParkedError,
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from behest_core.dynamodb.connection import Connection
+    from behest_core.dynamodb.state_table import Unreadable
     from behest_core.model.events import NewEvent
     from behest_core.model.json import JSON
     from behest_core.model.packing import RecordedEvent
@@ -39,10 +38,7 @@ if TYPE_CHECKING:
     from behest_core.recording.recorder import Redact
     from behest_core.recording.writer import OnError
 
-    Unreadable = Callable[[MalformedStateError], object]
-
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-_logger = logging.getLogger("behest_core")
 
 
 class RunStore:
@@ -202,13 +198,13 @@ class RunStore:
             raise RunDeletedError(run_id, state.deleted_at)
         return state
 
-    def get_states(self, run_ids: Iterable[str], *, unreadable: Unreadable | None = None) -> dict[str, RunState]:
+    def get_states(self, run_ids: Iterable[str], *, unreadable: Unreadable = warn) -> dict[str, RunState]:
         """Return the states of many runs by run id, 100 in one request; runs without a state are left out.
 
         So are those whose state item can't be read: `unreadable` is called with the error, which is logged otherwise.
         """
-        found = self.state_table.get_many(run_ids, repair=True).values()
-        return {state.run_id: state for state in self._readable(found, unreadable) if state.deleted_at is None}
+        found = self.state_table.get_many(run_ids, unreadable=unreadable)
+        return {run_id: state for run_id, state in found.items() if not state.is_blank and state.deleted_at is None}
 
     @overload
     def state_at(self, run_id: str, *, sequence: int, dispatch: Dispatch = CORE) -> RunState: ...
@@ -259,7 +255,7 @@ class RunStore:
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         limit: int | None = None,
-        unreadable: Unreadable | None = None,
+        unreadable: Unreadable = warn,
     ) -> Iterator[RunState]:
         """Find runs by session, by status, by both, or all of them; newest first, page by page, at most `limit`.
 
@@ -267,25 +263,13 @@ class RunStore:
         last moments may not be found yet: the indexes follow the table, usually within a second. Where a state item can't be
         read, `unreadable` is called with the error, which is logged otherwise, and the list goes on.
         """
-        found = self.state_table.find(
-            session_id=session_id, status=status, since=since, until=until, limit=limit, repair=True
+        return self.state_table.find(
+            session_id=session_id, status=status, since=since, until=until, limit=limit, unreadable=unreadable
         )
-        return self._readable(found, unreadable)
 
-    def parked_states(self, *, limit: int | None = None, unreadable: Unreadable | None = None) -> Iterator[RunState]:
+    def parked_states(self, *, limit: int | None = None, unreadable: Unreadable = warn) -> Iterator[RunState]:
         """Find the runs whose fold is parked, the latest first, page by page; `parked` says why. `unreadable` as for `states`."""
-        return self._readable(self.state_table.find_parked(limit=limit, repair=True), unreadable)
-
-    def _readable(self, states: Iterable[RunState], unreadable: Unreadable | None) -> Iterator[RunState]:
-        """Yield the states that something was folded into. One whose item was broken is blank: it says so when it is read."""
-        for state in states:
-            if not state.is_blank:
-                yield state
-                continue
-            try:
-                self.state_table.get(state.run_id)
-            except MalformedStateError as error:
-                (unreadable or _log)(error)
+        return self.state_table.find_parked(limit=limit, unreadable=unreadable)
 
     def wait(
         self,
@@ -323,7 +307,3 @@ class RunStore:
             status = self._client.describe_table(TableName=table)["Table"].get("TableStatus")
             if status not in {"ACTIVE", "UPDATING"}:
                 raise ConfigurationError(f"table {table} is {status}, not ACTIVE; wait until it is")
-
-
-def _log(error: MalformedStateError) -> None:
-    _logger.warning("left out of a list: %s", error)

@@ -4,8 +4,9 @@ Queries go through two indexes that hold keys only, so that they cost a write un
 nothing per event. What they find is then read from the table itself, consistently: a state is never older than its index entry,
 and one that has moved on to another status since is left out.
 
-An item that something else broke never stops the others. By itself it raises MalformedStateError; among many it is left out,
-with a warning in the log `behest_core`; with `repair` it is read as a state without content, which is folded again from its log.
+An item that something else broke never stops the others. By itself it raises MalformedStateError. Among many it is left out, and
+`unreadable` is called with that error, which is a warning in the log `behest_core` by default. With `repair` it is read as a
+state without content, which is folded again from its log.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from msgspec.structs import replace
 from behest_core.dynamodb import items
 from behest_core.dynamodb.requests import BATCH_GET_ITEMS, batch_get, pages, put_if
 from behest_core.errors import ConflictError, ContentionError, MalformedStateError
+from behest_core.model.cache import BoundedCache
 from behest_core.model.state import FOLDED_STATUSES, RunState
 from behest_core.model.timestamps import as_text
 
@@ -32,11 +34,19 @@ if TYPE_CHECKING:
 
     from behest_core.model.state import RunStatus
 
+    Unreadable = Callable[[MalformedStateError], object]
+
 _BURY_TRIES: Final = 100
 _MINIMUM_TIME: Final = "0"
 _MAXIMUM_TIME: Final = "9~"
 
+_SEEN_BYTES: Final = 4 * 1024 * 1024
 _logger = logging.getLogger("behest_core")
+
+
+def warn(error: MalformedStateError) -> None:
+    """Say in the log `behest_core` that a run is left out of a list."""
+    _logger.warning("left out of a list: %s", error)
 
 
 class RevisionConflictError(ConflictError):
@@ -64,18 +74,20 @@ class StateTable:
         answer = self._client.get_item(TableName=self.table, Key={items.RUN_ID: {"S": run_id}}, ConsistentRead=True)
         return items.state_from_item(answer["Item"]) if "Item" in answer else None
 
-    def get_many(self, run_ids: Iterable[str], *, repair: bool = False) -> dict[str, RunState]:
-        """Read the states of many runs, consistently, 100 in one request; those that have none are left out.
-
-        So is one that can't be read, with a warning; with `repair` it is one that is folded again from its log.
-        """
+    def get_many(
+        self, run_ids: Iterable[str], *, repair: bool = False, unreadable: Unreadable = warn
+    ) -> dict[str, RunState]:
+        """Read the states of many runs, consistently, 100 in one request; those that have none are left out."""
         states: dict[str, RunState] = {}
         pending = iter(dict.fromkeys(run_ids))
         while batch := list(islice(pending, BATCH_GET_ITEMS)):
             keys = [{items.RUN_ID: {"S": run_id}} for run_id in batch]
             for item in batch_get(self._client, self.table, keys, self._sleep):
-                state = items.repaired_state(item) if repair else _state_or_none(item)
-                if state is not None:
+                try:
+                    state = items.repaired_state(item) if repair else items.state_from_item(item)
+                except MalformedStateError as error:
+                    unreadable(error)
+                else:
                     states[state.run_id] = state
         return states
 
@@ -132,17 +144,17 @@ class StateTable:
         until: datetime | str | None = None,
         limit: int | None = None,
         repair: bool = False,
+        unreadable: Unreadable = warn,
     ) -> Iterator[RunState]:
         """Return runs of a session, of a status, both, or all; newest first, page by page.
 
         `since` and `until` bound the time a run was created, both included; text is RFC 3339, a `datetime` has a time zone.
-        One that can't be read is left out, with a warning; with `repair` it is one that is folded again from its log.
         """
         span = (as_text(since) if since else _MINIMUM_TIME, as_text(until) if until else _MAXIMUM_TIME)
         if span[0] > span[1]:
             return iter(())
         found = self._find(session_id, status, span, limit)
-        read = self._read(found, limit, repair=repair)
+        read = self._read(found, limit, repair=repair, unreadable=unreadable)
         return islice((state for state in read if status in {None, state.status} or (repair and state.is_blank)), limit)
 
     def _find(
@@ -158,11 +170,11 @@ class StateTable:
                 *(self._index(items.BY_STATUS, items.STATUS_SHARD, shard, span, limit) for shard in shards),
                 reverse=True,
             )
-        # a run that changes status while we read may be met in both
-        seen: set[str] = set()
+        # a run that changes status while we read may be met in both, close together: the order is that of its creation
+        seen: BoundedCache[bool] = BoundedCache(_SEEN_BYTES)
         for _, run_id in entries:
-            if run_id not in seen:
-                seen.add(run_id)
+            if not seen.get(run_id):
+                seen.put(run_id, True)  # noqa: FBT003 (that it was seen)
                 yield run_id
 
     def run_ids(self, *, since: datetime | str | None = None) -> Iterator[str]:
@@ -175,7 +187,9 @@ class StateTable:
         request: dict[str, Any] = {"TableName": self.table, "ProjectionExpression": items.RUN_ID}
         return map(items.run_id_of, pages(self._client.scan, request))
 
-    def find_parked(self, *, limit: int | None = None, repair: bool = False) -> Iterator[RunState]:
+    def find_parked(
+        self, *, limit: int | None = None, repair: bool = False, unreadable: Unreadable = warn
+    ) -> Iterator[RunState]:
         """Return the runs that are parked, or an extension of them, the latest first, page by page."""
         everything = (_MINIMUM_TIME, _MAXIMUM_TIME)
         entries = heapq.merge(
@@ -185,7 +199,7 @@ class StateTable:
             ),
             reverse=True,
         )
-        read = self._read((run_id for _, run_id in entries), limit, repair=repair)
+        read = self._read((run_id for _, run_id in entries), limit, repair=repair, unreadable=unreadable)
         return islice((state for state in read if state.parks or (repair and state.is_blank)), limit)
 
     def _index(  # noqa: PLR0913 (one request, spelled out)
@@ -211,17 +225,11 @@ class StateTable:
         for item in pages(self._client.query, request):
             yield items.text_of(item, moment) or _MINIMUM_TIME, items.run_id_of(item)
 
-    def _read(self, run_ids: Iterator[str], limit: int | None, *, repair: bool) -> Iterator[RunState]:
+    def _read(
+        self, run_ids: Iterator[str], limit: int | None, *, repair: bool, unreadable: Unreadable
+    ) -> Iterator[RunState]:
         """Read the states of the runs, up to 100 in one request, in the order given."""
         at_once = min(limit or BATCH_GET_ITEMS, BATCH_GET_ITEMS)
         while batch := list(islice(run_ids, at_once)):
-            states = self.get_many(batch, repair=repair)
+            states = self.get_many(batch, repair=repair, unreadable=unreadable)
             yield from (states[run_id] for run_id in batch if run_id in states and states[run_id].deleted_at is None)
-
-
-def _state_or_none(item: items.Item) -> RunState | None:
-    try:
-        return items.state_from_item(item)
-    except MalformedStateError as error:
-        _logger.warning("left out: %s", error)
-        return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
@@ -20,6 +21,7 @@ from uuid import uuid4
 import msgspec
 
 from behest_core.errors import RecordingError, RunEndedError
+from behest_core.model.cache import BoundedCache
 from behest_core.model.decoding import encode
 from behest_core.model.events import (
     AssistantMessageCommitted,
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
 _TERMINAL: Final = frozenset({type_name(RunCompleted), type_name(RunFailed), type_name(RunCancelled)})
 LIFECYCLE: Final = _TERMINAL | {type_name(RunStarted)}
 _ERROR_LENGTH: Final = 10_000  # characters
+_TOOLS_BYTES: Final = 1024 * 1024
+"""What is kept of tools that have started and not ended yet: of some thousand calls with ids of the usual length."""
 
 
 class RunRecorder:
@@ -86,7 +90,7 @@ class RunRecorder:
         self._lock = threading.Lock()
         self._has_ended = False
         self._iterations = self._messages = 0
-        self._tools_started: dict[str, float] = {}
+        self._tools_started: BoundedCache[float] = BoundedCache(_TOOLS_BYTES)
 
     @property
     def record(self) -> RunRecord:
@@ -107,7 +111,11 @@ class RunRecorder:
 
     def __enter__(self) -> Self:
         self._writer.start()
-        self._writer.wait_until_created()
+        try:
+            self._writer.wait_until_created()
+        except BaseException:
+            self._abandon()
+            raise
         self._emit_started()
         return self
 
@@ -135,7 +143,21 @@ class RunRecorder:
                 raise  # otherwise the agent's own error is the one to see
 
     async def __aenter__(self) -> Self:
-        return await asyncio.to_thread(self.__enter__)
+        self._writer.start()
+        try:
+            await asyncio.to_thread(self._writer.wait_until_created)
+        except BaseException:
+            self._abandon()
+            raise
+        self._emit_started()
+        return self
+
+    def _abandon(self) -> None:
+        """End the run, as nobody leaves what was not entered. What there is to write is written in the background."""
+        with suppress(RecordingError):
+            if self._writer.error is None:
+                self.cancelled()
+            self.close(timeout=0)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -232,7 +254,7 @@ class RunRecorder:
 
     def tool_started(self, call_id: str, name: str) -> None:
         """A tool begins."""
-        self._tools_started[call_id] = time.monotonic()
+        self._tools_started.put(call_id, time.monotonic())
         self.emit(ToolExecutionStarted(call_id=call_id, tool_name=name, timestamp=now()))
 
     def tool_finished(
@@ -243,9 +265,9 @@ class RunRecorder:
         `duration_ms` is by default the time since `tool_started`, 0 where there was none.
         """
         now_at = time.monotonic()
-        started_at = self._tools_started.pop(call_id, now_at)
+        started_at = self._tools_started.pop(call_id)
         if duration_ms is None:
-            duration_ms = round(1000 * (now_at - started_at))
+            duration_ms = 0 if started_at is None else round(1000 * (now_at - started_at))
         self.emit(
             ToolExecutionFinished(
                 call_id=call_id, tool_name=name, result=result, duration_ms=duration_ms, timestamp=now()

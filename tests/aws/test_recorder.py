@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,7 @@ from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import EventTooLargeError, InvalidValueError, RecordingError, RunEndedError, RunExistsError
 from behest_core.fold.rules import fold
 from behest_core.model.events import RunStarted, TextDelta, ToolExecutionResult
+from behest_core.model.limits import EVENT_BYTES
 from behest_core.model.state import RunStatus
 from behest_core.recording import writer as module
 from behest_core.testing.recorded import refuse_writes
@@ -360,6 +363,150 @@ def test_an_event_that_could_not_be_folded_is_refused_at_once(stack, record):
         with pytest.raises(EventTooLargeError):
             run.text("x" * 500_000)
     assert types(stack, run) == ["RunStarted", "RunCompleted"]
+
+
+# ---------------------------------------------------------------- interrupted while it is entered
+
+
+@pytest.fixture
+def held(stack):
+    """Hold up the creation of a run: once it is asked for `begun` is set, and it goes on when `go_on` is."""
+    begun, go_on = threading.Event(), threading.Event()
+    call = stack.dynamodb._make_api_call
+
+    def hold(operation, params):
+        if operation == "PutItem" and not begun.is_set():
+            begun.set()
+            assert go_on.wait(10)
+        return call(operation, params)
+
+    stack.dynamodb._make_api_call = hold
+    return SimpleNamespace(begun=begun, go_on=go_on)
+
+
+def until_it_has_ended(run):
+    run._writer._thread.join(10)
+    assert not run._writer._thread.is_alive()
+
+
+def test_a_task_that_is_cancelled_while_it_enters_ends_its_run_and_leaves_no_thread(stack, record, held):
+    run = record()
+
+    async def agent():
+        async with run:
+            pytest.fail("entered")
+
+    async def cancelled():
+        task = asyncio.create_task(agent())
+        await asyncio.to_thread(held.begun.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task  # at once: the table has not answered yet
+        held.go_on.set()
+
+    asyncio.run(cancelled())
+    until_it_has_ended(run)
+    assert state_of(stack, run).status is RunStatus.CANCELLED
+    assert types(stack, run) == ["RunCancelled"]
+
+
+def test_a_task_that_is_cancelled_when_the_run_has_just_been_created_ends_it(stack, record, monkeypatch):
+    run = record()
+
+    async def agent():
+        async with run:
+            pytest.fail("entered")
+
+    async def cancelled():
+        task = asyncio.create_task(agent())
+        wait = run._writer.wait_until_created
+
+        def wait_and_be_cancelled():
+            wait()
+            loop.call_soon_threadsafe(task.cancel)
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(run._writer, "wait_until_created", wait_and_be_cancelled)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    until_it_has_ended(run)
+    assert state_of(stack, run).status is RunStatus.CANCELLED
+
+
+def test_a_program_that_is_interrupted_while_it_enters_ends_its_run_and_leaves_no_thread(stack, record, monkeypatch):
+    run = record()
+    monkeypatch.setattr(run._writer, "wait_until_created", raiser(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt), run:
+        pytest.fail("entered")
+    until_it_has_ended(run)
+    assert types(stack, run) == ["RunCancelled"]
+
+
+def test_a_task_that_is_cancelled_while_it_enters_leaves_nothing_where_the_run_could_not_be_created(stack, record):
+    run = record(give_up_after=0.0)
+    back = refuse_writes(stack)
+
+    async def agent():
+        async with run:
+            pytest.fail("entered")
+
+    async def cancelled():
+        task = asyncio.create_task(agent())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    until_it_has_ended(run)
+    back()
+    assert stack.store.event_log.holds_anything(run.run_id) is False
+
+
+# ---------------------------------------------------------------- memory
+
+
+def memory_of(act):
+    """Return how many bytes are held after something, and how many there were at most."""
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("length", [0, 60_000, EVENT_BYTES - 100], ids=["smallest", "large", "largest"])
+def test_the_events_that_wait_take_no_more_memory_than_the_buffer_may(stack, length, record, monkeypatch):
+    limit, text = 4 * 1024 * 1024, "x" * length
+    monkeypatch.setattr(module, "_BUFFER_BYTES", limit)
+    with record(on_error="warn", give_up_after=0.0) as run:
+        run.flush()
+        append, go_on = run._writer.log.append_pending, threading.Event()
+        monkeypatch.setattr(run._writer.log, "append_pending", lambda pending: go_on.wait(10) and append(pending))
+
+        def emit_until_there_is_no_room():
+            while not run.dropped:
+                run.text(text)
+
+        held, peak = memory_of(emit_until_there_is_no_room)
+        go_on.set()
+    assert limit / 2 < held < limit * 1.1
+    assert peak < limit * 1.5
+
+
+def test_what_is_known_of_tools_that_never_end_is_bounded_by_memory(record):
+    with record(on_error="warn") as run:
+        started = run._tools_started
+
+        def start_tools():
+            for n in range(200):
+                started.put(f"{n}".ljust(200_000, "\U0001f680"), 1.0)
+
+        held, _ = memory_of(start_tools)
+    assert held < 1.2 * 1024 * 1024
 
 
 # ---------------------------------------------------------------- what is written
