@@ -320,7 +320,8 @@ def state_to_item(state: RunState) -> dict[str, Any]:
 def state_from_item(item: Item) -> RunState:
     """Return the state of an item. Raises MalformedStateError where something other than behest wrote it."""
     try:
-        state = msgspec.convert({name: from_attribute(attribute) for name, attribute in item.items()}, RunState)
+        values = {name: from_attribute(attribute) for name, attribute in item.items() if name in _STATE_FIELDS}
+        state = msgspec.convert(values, RunState)
         for name in _COUNTS:
             if not 0 <= getattr(state, name) < _LONG:
                 raise ValueError(f"`{name}` is not a whole number of 0 or more")  # noqa: TRY301 (one way to be malformed)
@@ -329,6 +330,7 @@ def state_from_item(item: Item) -> RunState:
     return state
 
 
+_STATE_FIELDS: Final = frozenset(RunState.__struct_fields__)
 _COUNTS: Final = (REVISION, SEQUENCE, "iteration", "event_count", "reducer_version", "unfinished_folds")
 
 

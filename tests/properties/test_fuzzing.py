@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import zlib
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -22,6 +23,9 @@ from behest_core.errors import (
     MalformedLineError,
     MalformedRecordError,
     MalformedStateError,
+    RunNotFoundError,
+    RunParkedError,
+    WaitTimeoutError,
 )
 from behest_core.fold.rules import decide, fold
 from behest_core.interchange import fold_run, read_run, write_run
@@ -30,11 +34,11 @@ from behest_core.model.decoding import DECODE_ERRORS, encode_event
 from behest_core.model.json import check_storable
 from behest_core.model.packing import RecordedEvent
 from behest_core.model.record import RunRecord, check_record, decode_record
+from behest_core.model.state import RunState
 from behest_core.model.timestamps import canonical, to_datetime
-from behest_core.projection.event_bus import REQUEST_BYTES, EventBus, entry_size
-from behest_core.projection.notifier import Notifier, message_of
 from behest_core.projection.projector import Projector
 from behest_core.projection.reconciler import LostBatch
+from behest_core.store import RunStore
 from behest_core.testing import MemoryStream, Template
 from tests.builders import commit, record_commit, run_record, run_started, text_delta
 from tests.contract.fake import FakeDynamoDB
@@ -78,14 +82,14 @@ def test_any_payload_of_a_run_record_is_read_or_refused_by_name_and_folds_or_par
     decide(late, [record])
 
 
-_ATTRIBUTES = ["count", "events", "record", "commit_id", "committed_at", "deleted_at", "hour_shard", "x"]
+_ATTRIBUTES = ["count", "events", "record", "commit_id", "committed_at", "expires_at", "deleted_at", "hour_shard", "x"]
 stored_items = st.dictionaries(st.sampled_from(_ATTRIBUTES), attributes)
 packed = st.builds(
     lambda count, payload: {"count": {"N": str(count)}, "events": {"B": zlib.compress(payload)}},
     st.integers(0, 5),
     payloads,
 )
-positions = st.sampled_from(["0", "1", "2", "3", "7", "-1", "1.5", "1E+2", "9.9E+125"])
+positions = st.sampled_from(["0", "1", "2", "3", "7", "-1", "1.5", "1E+2", "1E+15", "9.9E+125"])
 
 
 @given(positions, stored_items | packed)
@@ -98,18 +102,23 @@ def test_any_item_of_the_event_table_is_a_commit_or_none(sequence, item):
             fold(None, [record_commit(), commit(1, run_started()), found])
 
 
-_STATE = items.state_to_item(fold(None, [record_commit(run_record(RUN))]).state)
-del _STATE["revision"]
-_ODD = st.dictionaries(
-    st.sampled_from([*_STATE, "parked", "extensions", "unfinished_folds", "deleted_at", "x"]), attributes
-)
-_REVISION = st.sampled_from([{}, {"revision": {"N": "1"}}, {"revision": {"N": "7"}}])
-"""An item whose revision is no such number: behest did not write it, and can't save over it."""
+_STATE = items.state_to_item(fold(None, [record_commit(run_record(RUN, metadata={"a": 1}))]).state)
+_STATE_ATTRIBUTES = [
+    *_STATE,
+    "parked",
+    "parked_at",
+    "parked_shard",
+    "extensions",
+    "unfinished_folds",
+    "deleted_at",
+    "x",
+]
+_REVISIONS = st.sampled_from([{}, *({"revision": {"N": number}} for number in ("0", "1", "7", "-1", "1.5", "1E+37"))])
 state_items = st.builds(
-    lambda base, odd, revision: {**base, **odd, **revision, "run_id": {"S": RUN}},
+    lambda base, revision, odd: {**base, **revision, **odd, "run_id": {"S": RUN}},
     st.sampled_from([_STATE, {}]),
-    _ODD,
-    _REVISION,
+    _REVISIONS,
+    st.dictionaries(st.sampled_from(_STATE_ATTRIBUTES), attributes),
 )
 
 
@@ -120,15 +129,24 @@ def test_any_item_of_the_state_table_is_read_or_refused_by_name_and_can_be_repai
     assert items.repaired_state(item).run_id == RUN
 
 
-@given(st.lists(st.tuples(positions, stored_items | packed), max_size=4), st.none() | state_items)
-def test_the_projector_raises_nothing_whatever_lies_in_the_tables(log, state):
+whole_logs = st.lists(st.tuples(positions, stored_items | packed), max_size=4)
+
+
+def tables_with(log, state):
+    """Return tables that hold these items, of one run, and the stream of the first; as other writers may have put them."""
     stream = MemoryStream(EVENTS.name)
     database = FakeDynamoDB([EVENTS.create, STATES.create], {EVENTS.name: stream})
-    # put past the client: other writers may store what the fake knows nothing of, such as sets
+    # put past the client: it knows nothing of sets, which others may store
     for sequence, item in log:
         put_past_the_client(database.tables[EVENTS.name], {**item, "sequence": {"N": sequence}})
     if state is not None:
         put_past_the_client(database.tables[STATES.name], state)
+    return database, stream
+
+
+@given(whole_logs, st.none() | state_items)
+def test_the_projector_raises_nothing_whatever_lies_in_the_tables(log, state):
+    database, stream = tables_with(log, state)
     [shard] = stream.shards()
     projector = Projector(EventLog(database, EVENTS.name), StateTable(database, STATES.name))
     records = stream.read(shard.shard_id, None, 100).records
@@ -137,22 +155,59 @@ def test_the_projector_raises_nothing_whatever_lies_in_the_tables(log, state):
     assert projector.catch_up(RUN, guarded=True).is_finished
 
 
-class Bus:
-    """Takes all that EventBridge would."""
+_READS_AND_WRITES = {
+    "head": lambda log: log.head(RUN),
+    "tail": lambda log: log.tail(RUN),
+    "record": lambda log: log.record(RUN),
+    "commits": lambda log: list(log.commits(RUN)),
+    "commits after": lambda log: list(log.commits(RUN, after=2)),
+    "events": lambda log: list(log.events(RUN)),
+    "whole": lambda log: list(log.whole(RUN)[1]),
+    "run_ids": lambda log: list(log.run_ids()),
+    "started": lambda log: list(log.started(datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))),
+    "create": lambda log: log.create(run_record(RUN)),
+    "append": lambda log: log.append(RUN, [text_delta()]),
+    "append at": lambda log: log.append(RUN, [text_delta()], expected_sequence=3),
+}
 
-    def put_events(self, Entries):  # noqa: N803 (boto3's name)
-        assert sum(map(entry_size, Entries)) < REQUEST_BYTES
-        return {"Entries": [{"EventId": "1"} for _ in Entries]}
+
+@given(whole_logs)
+def test_whatever_lies_in_the_event_table_is_read_or_refused_by_name_and_can_be_deleted(log):
+    for use in _READS_AND_WRITES.values():
+        database, _ = tables_with(log, None)
+        with contextlib.suppress(BehestError):
+            use(EventLog(database, EVENTS.name))
+        EventLog(database, EVENTS.name).delete(RUN, "2026-01-31T12:00:00Z")
+        left = [dict(item.item) for item in database.tables[EVENTS.name].rows()]
+        assert left == [items.tombstone_item(RUN, "2026-01-31T12:00:00Z")]
 
 
-@given(st.lists(st.tuples(st.none() | state_items, st.none() | state_items), max_size=12))
-def test_the_notifier_tells_or_puts_aside_whatever_lies_in_the_state_table(changes):
-    images = [{"OldImage": old and as_delivered(old), "NewImage": new and as_delivered(new)} for old, new in changes]
-    records = [{"dynamodb": {"SequenceNumber": "1", **each}} for each in images]
-    report = Notifier(EventBus(Bus(), "default")).notify(json.loads(json.dumps(records)))
-    assert report.first_unfinished is None
-    assert all(message_of(each).isascii() for each in report.not_told)
-    assert report.changes + len(report.not_told) <= len(changes)
+@given(state_items)
+def test_whatever_lies_in_the_state_table_is_read_left_out_or_refused_by_name(item):
+    database, _ = tables_with([], item)
+    store = RunStore(EVENTS.name, STATES.name, client=database)
+    for one in (store.get_state, store.state_table.get, lambda run_id: store.wait(run_id, 1, timeout=0)):
+        with contextlib.suppress(MalformedStateError, RunNotFoundError, WaitTimeoutError, RunParkedError):
+            one(RUN)
+    untold = []
+    for many in (store.states, store.parked_states, lambda **how: store.get_states([RUN], **how).values()):
+        assert {state.run_id for state in many(unreadable=untold.append)} <= {RUN}
+    table = store.state_table
+    for each in (table.find(repair=True), table.find_parked(repair=True), table.get_many([RUN], repair=True).values()):
+        assert {state.run_id for state in each} <= {RUN}
+    assert set(table.run_ids()) <= {RUN}
+
+
+@given(state_items)
+def test_whatever_lies_in_the_state_table_is_replaced_by_the_next_save_and_can_be_deleted(item):
+    for is_saved_first in (True, False):
+        database, _ = tables_with([], item)
+        table = StateTable(database, STATES.name)
+        if is_saved_first:
+            saved = table.save(table.get_many([RUN], repair=True).get(RUN) or RunState(run_id=RUN))
+            assert table.get(RUN).revision == saved.revision >= 1
+        table.bury(RUN, "2026-01-31T12:00:00Z")
+        assert table.get(RUN).deleted_at is not None
 
 
 def put_past_the_client(table, item):

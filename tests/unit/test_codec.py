@@ -144,6 +144,35 @@ def test_a_state_item_that_something_else_wrote_is_refused_by_name():
     assert items.repaired_state(item) == RunState(run_id="run-1", revision=9)
 
 
+NO_JSON = [{"B": b"x"}, {"BS": [b"x"]}, {"SS": ["x"]}, {"NS": ["1"]}]
+
+
+@pytest.mark.parametrize("value", NO_JSON, ids=str)
+@pytest.mark.parametrize("place", ["metadata", "in metadata", "a slice"])
+def test_a_state_item_with_a_value_that_is_no_json_is_refused_by_name(value, place):
+    item = items.state_to_item(state(extensions={"cost": ExtensionSlice(state={}, sequence=5, version=1)}))
+    if place == "a slice":
+        item["extensions"]["M"]["cost"]["M"]["state"] = value
+    elif place == "in metadata":
+        item["metadata"] = {"M": {"a": {"L": [value]}}}
+    else:
+        item["metadata"] = value
+    with pytest.raises(MalformedStateError, match=r"an attribute of type \w+ is no JSON"):
+        items.state_from_item(item)
+
+
+@pytest.mark.parametrize("value", NO_JSON, ids=str)
+def test_a_state_item_may_have_attributes_of_any_type_that_are_not_behests(value):
+    assert items.state_from_item(items.state_to_item(state()) | {"mine": value}) == state()
+
+
+@pytest.mark.parametrize("name", ["sequence", "revision", "iteration", "event_count", "reducer_version"])
+@pytest.mark.parametrize("value", ["-1", "0.5", "1E+37"])
+def test_a_state_item_with_a_count_that_is_none_is_refused_by_name(name, value):
+    with pytest.raises(MalformedStateError, match=name):
+        items.state_from_item(items.state_to_item(state()) | {name: {"N": value}})
+
+
 # ---------------------------------------------------------------- stream records
 
 
