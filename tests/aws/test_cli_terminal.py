@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from msgspec.structs import replace
@@ -87,3 +90,16 @@ def test_folded_lines_are_escaped_on_a_terminal_too():
     assert "\u202e" in raw
     assert shown.strip().isprintable()
     assert json.loads(shown) == json.loads(raw)
+
+
+def test_a_terminal_is_known_for_one_also_where_it_says_that_it_shows_no_colours():
+    theirs, ours = os.openpty()
+    command = [sys.executable, "-m", "behest_core.cli", "fold", "-"]
+    environment = os.environ | {"TERM": "dumb", "NO_COLOR": "1"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=ours, env=environment) as folding:
+        folding.communicate(line(*EVENTS, run_id=RUN))
+    os.close(ours)
+    with os.fdopen(theirs, "rb") as shown:
+        text = shown.readline().decode().removesuffix("\r\n")
+    assert text.isprintable()
+    assert json.loads(text)["last_error"] == HOSTILE
