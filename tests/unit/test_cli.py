@@ -14,11 +14,12 @@ import pytest
 import typer
 from botocore import exceptions as aws
 
+from behest_core import RunStore
 from behest_core.cli.arguments import parse_status, parse_time
 from behest_core.cli.aws import explain
 from behest_core.cli.commands.list_events import follow_events
 from behest_core.demo.scripts import SCRIPTS, Ending
-from behest_core.errors import RunNotFoundError
+from behest_core.errors import ConfigurationError, RunNotFoundError
 from behest_core.model.decoding import encode_event
 from behest_core.model.packing import RecordedEvent
 from behest_core.model.state import RunStatus
@@ -213,6 +214,19 @@ def test_one_line_says_what_is_missing_to_reach_the_tables(nowhere, environment,
         nowhere.setenv(name, value)
     result = behest("show", RUN)
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"behest: {message}\n")
+
+
+def test_a_program_is_told_the_same_by_a_configuration_error(nowhere):
+    with pytest.raises(ConfigurationError, match="which tables\\? name the stack"):
+        RunStore.from_env()
+    with pytest.raises(ConfigurationError, match="no AWS region is set; set AWS_REGION"):
+        RunStore.from_stack("behest")
+    nowhere.setenv("AWS_REGION", "eu-west-1")
+    with pytest.raises(ConfigurationError, match="no AWS credentials found; set AWS_PROFILE"):
+        RunStore.from_stack("behest")
+    nowhere.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(ConfigurationError, match=r"nobody.*; set AWS_PROFILE to one of ~/.aws/config"):
+        RunStore.from_stack("behest")
 
 
 def client_error(code: str, message: str = "No.") -> aws.ClientError:
