@@ -153,7 +153,7 @@ class EventLog:
 
     def _append(self, pending: PendingCommit, expected_sequence: int | None = None, appended: int = 0) -> int:
         """Put the commit where it is to be tried, and further on where that is another's."""
-        payload = array_of(event.raw for event in pending.events)
+        payload = array_of([event.raw for event in pending.events])
         for _ in range(_TRIES):
             commit = Commit(
                 run_id=pending.run_id,

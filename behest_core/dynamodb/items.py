@@ -16,6 +16,7 @@ from binascii import Error as Base64Error
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from zlib import crc32
 
@@ -207,11 +208,14 @@ def number_of(item: Item, name: str) -> int | None:
     text = item.get(name, _ABSENT).get("N")
     if text is None:
         return None
+    if text.isdecimal() and len(text) < _DIGITS:
+        return int(text)
     number = Decimal(text)
     return int(number) if number == number.to_integral_value() else None
 
 
 _ABSENT: Final[Attribute] = {}
+_DIGITS: Final = 39  # DynamoDB's numbers have fewer
 
 
 def _payload(item: Item, name: str) -> bytes:
@@ -322,9 +326,10 @@ def state_from_item(item: Item) -> RunState:
     try:
         values = {name: from_attribute(attribute) for name, attribute in item.items() if name in _STATE_FIELDS}
         state = msgspec.convert(values, RunState)
-        for name in _COUNTS:
-            if not 0 <= getattr(state, name) < _LONG:
-                raise ValueError(f"`{name}` is not a whole number of 0 or more")  # noqa: TRY301 (one way to be malformed)
+        counts = _counts_of(state)
+        if min(counts) < 0 or max(counts) >= _LONG:
+            wrong = next(name for name, count in zip(_COUNTS, counts, strict=True) if not 0 <= count < _LONG)
+            raise ValueError(f"`{wrong}` is not a whole number of 0 or more")  # noqa: TRY301 (one way to be malformed)
     except (msgspec.ValidationError, ValueError) as error:
         raise MalformedStateError(run_id_of(item), str(error)) from error
     return state
@@ -332,6 +337,7 @@ def state_from_item(item: Item) -> RunState:
 
 _STATE_FIELDS: Final = frozenset(RunState.__struct_fields__)
 _COUNTS: Final = (REVISION, SEQUENCE, "iteration", "event_count", "reducer_version", "unfinished_folds")
+_counts_of = attrgetter(*_COUNTS)
 
 
 def repaired_state(item: Item) -> RunState:
@@ -404,7 +410,7 @@ def from_attribute(attribute: Attribute) -> JSON:
     Raises ValueError for what is no JSON: binary and sets.
     """
     [(kind, value)] = attribute.items()
-    if kind in {"S", "BOOL"}:
+    if kind == "S":
         return value  # type: ignore[no-any-return]
     if kind == "N":
         return number_from_text(value)
@@ -412,6 +418,8 @@ def from_attribute(attribute: Attribute) -> JSON:
         return {key: from_attribute(item) for key, item in value.items()}
     if kind == "L":
         return [from_attribute(item) for item in value]
+    if kind == "BOOL":
+        return value  # type: ignore[no-any-return]
     if kind == "NULL":
         return None
     raise ValueError(f"an attribute of type {kind} is no JSON")

@@ -38,9 +38,10 @@ class BoundedCache(Generic[Value]):
         """Keep a value, and forget others where there is no room for all; one that is beyond the limit alone isn't kept."""
         size = _ENTRY_BYTES + sys.getsizeof(name) + self._size_of(value)
         with self._lock:
-            self._drop(name)
+            before = self._kept.get(name)
             self._kept[name] = value, size
-            self._bytes += size
+            self._kept.move_to_end(name)
+            self._bytes += size - (before[1] if before is not None else 0)
             while self._bytes > self._limit:
                 self._drop(next(iter(self._kept)))
 

@@ -54,8 +54,8 @@ def lots(run_id: str, events: Iterable[EncodedEvent]) -> Iterator[list[EncodedEv
     lot: list[EncodedEvent] = []
     size = 2
     for event in events:
-        check_fits(run_id, event)
         if size + len(event.raw) > EVENT_BYTES:
+            check_fits(run_id, event)
             yield lot
             lot, size = [], 2
         lot.append(event)

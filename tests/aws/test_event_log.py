@@ -14,6 +14,7 @@ from behest_core.dynamodb.event_table import EventLog, PendingCommit
 from behest_core.errors import (
     ContentionError,
     EventTooLargeError,
+    IncompleteLogError,
     InvalidRunIdError,
     InvalidValueError,
     MalformedEventError,
@@ -354,6 +355,32 @@ def test_a_commit_that_cannot_be_cut_into_events_is_named(stack, log):
     with pytest.raises(MalformedEventError) as caught:
         sequences(log)
     assert (caught.value.run_id, caught.value.sequence) == (RUN, 2)
+
+
+def test_a_whole_log_is_read_with_its_record_in_one_query(log, requests):
+    log.create(run_record())
+    log.append(RUN, whole_run())
+    requests.made.clear()
+    record, events = log.whole(RUN)
+    assert (record, [each.sequence for each in events]) == (run_record(), [1, 2, 3, 4, 5])
+    assert len(requests.named("Query")) == 1
+
+
+def test_a_log_without_record_and_one_that_is_not_there_are_whole_too(log):
+    record, events = log.whole(RUN)
+    assert (record, list(events)) == (None, [])
+    log.append(RUN, [run_started()])
+    record, events = log.whole(RUN)
+    assert (record, [each.sequence for each in events]) == (None, [1])
+
+
+def test_a_log_that_lacks_events_is_not_whole(stack, log):
+    log.append(RUN, [run_started()])
+    put(stack, 5, count={"N": "1"}, events={"S": "[{}]"})
+    _, events = log.whole(RUN)
+    assert next(events).sequence == 1
+    with pytest.raises(IncompleteLogError, match="from sequence 2 to 4"):
+        list(events)
 
 
 # ---------------------------------------------------------------- items that something else wrote

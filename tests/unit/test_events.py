@@ -3,8 +3,16 @@ import pytest
 
 from behest_core.errors import InvalidValueError
 from behest_core.model import events
-from behest_core.model.decoding import core_decoder, encode_event
-from behest_core.model.events import CORE_EVENTS, TextDelta, ToolExecutionResult, UnknownEvent
+from behest_core.model.decoding import core_decoder, encode, encode_event
+from behest_core.model.events import (
+    CORE_EVENTS,
+    Event,
+    TextDelta,
+    ToolCall,
+    ToolCallCompleted,
+    ToolExecutionResult,
+    UnknownEvent,
+)
 from tests.builders import at, custom, text_delta, whole_run
 from tests.golden import SEED_FOLD, golden_runs
 from tests.wire import encoded_events_of
@@ -81,3 +89,37 @@ def test_what_could_not_be_folded_is_refused_before_it_is_written(event, path):
 def test_a_tools_result_is_written_as_the_seed_writes_it():
     assert msgspec.json.encode(ToolExecutionResult.ok({"a": 1})) == b'{"Success":{"output":{"a":1}}}'
     assert msgspec.json.encode(ToolExecutionResult.failed("no")) == b'{"Failure":{"error":"no"}}'
+
+
+# ---------------------------------------------------------------- encoded once
+
+
+class Rated(Event, tag="ratings.Rated"):
+    stars: int
+
+
+def test_an_encoded_event_says_its_type_and_is_encoded_no_more():
+    encoded = encode(custom())
+    assert encoded.type == "approvals.Requested"
+    assert encode(encoded) is encoded
+
+
+@pytest.mark.parametrize(
+    "event", [text_delta(), custom(), UnknownEvent("a.B", at(1), encode_event({"type": "a.B", "timestamp": at(1)}))]
+)
+def test_whatever_is_encoded_has_the_type_that_lies_in_the_log(event):
+    encoded = encode(event)
+    assert msgspec.json.decode(encoded.raw)["type"] == encoded.type
+
+
+def test_an_event_of_a_plugins_class_is_checked_by_that_class():
+    assert encode(Rated(stars=3, timestamp=at(1))).type == "ratings.Rated"
+    with pytest.raises(InvalidValueError, match=r"event\.stars"):
+        encode(Rated(stars="three", timestamp=at(1)))
+
+
+@pytest.mark.parametrize("arguments", [object(), {"a": {object()}}, {("a", "b"): 1}, "\ud800", msgspec.Raw(b"junk")])
+def test_an_event_that_no_json_can_hold_is_refused_by_name(arguments):
+    event = ToolCallCompleted(call=ToolCall("c", "t", arguments), timestamp=at(1))
+    with pytest.raises(InvalidValueError, match=r"^event"):
+        encode(event)
