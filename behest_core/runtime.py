@@ -21,7 +21,6 @@ from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.plugins.loading import Plugins, allowed_by_environment, load
 from behest_core.projection.projector import Projector
-from behest_core.projection.reconciler import Reconciler
 
 try:
     from aws_lambda_powertools.metrics import EphemeralMetrics
@@ -32,9 +31,10 @@ except ModuleNotFoundError as missing:
     raise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from aws_lambda_powertools import Logger, Metrics
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from behest_core.projection.projector import Trouble
 
@@ -61,10 +61,6 @@ class Wiring(Struct):
     projector: Projector
     plugins: Plugins
 
-    def reconciler(self) -> Reconciler:
-        """Return what folds runs that the stream doesn't lead to."""
-        return Reconciler(self.log, self.states, self.projector)
-
 
 def client_config() -> Config:
     """Return the configuration of a function's clients: short time-outs, a few tries, a connection for each worker."""
@@ -88,6 +84,11 @@ def load_plugins(logger: Logger) -> Plugins:
     for plugin in plugins.refused:
         logger.error("plugin refused", plugin=plugin.name, distribution=plugin.distribution, reason=plugin.refused)
     return plugins
+
+
+def remaining_of(context: LambdaContext) -> Callable[[], float]:
+    """Return what tells how many seconds a call has left."""
+    return lambda: context.get_remaining_time_in_millis() / 1000
 
 
 def publish(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics
 
-from behest_core.runtime import Wiring, connect, publish
+from behest_core.runtime import Wiring, connect, publish, remaining_of
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -22,7 +22,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Fold a batch; name the first record that isn't done, so that Lambda delivers again from there."""
     global wiring  # noqa: PLW0603 (made at the first call, kept for the life of the process)
     wiring = wiring or connect(logger)
-    report = wiring.projector.project(event["Records"], lambda: context.get_remaining_time_in_millis() / 1000)
+    report = wiring.projector.project(event["Records"], remaining_of(context))
     counts = {
         "Records": report.records,
         "Events": report.events,

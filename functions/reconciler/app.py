@@ -15,13 +15,13 @@ from aws_lambda_powertools import Logger, Metrics
 
 from behest_core.errors import MalformedError
 from behest_core.projection.mappings import idle_mappings
-from behest_core.projection.reconciler import LostBatch
-from behest_core.runtime import Wiring, client_config, connect, publish
+from behest_core.projection.reconciler import LostBatch, Reconciler
+from behest_core.runtime import Wiring, client_config, connect, publish, remaining_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from behest_core.plugins.loading import Plugins
 
 logger = Logger()
 metrics = Metrics()
@@ -34,42 +34,39 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Recover lost batches where the queue calls; sweep where the schedule does."""
     global wiring  # noqa: PLW0603 (made at the first call, kept for the life of the process)
     wiring = wiring or connect(logger)
-
-    def remaining() -> float:
-        return context.get_remaining_time_in_millis() / 1000
-
-    return (recover if "Records" in event else sweep)(wiring, event, remaining)
+    reconciler = Reconciler(wiring.log, wiring.states, wiring.projector)
+    return (recover if "Records" in event else sweep)(reconciler, wiring.plugins, event, context)
 
 
-def recover(wiring: Wiring, event: dict[str, Any], remaining: Callable[[], float]) -> dict[str, Any]:
+def recover(reconciler: Reconciler, plugins: Plugins, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Fold the runs of lost batches; name the messages that the queue has to deliver again."""
     streams = boto3.client("dynamodbstreams", config=client_config())
     failed = []
     for message in event["Records"]:
         try:
             batch = LostBatch.from_message(message["body"])
-            report = wiring.reconciler().recover(batch, streams, remaining=remaining)
+            report = reconciler.recover(batch, streams, remaining=remaining_of(context))
         except MalformedError as error:
             logger.warning("malformed message", error=str(error))  # it will be no better next time
-            publish(metrics, logger, {"MalformedMessages": 1}, wiring.plugins)
+            publish(metrics, logger, {"MalformedMessages": 1}, plugins)
             continue
         counts = {"LostBatches": 1, "RunsRecovered": report.runs, "BatchesBeyondStream": int(not report.was_found)}
-        publish(metrics, logger, counts, wiring.plugins, report.troubles)
+        publish(metrics, logger, counts, plugins, report.troubles)
         if not report.is_complete:
             failed.append({"itemIdentifier": message["messageId"]})
     return {"batchItemFailures": failed}
 
 
-def sweep(wiring: Wiring, event: dict[str, Any], remaining: Callable[[], float]) -> dict[str, int]:
+def sweep(reconciler: Reconciler, plugins: Plugins, event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """Look for runs that lag, are stuck, or are parked; then whether Lambda calls those that fold and tell."""
-    report = wiring.reconciler().sweep(
+    report = reconciler.sweep(
         lookback=timedelta(hours=float(event.get("lookback_hours", os.environ["BEHEST_LOOKBACK_HOURS"]))),
         stuck_after=timedelta(minutes=float(os.environ["BEHEST_STUCK_AFTER_MINUTES"])),
-        remaining=remaining,
+        remaining=remaining_of(context),
     )
     counts = {"RunsChecked": report.checked, "RunsLagging": report.lagging, "RunsCaughtUp": report.caught_up}
     counts |= {"RunsStuck": report.stuck, "ParkedRuns": report.parked, "SweepsCutShort": int(not report.is_complete)}
-    publish(metrics, logger, counts, wiring.plugins, report.troubles)
+    publish(metrics, logger, counts, plugins, report.troubles)
     client = boto3.client("lambda", config=client_config())
     idle = idle_mappings(client, os.environ["BEHEST_STREAM_MAPPINGS"].split(","))
     if idle:

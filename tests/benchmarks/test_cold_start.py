@@ -15,7 +15,7 @@ ROUNDS = 7
 GOAL = 1.4
 
 BARE = "import boto3; boto3.client('dynamodb')"
-PROJECTOR = "import functions.projector.app as app; app.connect()"
+PROJECTOR = "import functions.projector.app as app; app.connect(app.logger)"
 
 
 def seconds(program: str) -> float:
