@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from aws_lambda_powertools import Logger, Metrics
+from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.errors import MalformedError
 from behest_core.projection.mappings import idle_mappings
@@ -49,6 +50,10 @@ def recover(reconciler: Reconciler, plugins: Plugins, event: dict[str, Any], con
         except MalformedError as error:
             logger.warning("malformed message", error=str(error))  # it will be no better next time
             publish(metrics, logger, {"MalformedMessages": 1}, plugins)
+            continue
+        except (ClientError, BotoCoreError) as error:
+            logger.warning("batch not recovered", error=type(error).__name__)  # others may be
+            failed.append({"itemIdentifier": message["messageId"]})
             continue
         counts = {"LostBatches": 1, "RunsRecovered": report.runs, "BatchesBeyondStream": int(not report.was_found)}
         publish(metrics, logger, counts, plugins, report.troubles)

@@ -8,6 +8,7 @@ import pytest
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.fold.rules import replay
 from behest_core.model.state import RunStatus
+from behest_core.projection.reconciler import Reconciler
 from behest_core.testing import FunctionKilled, LocalStack, MappingSettings, Template
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import poison, run_failed, run_record, run_started, text_delta, usage_recorded, whole_run
@@ -94,6 +95,26 @@ def test_the_queue_hands_out_what_could_not_be_recovered_again(stack, runs, monk
     assert stack.recover() == len(stack.failures)
     assert wrong(stack, runs) == []
     assert stack.recover() == 0
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_message_whose_part_of_the_stream_cannot_be_read_keeps_no_other_waiting(stack, monkeypatch):
+    stack.mapping.handler = never
+    stack.deliver()
+    message = stack.failures[0]
+    stack._reconciler.queue[:] = [message, message]
+    recover, calls = Reconciler.recover, []
+
+    def first_refused(self, batch, streams, *, remaining):
+        calls.append(batch)
+        if len(calls) == 1:
+            raise throttled("GetRecords")
+        return recover(self, batch, streams, remaining=remaining)
+
+    monkeypatch.setattr(Reconciler, "recover", first_refused)
+    assert stack.recover() == 1
+    assert len(stack._reconciler.queue) == 1
+    assert stack.recover() == 1
 
 
 @pytest.mark.filterwarnings("ignore:No application metrics")  # a killed process would publish none, and not say so
