@@ -26,7 +26,7 @@ from msgspec import Meta, Raw, Struct
 from behest_core.errors import InvalidValueError, MalformedEventError, MalformedLineError, StateTooLargeError
 from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.rules import replay
-from behest_core.model.decoding import DECODE_ERRORS, core_decoder
+from behest_core.model.decoding import DECODE_ERRORS, check_depth, core_decoder
 from behest_core.model.events import AnyEvent, EncodedEvent
 from behest_core.model.limits import check_run_id
 from behest_core.model.packing import array_of
@@ -202,7 +202,10 @@ def _event(place: str, found: _EventRecord) -> EncodedEvent:
 
 def _decoded(place: str, event: bytes) -> AnyEvent:
     try:
+        check_depth(event)
         decoded = core_decoder.decode_one(event)
+    except InvalidValueError as error:
+        raise _WrongError(place, error.reason) from error
     except DECODE_ERRORS as error:
         raise _wrong(place, error) from error
     _check_time(f"{place}.timestamp", decoded.timestamp)

@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from behest_core.errors import InvalidValueError
 from behest_core.model.events import CORE_EVENTS, AnyEvent, EncodedEvent, Event, NewEvent, UnknownEvent, type_name
 from behest_core.model.limits import Identifier
+from behest_core.model.nesting import NESTING, nests_too_deep
 from behest_core.model.timestamps import Timestamp, to_datetime
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ core_decoder: Final = EventDecoder(CORE_EVENTS)
 def encode(event: NewEvent) -> EncodedEvent:
     """Return the event as it will lie in the log: `type` first, an UnknownEvent as it was read.
 
-    Refuses what could not be folded: raises InvalidValueError where a field is missing or of the wrong type, or the timestamp
-    isn't RFC 3339. An event of a plugin's class is checked by that class, the JSON object of one only for its type and time.
+    Refuses what could not be folded: raises InvalidValueError where a field is missing or of the wrong type, the timestamp isn't
+    RFC 3339, or the event nests too deep. An event of a plugin's class is checked by that class, the JSON object of one only for
+    its type and time.
     """
     try:
         if isinstance(event, Event):
@@ -109,6 +111,7 @@ def encode(event: NewEvent) -> EncodedEvent:
         if isinstance(event, EncodedEvent):
             return event
         raw = event.raw if isinstance(event, UnknownEvent) else _encode_mapping(event)
+        check_depth(raw)
         decoded = core_decoder.decode_one(raw)
         _check_time(decoded.timestamp)
         return EncodedEvent(decoded.type if isinstance(decoded, UnknownEvent) else type_name(decoded.__class__), raw)
@@ -131,6 +134,7 @@ def _encode_instance(event: Event) -> EncodedEvent:
         raw = _write(event)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValueError("event", f"not JSON: {error}") from error
+    check_depth(raw)
     read_back(raw)
     _check_time(event.timestamp)
     return EncodedEvent(name, raw)
@@ -142,6 +146,12 @@ def _reader_of(event_class: type[Event]) -> tuple[str, Callable[[bytes], object]
     name = type_name(event_class)
     core = {type_name(each): each for each in CORE_EVENTS}
     return name, msgspec.json.Decoder(core.get(name, event_class)).decode
+
+
+def check_depth(event: bytes) -> None:
+    """Raise InvalidValueError where an event's JSON nests so deep that it could not be folded out of a commit's array."""
+    if len(event) > NESTING and nests_too_deep(b"[%b]" % event):
+        raise InvalidValueError("event", f"nested deeper than {NESTING - 1} levels")
 
 
 def _check_time(timestamp: str) -> None:

@@ -15,6 +15,7 @@ from behest_core.dynamodb import items
 from behest_core.errors import RunDeletedError
 from behest_core.model import json as model_json
 from behest_core.model import limits
+from behest_core.model.nesting import NESTING
 from tests.docs.aws_cli import commands, perform
 from tests.docs.pages import blocks, rows
 
@@ -68,6 +69,7 @@ def test_a_command_of_the_example_that_is_repeated_is_told_that_it_succeeded_bef
 @pytest.mark.parametrize(
     "limit",
     [
+        NESTING - 1,
         limits.ITEM_BYTES,
         limits.EVENT_BYTES,
         limits.METADATA_BYTES,

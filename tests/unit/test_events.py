@@ -13,6 +13,7 @@ from behest_core.model.events import (
     ToolExecutionResult,
     UnknownEvent,
 )
+from behest_core.model.nesting import NESTING
 from tests.builders import at, custom, text_delta, whole_run
 from tests.golden import SEED_FOLD, golden_runs
 from tests.wire import encoded_events_of
@@ -123,3 +124,26 @@ def test_an_event_that_no_json_can_hold_is_refused_by_name(arguments):
     event = ToolCallCompleted(call=ToolCall("c", "t", arguments), timestamp=at(1))
     with pytest.raises(InvalidValueError, match=r"^event"):
         encode(event)
+
+
+def nested(levels):
+    value = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "event_of",
+    [
+        lambda value: {"type": "a.B", "timestamp": at(1), "x": value},
+        lambda value: ToolCallCompleted(call=ToolCall("c", "t", {"text": "x", "x": value}), timestamp=at(1)),
+        lambda value: UnknownEvent("a.B", at(1), msgspec.json.encode({"type": "a.B", "timestamp": at(1), "x": value})),
+    ],
+    ids=["an object", "an instance", "one that was read"],
+)
+def test_an_event_that_nests_deeper_than_a_log_may_is_refused_whatever_the_interpreters_stack_holds(event_of):
+    assert encode(event_of(nested(NESTING - 4))).raw
+    for levels in (NESTING, NESTING + 100):
+        with pytest.raises(InvalidValueError, match="event: nested deeper than 511 levels"):
+            encode(event_of(nested(levels)))

@@ -145,6 +145,11 @@ def test_a_line_that_is_nested_too_deep_is_refused():
     assert expected == TOO_DEEP
 
 
+def test_an_event_that_nests_deeper_than_a_log_may_is_refused():
+    deep = json.loads("[" * 600 + "]" * 600)
+    assert refused(line(event_record(1, more=deep))) == ("events[0].event.TextDelta", "nested deeper than 511 levels")
+
+
 @pytest.mark.parametrize(
     ("change", "field", "expected"),
     [
