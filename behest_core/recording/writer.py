@@ -107,7 +107,7 @@ class Writer:
         """Take an event. Raises RecordingError, unless it is to warn only."""
         size = _size(event)
         with self._lock:
-            if not self._has_room_for(size):
+            if (self.error is not None or self._bytes + size > _BUFFER_BYTES) and not self._waits_for_room(size):
                 self.dropped += 1
                 return
             self._buffer.append(event)
@@ -118,7 +118,7 @@ class Writer:
             elif len(self._buffer) == 1:
                 self._changed.notify_all()
 
-    def _has_room_for(self, size: int) -> bool:
+    def _waits_for_room(self, size: int) -> bool:
         """Wait while the buffer is full; False where nothing can be put in any more and nobody is to hear of it."""
         self._raise_error()
         while self.error is None and self._bytes + size > _BUFFER_BYTES:
