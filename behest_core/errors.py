@@ -21,6 +21,7 @@
     │   └── RunDeletedError                it was deleted on request
     ├── StateNotFoundError (LookupError)   the run never was at the sequence, or at the time, that was asked for
     ├── LogTruncatedError                  the log no longer reaches back as far as the state does
+    ├── LogDivergedError                   the log has another history than the one that the state was folded from
     ├── RunEndedError                      an event after a terminal one, in a recorder
     ├── RecordingError                     a recorder can't append
     ├── RunParkedError                     waiting for a run that is parked
@@ -226,6 +227,18 @@ class LogTruncatedError(BehestError):
         super().__init__(
             f"run {run_id}: its log no longer reaches from 1 to {covered}, which its state covers (expired, or deleted); "
             "the state stays as it is"
+        )
+        self.run_id = run_id
+        self.covered = covered
+
+
+class LogDivergedError(BehestError):
+    """The log holds other commits than those that the state was folded from: one of the tables was restored."""
+
+    def __init__(self, run_id: str, covered: int) -> None:
+        super().__init__(
+            f"run {run_id}: its log has another history than its state, which covers {covered}; one of the tables was restored? "
+            "`behest rebuild --diverged` takes what the log has"
         )
         self.run_id = run_id
         self.covered = covered

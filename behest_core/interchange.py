@@ -323,8 +323,7 @@ _STATE_FIELDS: Final = _FIELDS[: _FIELDS.index("updated_at") + 1]  # the seed's 
 
 def write_state(state: RunState) -> bytes:
     """Return a state as the seed writes it: its fields, null where absent, and `extensions` where there are any."""
-    fields: dict[str, JSON] = msgspec.to_builtins(state)
-    written = {name: fields[name] for name in _STATE_FIELDS}
+    written = {name: getattr(state, name) for name in _STATE_FIELDS}
     if state.extensions:
-        written["extensions"] = fields["extensions"]
+        written["extensions"] = state.extensions
     return _write(written)

@@ -20,7 +20,9 @@ from msgspec import Struct
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.plugins.loading import Plugins, allowed_by_environment, load
+from behest_core.projection.catch_up import CatchUp
 from behest_core.projection.projector import Projector
+from behest_core.projection.trouble import TroubleKind
 
 try:
     from aws_lambda_powertools.metrics import EphemeralMetrics
@@ -36,29 +38,31 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger, Metrics
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from behest_core.projection.projector import Trouble
+    from behest_core.projection.trouble import Trouble
 
 WORKERS: Final = 16
 """How many runs of a batch a function works on side by side, and the connections of its client."""
 
-METRIC_OF_TROUBLE: Final[Mapping[str, str]] = {
-    "parked": "RunsParked",
-    "extension_parked": "ExtensionsParked",
-    "gap": "LogGaps",
-    "tampered": "TamperedItems",
-    "diverged": "RunsDiverged",
-    "ahead": "StatesAhead",
-    "unfinished": "RunsUnfinished",
+METRIC_OF_TROUBLE: Final[Mapping[TroubleKind, str]] = {
+    TroubleKind.PARKED: "RunsParked",
+    TroubleKind.EXTENSION_PARKED: "ExtensionsParked",
+    TroubleKind.GAP: "LogGaps",
+    TroubleKind.TAMPERED: "TamperedItems",
+    TroubleKind.DIVERGED: "RunsDiverged",
+    TroubleKind.AHEAD: "StatesAhead",
+    TroubleKind.UNFINISHED: "RunsUnfinished",
+    TroubleKind.RAISED: "RunsRaised",
 }
 """By kind of trouble. Each has an alarm in monitoring.yaml."""
 
 
 class Wiring(Struct):
-    """The parts of a function: the log, the states, and the projector between them."""
+    """The parts of a function: the log, the states, and what folds the one into the other."""
 
     log: EventLog
     states: StateTable
     projector: Projector
+    catch_up: CatchUp
     plugins: Plugins
 
 
@@ -74,8 +78,11 @@ def connect(logger: Logger) -> Wiring:
     log = EventLog(client, os.environ["BEHEST_EVENT_TABLE"])
     states = StateTable(client, os.environ["BEHEST_STATE_TABLE"])
     plugins = load_plugins(logger)
-    projector = Projector(log, states, plugins.dispatch, spread=ThreadPoolExecutor(WORKERS).map)
-    return Wiring(log, states, projector, plugins)
+    # a quarter of the function's memory: what Lambda gives, in MB
+    kept_bytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")) * 1024 * 1024 // 4
+    spread = ThreadPoolExecutor(WORKERS).map
+    projector = Projector(log, states, plugins.dispatch, spread=spread, kept_bytes=kept_bytes)
+    return Wiring(log, states, projector, CatchUp(log, states, plugins.dispatch), plugins)
 
 
 def load_plugins(logger: Logger) -> Plugins:

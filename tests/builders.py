@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from behest_core.dynamodb import items
+from behest_core.fold.dispatch import CORE, Dispatch
+from behest_core.fold.rules import Start, fold_batch
 from behest_core.testing.builders import (
     RUN,
     SESSION,
@@ -23,9 +28,12 @@ from behest_core.testing.builders import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from behest_core.model.commit import Commit
     from behest_core.model.events import NewEvent
     from behest_core.model.json import JSON
+    from behest_core.model.state import RunState
 
 __all__ = [
     "RUN",
@@ -78,3 +86,21 @@ def poison(sequence: int, run_id: str = RUN) -> Commit:
         b'{"type":"TextDelta","timestamp":"2026-01-31T12:00:09Z","delta":"unreached"}]',
         run_id=run_id,
     )
+
+
+def deploy_reducer(monkeypatch: Any, version: int) -> None:
+    """Let everything that folds do so as another version of the reducer would."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("behest_core.") and hasattr(module, "REDUCER_VERSION"):
+            monkeypatch.setattr(module, "REDUCER_VERSION", version)
+
+
+def step(state: RunState | None, commits: Sequence[Commit], dispatch: Dispatch = CORE) -> str | tuple[str, int]:
+    """Return what a batch gives: "fold" or "nothing", or "read" with the position behind which the log has to be read."""
+    if state is not None:  # which folding would change
+        slices = {name: replace(piece) for name, piece in state.extensions.items()}
+        state = replace(state, total_usage=replace(state.total_usage), extensions=slices)
+    found = fold_batch(state, commits, dispatch)
+    if isinstance(found, Start):
+        return "read", found.after
+    return "fold" if found.changed else "nothing"

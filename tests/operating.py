@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from behest_core.dynamodb import items
-from behest_core.projection.projector import Projector
+from behest_core.projection.catch_up import CatchUp
 from tests.builders import RUN, commit, poison, record_commit, run_completed, run_record, usage_recorded, whole_run
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def put(stack: LocalStack, *commits: Commit) -> None:
 
 
 def fold(stack: LocalStack, run_id: str = RUN) -> None:
-    Projector(stack.store.event_log, stack.store.state_table).catch_up(run_id)
+    CatchUp(stack.store.event_log, stack.store.state_table).fold(run_id)
 
 
 def folded_run(stack: LocalStack, run_id: str = RUN, *events: NewEvent) -> None:

@@ -13,7 +13,8 @@ from behest_core.cli.runs import Boundary, SideBySide, told
 from behest_core.errors import ConfigurationError, LogTruncatedError
 from behest_core.model.state import CORE_FOLD
 from behest_core.plugins.loading import allowed_by_environment, load
-from behest_core.projection.projector import Fold, Projector
+from behest_core.projection.catch_up import CatchUp, Fold
+from behest_core.projection.trouble import TroubleKind
 from behest_core.projection.verify import Kind, Verdict, verify
 from behest_core.terminal import amount, clean, count_text, json_text, say
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from behest_core.cli.progress import RunsBar
     from behest_core.fold.dispatch import Dispatch
     from behest_core.model.state import Parked, RunState
-    from behest_core.projection.projector import Work
+    from behest_core.projection.one_run import Work
     from behest_core.store import RunStore
 
 
@@ -69,13 +70,13 @@ class Folding:
     """Folds runs with the plugins that are used here. Can be shared between threads."""
 
     def __init__(self, store: RunStore, dispatch: Dispatch) -> None:
-        self._projector = Projector(store.event_log, store.state_table, dispatch)
+        self._catch_up = CatchUp(store.event_log, store.state_table, dispatch)
         self._installed = {CORE_FOLD, *(extension.name for extension in dispatch.extensions)}
 
     def resume(self, run_id: str, remaining: Callable[[], float]) -> FoldedRun:
         """Go on where a run, or an extension of it, is parked."""
         try:
-            work = self._projector.catch_up(run_id, Fold.RESUME, remaining=remaining)
+            work = self._catch_up.fold(run_id, Fold.RESUME, remaining=remaining)
         except Exception as error:  # noqa: BLE001 (one run's error: the others go on)
             return _failed(run_id, error)
         return self._ended(work, _parks(work))
@@ -86,7 +87,7 @@ class Folding:
         Where an extension isn't installed here, its slice stays as it is.
         """
         try:
-            work = self._projector.catch_up(run_id, Fold.AGAIN, extension=extension, remaining=remaining)
+            work = self._catch_up.fold(run_id, Fold.AGAIN, extension=extension, remaining=remaining)
         except LogTruncatedError as error:
             return FoldedRun(run_id, End.REFUSED, str(error))
         except Exception as error:  # noqa: BLE001 (one run's error: the others go on)
@@ -130,7 +131,7 @@ def _parks(work: Work) -> dict[str, Parked]:
 def _reached(work: Work, state: RunState) -> tuple[End, str]:
     folded = f"folded up to sequence {state.sequence}"
     for trouble in work.troubles:
-        if trouble.kind == "gap":
+        if trouble.kind is TroubleKind.GAP:
             return End.GAP, f"run {work.run_id} is {folded}; its log lacks sequence {trouble.sequence}"
     if not work.saves:
         return End.WHOLE, f"run {work.run_id} is {folded}; there was nothing to do"
@@ -138,7 +139,7 @@ def _reached(work: Work, state: RunState) -> tuple[End, str]:
 
 
 def _why_unfinished(work: Work) -> str:
-    reasons = [trouble for trouble in work.troubles if trouble.kind == "unfinished"]
+    reasons = [trouble for trouble in work.troubles if trouble.kind is TroubleKind.UNFINISHED]
     return ", ".join(f"{reason.error} ({reason.message})" if reason.message else reason.error for reason in reasons)
 
 

@@ -69,10 +69,15 @@ class PendingCommit(msgspec.Struct):
 
 
 class Tail(NamedTuple):
-    """Where a log ends: its last sequence, and the RFC 3339 time that was committed at, empty where there is none."""
+    """Where a log ends: its last sequence, and of what lies there the RFC 3339 time and the id, empty where there is nothing.
+
+    `expires` says that DynamoDB may delete it some time.
+    """
 
     last: int
-    committed_at: str
+    committed_at: str = ""
+    commit_id: str = ""
+    expires: bool = False
 
 
 class EventLog:
@@ -220,8 +225,10 @@ class EventLog:
             _check_not_deleted(run_id, item)
             last = items.last_of(item)
             if last is not None:
-                return Tail(last, items.committed_at(item))
-        return Tail(0, "")
+                return Tail(
+                    last, items.committed_at(item), items.text_of(item, items.COMMIT_ID) or "", items.EXPIRES_AT in item
+                )
+        return Tail(0)
 
     def holds_anything(self, run_id: str) -> bool:
         """Return whether there is any item of a run: its record, a commit, a tombstone, or what nobody can read."""
@@ -253,27 +260,49 @@ class EventLog:
         """Read, consistently, all commits of a run, the record among them. Raises IncompleteLogError at a gap."""
         return without_gaps(run_id, self.commits(run_id))
 
-    def commits(self, run_id: str, after: int = -1) -> Iterator[Commit]:
+    def commits(self, run_id: str, after: int = -1, *, refuse_deleted: bool = False) -> Iterator[Commit]:
         """Read, consistently, the commits that hold what lies behind the position `after`, page by page, in order.
 
-        The first may begin at or before `after`: a commit comes whole.
+        The first may begin at or before `after`: a commit comes whole. With `refuse_deleted`, raises RunDeletedError where a
+        tombstone is read, which is passed over otherwise.
         """
-        behind = self._commits(run_id, ">", after)
+        behind = self._commits(run_id, ">", after, refuse_deleted=refuse_deleted)
         first = next(behind, None)
         if after > 0 and (first is None or first.sequence > after + 1):
             # `after` may lie inside a commit: then it is the last one that begins at or before it
-            around = next(self._commits(run_id, "<=", after, newest_first=True, page=1), None)
+            around = next(self._last_commits(run_id, after, refuse_deleted=refuse_deleted), None)
             if around is not None and around.last > after:
                 yield around
         if first is not None:
             yield first
             yield from behind
 
-    def _commits(
-        self, run_id: str, comparison: str, sequence: int, *, newest_first: bool = False, page: int | None = None
+    def _last_commits(self, run_id: str, sequence: int, *, refuse_deleted: bool) -> Iterator[Commit]:
+        return self._commits(run_id, "<=", sequence, refuse_deleted=refuse_deleted, newest_first=True, page=1)
+
+    def _commits(  # noqa: PLR0913 (one request, spelled out)
+        self,
+        run_id: str,
+        comparison: str,
+        sequence: int,
+        *,
+        refuse_deleted: bool,
+        newest_first: bool = False,
+        page: int | None = None,
     ) -> Iterator[Commit]:
-        found = self._query(run_id, comparison, sequence, newest_first=newest_first, page=page)
-        return filter(None, map(items.commit_from_item, found))
+        for item in self._query(run_id, comparison, sequence, newest_first=newest_first, page=page):
+            if refuse_deleted:
+                _check_not_deleted(run_id, item)
+            commit = items.commit_from_item(item)
+            if commit is not None:
+                yield commit
+
+    def last_commit(self, run_id: str, sequence: int) -> Commit | None:
+        """Read, consistently, the last commit that begins at a sequence or before; None where there is none.
+
+        Raises RunDeletedError.
+        """
+        return next(self._last_commits(run_id, sequence, refuse_deleted=True), None)
 
     def events(self, run_id: str, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
         """Read, consistently, the events behind the sequence `after`, at most `limit` of them.
@@ -355,11 +384,13 @@ class EventLog:
         return pages(self._client.query, request)
 
 
-_POSITION: Final = "#sequence, #count, #committed, #deleted"
+_POSITION: Final = "#sequence, #count, #committed, #commit_id, #expires, #deleted"
 _NAMES: Final = {
     "#sequence": items.SEQUENCE,
     "#count": items.COUNT,
     "#committed": items.COMMITTED_AT,
+    "#commit_id": items.COMMIT_ID,
+    "#expires": items.EXPIRES_AT,
     "#deleted": items.DELETED_AT,
 }
 

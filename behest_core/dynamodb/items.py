@@ -11,9 +11,8 @@ values, which are base64 text there.
 from __future__ import annotations
 
 import zlib
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from operator import attrgetter
@@ -21,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from zlib import crc32
 
 import msgspec
+from msgspec import Raw
 
 from behest_core.errors import MalformedStateError
 from behest_core.model.change import RunChanged
 from behest_core.model.commit import Commit
 from behest_core.model.json import number_from_text
 from behest_core.model.limits import WRITE_UNIT_BYTES
-from behest_core.model.state import RunState
+from behest_core.model.state import ExtensionSlice, RunState
 
 if TYPE_CHECKING:
     from behest_core.model.json import JSON
@@ -50,6 +50,7 @@ PARKED_SHARD: Final = "parked_shard"
 PARKED_AT: Final = "parked_at"
 HOUR_SHARD: Final = "hour_shard"
 COMMITTED_AT: Final = "committed_at"
+EXPIRES_AT: Final = "expires_at"
 
 BY_SESSION: Final = "by_session"
 BY_STATUS: Final = "by_status"
@@ -69,9 +70,6 @@ _LONG: Final = 10**37
 """What a count of a state stays below, so that the next one is a number of DynamoDB's, too."""
 
 _UNKNOWN_TIME: Final = "an unknown time"
-
-_INFLATED_BYTES: Final = 16 * 1024 * 1024
-"""The most a commit may inflate to: no writer within the contract comes near it, and a bomb stops here."""
 
 
 def shards_of(key: str) -> list[str]:
@@ -97,6 +95,7 @@ def commit_to_item(commit: Commit, expires_at: int | None = None) -> dict[str, A
 
     `events` is text while that is no dearer to write than zlib's binary.
     """
+    payload = commit.read().json
     item: dict[str, Any] = {
         RUN_ID: {"S": commit.run_id},
         SEQUENCE: {"N": str(commit.sequence)},
@@ -104,15 +103,15 @@ def commit_to_item(commit: Commit, expires_at: int | None = None) -> dict[str, A
         COMMITTED_AT: {"S": commit.committed_at},
     }
     if expires_at is not None:
-        item["expires_at"] = {"N": str(expires_at)}
+        item[EXPIRES_AT] = {"N": str(expires_at)}
     if commit.sequence <= 1 and commit.committed_at:
         # a run's first item, with record or without: how the reconciler finds runs whose first stream record was lost
         item[HOUR_SHARD] = {"S": shard_of(hour_of(commit.committed_at), commit.run_id)}
     if commit.is_record:
-        item["record"] = {"S": commit.payload.decode()}
+        item["record"] = {"S": payload.decode()}
         return item
     item[COUNT] = {"N": str(commit.count)}
-    item["events"] = _pack(commit.payload, _item_bytes(item) + len("events"))
+    item["events"] = _pack(payload, _item_bytes(item) + len("events"))
     return item
 
 
@@ -150,19 +149,23 @@ def commit_from_item(item: Item) -> Commit | None:
     if sequence is None or DELETED_AT in item:
         return None
     count = _count(item) if sequence else 1
-    payload, problem = b"", None
-    try:
-        payload = _payload(item, "events" if sequence else "record")
-    except ValueError as error:
-        problem = str(error)
+    attribute = item.get("events" if sequence else "record", _ABSENT)
+    text, packed = attribute.get("S"), attribute.get("B")
+    problem = None if count else f"`{COUNT}` is not a whole number from 1 to {_MOST_EVENTS:,}"
+    if text is None and packed is None:
+        problem = problem or f"`{'events' if sequence else 'record'}` is neither text nor binary"
+    if problem is not None:
+        text = packed = None
     return Commit(
         run_id=run_id_of(item),
         sequence=sequence,
         count=count or 1,
-        payload=payload,
+        text=text,
+        packed=packed,
         commit_id=text_of(item, COMMIT_ID) or "",
         committed_at=committed_at(item),
-        problem=problem if count else f"`{COUNT}` is not a whole number from 1 to {_MOST_EVENTS:,}",
+        expires=EXPIRES_AT in item,
+        problem=problem,
     )
 
 
@@ -218,26 +221,6 @@ _ABSENT: Final[Attribute] = {}
 _DIGITS: Final = 39  # DynamoDB's numbers have fewer
 
 
-def _payload(item: Item, name: str) -> bytes:
-    attribute = item.get(name, _ABSENT)
-    if "S" in attribute:
-        return str(attribute["S"]).encode()
-    if "B" in attribute:
-        return _inflate(attribute["B"], name)
-    raise ValueError(f"`{name}` is neither text nor binary")
-
-
-def _inflate(packed: bytes | str, name: str) -> bytes:
-    try:
-        inflater = zlib.decompressobj()
-        payload = inflater.decompress(b64decode(packed) if isinstance(packed, str) else packed, _INFLATED_BYTES)
-    except (zlib.error, Base64Error) as error:
-        raise ValueError(f"`{name}` is binary, but not zlib's") from error
-    if not inflater.eof:
-        raise ValueError(f"`{name}` is cut short, or larger than {_INFLATED_BYTES:,} bytes")
-    return payload
-
-
 # ---------------------------------------------------------------- stream records
 
 Record: TypeAlias = Mapping[str, Any]
@@ -275,6 +258,14 @@ def key_of(record: Record) -> tuple[str, int]:
     """Return the run id and the sequence of the item that a record is about; a misplaced one's sequence is rounded down."""
     keys = record["dynamodb"]["Keys"]
     return keys[RUN_ID]["S"], int(Decimal(keys[SEQUENCE]["N"]))
+
+
+def written_at(record: Record) -> datetime | None:
+    """Return when the stream noted what a record tells, to the second; None where it doesn't say."""
+    moment = record["dynamodb"].get("ApproximateCreationDateTime")
+    if isinstance(moment, datetime):
+        return moment
+    return None if moment is None else datetime.fromtimestamp(float(moment), UTC)
 
 
 def sequence_number_of(record: Record) -> str:
@@ -315,16 +306,26 @@ def state_to_item(state: RunState) -> dict[str, Any]:
         "parked": msgspec.to_builtins(state.parked),
         PARKED_SHARD: shard_of("parked", state.run_id) if parks else None,
         PARKED_AT: min(parked.parked_at for parked in parks.values()) if parks else None,
-        "extensions": msgspec.to_builtins(state.extensions) or None,
-        "unfinished_folds": state.unfinished_folds or None,
+        "extensions": {name: _slice_values(piece) for name, piece in state.extensions.items()} or None,
+        "has_record": state.has_record or None,
+        COMMIT_ID: state.commit_id,
+        "guard": msgspec.to_builtins(state.guard),
     }
     return {name: to_attribute(value) for name, value in values.items() if value is not None}
+
+
+def _slice_values(piece: ExtensionSlice) -> dict[str, JSON]:
+    values: dict[str, JSON] = {"state": piece.state, "sequence": piece.sequence, "version": piece.version}
+    if piece.parked is not None:
+        values["parked"] = msgspec.to_builtins(piece.parked)
+    return {**values, "outdated": True} if piece.outdated else values
 
 
 def state_from_item(item: Item) -> RunState:
     """Return the state of an item. Raises MalformedStateError where something other than behest wrote it."""
     try:
         values = {name: from_attribute(attribute) for name, attribute in item.items() if name in _STATE_FIELDS}
+        slices = _slices_from(values.pop("extensions", {}))
         state = msgspec.convert(values, RunState)
         counts = _counts_of(state)
         if min(counts) < 0 or max(counts) >= _LONG:
@@ -332,12 +333,25 @@ def state_from_item(item: Item) -> RunState:
             raise ValueError(f"`{wrong}` is not a whole number of 0 or more")  # noqa: TRY301 (one way to be malformed)
     except (msgspec.ValidationError, ValueError) as error:
         raise MalformedStateError(run_id_of(item), str(error)) from error
+    state.extensions = slices
     return state
 
 
 _STATE_FIELDS: Final = frozenset(RunState.__struct_fields__)
-_COUNTS: Final = (REVISION, SEQUENCE, "iteration", "event_count", "reducer_version", "unfinished_folds")
+_COUNTS: Final = (REVISION, SEQUENCE, "iteration", "event_count", "reducer_version")
 _counts_of = attrgetter(*_COUNTS)
+
+
+def _slices_from(values: JSON) -> dict[str, ExtensionSlice]:
+    """Return the slices of an item. Raises ValueError where they are none."""
+    if not isinstance(values, dict):
+        raise ValueError("`extensions` is not a map")  # noqa: TRY004 (of what was stored, not of an argument)
+    slices = {}
+    for name, piece in values.items():
+        if not isinstance(piece, dict) or "state" not in piece:
+            raise ValueError("a slice in `extensions` has no `state`")
+        slices[name] = msgspec.convert({**piece, "state": Raw(msgspec.json.encode(piece["state"]))}, ExtensionSlice)
+    return slices
 
 
 def repaired_state(item: Item) -> RunState:

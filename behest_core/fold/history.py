@@ -85,7 +85,7 @@ def _count_until(commit: Commit, moment: str) -> int:
     """Count the commit's events before the first that is later; all of them where one can't be read: the fold parks there."""
     count = 0
     try:
-        for event in split(commit.payload):
+        for event in split(commit.read().json):
             if canonical(_read_timed(event).timestamp) > moment:
                 return count
             count += 1

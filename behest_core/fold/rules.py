@@ -2,34 +2,38 @@
 
 The rules, all of which hold for any commits that arrive, in any order, any number of times:
 
-- A fold-er (the core; each extension) has a checkpoint, the last sequence it has folded. It folds the event after its
-  checkpoint and no other. What lies at or before it is a duplicate; what lies beyond the next one is across a gap.
-- `decide`: if every fold-er that has something to do finds its next events among the commits, fold those. Otherwise the log
-  has to be read, from the lowest checkpoint on. It is the same answer for a gap, a first sight of a run, a reducer of another
-  version, and a record that arrives after its events.
-- A reducer of another version starts again from position 0. So does a record that was not known when the fold began. The
-  extensions do so with it, as their handlers look at the run.
-- An event that can't be folded parks the fold-er: its checkpoint stays at the event before, and it has nothing more to do
-  until its version changes or it is resumed.
+- A run's state has a checkpoint, the last sequence folded, which is that of the core and of every extension that goes on. The
+  fold takes the event after the checkpoint and no other. What lies at or before it is a duplicate; what lies beyond the next one
+  is across a gap.
+- `fold_batch`: if the commits of a batch are the next ones, they are folded. Otherwise it says from where the log has to be read.
+  It is the same answer for a gap, a first sight of a run, a reducer of another version, a new extension, and a record that
+  arrives after its events.
+- A run starts again from position 0 (restart.py) where its reducer has another version, an extension is behind, or its record was
+  not known when the fold began.
+- An event that can't be folded parks the run: its checkpoint stays at the event before, and nothing more is done until the
+  reducer's version changes or it is resumed. One whose log holds another history is parked until it is rebuilt.
 - A deleted run stays deleted, whatever arrives.
-- A state never covers less than before: where a second fold can't come as far as the first one did, the first one's result stays.
+- A state never covers less than before. Where the log no longer reaches back to its beginning, or a second fold can't come as far
+  as the first one did, the first one's result stays, and goes on from where it is.
 
 The log may begin at 1 instead of 0: a run needs no record.
 """
 
 from __future__ import annotations
 
-from enum import Enum
 from itertools import chain
 from operator import length_hint
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from behest_core.errors import BehestError, MalformedEventError, MalformedRecordError
+from msgspec.structs import replace
+
+from behest_core.errors import BehestError, LogDivergedError, MalformedEventError, MalformedRecordError
 from behest_core.fold.dispatch import CORE, Dispatch, HalfRead
 from behest_core.fold.reducer import REDUCER_VERSION
-from behest_core.fold.slices import Slices, is_behind, outdated
+from behest_core.fold.restart import goes_on, is_behind, restart
+from behest_core.fold.slices import Slices
+from behest_core.model.commit import identity
 from behest_core.model.decoding import DECODE_ERRORS
-from behest_core.model.json import as_stored
 from behest_core.model.limits import check_metadata_size, check_text_size
 from behest_core.model.record import RunRecord, decode_record
 from behest_core.model.state import Parked, RunState
@@ -42,38 +46,10 @@ if TYPE_CHECKING:
     from behest_core.model.events import AnyEvent
 
 NOTHING: Final = -1
-"""The checkpoint of a fold-er that hasn't even seen position 0."""
+"""The checkpoint of a run that is folded from the beginning: not even position 0 is known."""
 
-
-class Progress(NamedTuple):
-    """How far a fold-er has come on a run, and whether it goes on: not if it is parked, not if the run is deleted.
-
-    One that starts again has no checkpoint, and `covers` what it had folded before: no less will do.
-    """
-
-    checkpoint: int
-    covers: int = NOTHING
-    goes_on: bool = True
-
-
-class Next(Enum):
-    """What there is to do with some commits."""
-
-    NOTHING = "nothing"
-    FOLD = "fold"
-    READ = "read"
-
-
-class Decision(NamedTuple):
-    """What there is to do. For READ, `after` is the position after which the log has to be read."""
-
-    next: Next
-    after: int = NOTHING
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether there is anything to do."""
-        return self.next is not Next.NOTHING
+_ERROR_CHARACTERS: Final = 100
+_MESSAGE_CHARACTERS: Final = 500
 
 
 class Folded(NamedTuple):
@@ -81,6 +57,8 @@ class Folded(NamedTuple):
 
     `state` is None where there was nothing to make one from. `events` counts those applied, `duplicates` those the state had
     already. `gap` is the position that the commits lacked, if they lacked one. `changed` says whether the state has to be saved.
+    `is_doubtful` says that there were duplicates, and none of them was the commit that the state ends with: if the log doesn't
+    hold that one any more, it has another history.
     """
 
     state: RunState | None
@@ -88,140 +66,171 @@ class Folded(NamedTuple):
     duplicates: int = 0
     gap: int | None = None
     changed: bool = False
+    is_doubtful: bool = False
 
 
-def decide(state: RunState | None, commits: Sequence[Commit], dispatch: Dispatch = CORE) -> Decision:
-    """Return what to do with what a batch happens to hold of a run: its commits, in order of sequence, at least one."""
-    return _decide(_progress_with(state, commits[0], dispatch), commits)
+class Start(NamedTuple):
+    """From where a run's log has to be read, and what is folded then: what lies behind the position `after`.
+
+    `stored` is the state that is there, None for a new run. `blank` is the one into which the run is folded again from the
+    beginning, None where `stored` goes on.
+    """
+
+    stored: RunState | None
+    blank: RunState | None
+    dispatch: Dispatch
+
+    @property
+    def after(self) -> int:
+        """The position behind which the log has to be read."""
+        return NOTHING if self.blank is not None or self.stored is None else self.stored.sequence
+
+    @property
+    def covers(self) -> int:
+        """What is folded already: no less will do."""
+        return NOTHING if self.stored is None else self.stored.sequence
+
+    def fold(self, commits: Iterable[Commit]) -> Folded | Start:
+        """Fold what the log holds behind `after`, in order.
+
+        Gives another start where that can't replace what is stored: from it the log has to be read anew. A given state is worked
+        on in place, unless it is folded again; use only what comes back. Never raises: what can't be folded parks.
+        """
+        if self.blank is None and self.stored is not None:
+            return fold_on(self.stored, commits, self.dispatch)
+        left = iter(commits)
+        first = next(left, None)
+        if first is None or not reaches_back(first, self.stored):
+            return self._without_beginning(first)
+        blank = self.blank or RunState(run_id=first.run_id, reducer_version=REDUCER_VERSION)
+        folded = fold_again(blank, chain([first], left), self.dispatch)
+        state = folded.state
+        if state is None or self.stored is None or state.sequence >= self.stored.sequence:
+            return folded
+        if state.parked is None:
+            return self._going_on()
+        # at an event that lies before what the stored state covers
+        parked = replace(self.stored, parked=state.parked)
+        return folded._replace(state=parked, events=0)
+
+    def _without_beginning(self, first: Commit | None) -> Folded | Start:
+        if self.stored is None:
+            return Folded(None, gap=None if first is None else 1)
+        return self._going_on()
+
+    def _going_on(self) -> Start:
+        """Return the start from what is stored: what is folded stays, also where it was to be folded again."""
+        return self._replace(stored=None if self.stored is None else replace(self.stored, parked=None), blank=None)
 
 
-def read_on(state: RunState | None, dispatch: Dispatch = CORE) -> Decision:
-    """Return from where a run's log has to be read to catch up with it, whatever the stream brought."""
-    progress = _progress(state, dispatch)
-    return Decision(Next.READ, progress.checkpoint) if progress.goes_on else Decision(Next.NOTHING)
+def start(state: RunState | None, dispatch: Dispatch = CORE, first: Commit | None = None) -> Start | None:
+    """Return from where a run goes on; None where it doesn't, as it is parked or deleted.
+
+    `first` is the first of the commits at hand: a record may tell what the state doesn't know.
+    """
+    if state is None:
+        return Start(None, None, dispatch)
+    if state.deleted_at is not None or _stays_parked(state):
+        return None
+    is_another_run = first is not None and brings_the_record(first, state)
+    if is_another_run or _starts_again(state, dispatch):
+        return Start(state, restart(state, dispatch.extensions, is_another_run=is_another_run), dispatch)
+    return Start(state, None, dispatch)
+
+
+def _stays_parked(state: RunState) -> bool:
+    parked = state.parked
+    return parked is not None and (parked.version == REDUCER_VERSION or parked.error == LogDivergedError.__name__)
+
+
+def _starts_again(state: RunState, dispatch: Dispatch) -> bool:
+    if state.parked is not None or state.reducer_version != REDUCER_VERSION or state.created_at is None:
+        return True
+    found = ((each, state.extensions.get(each.name)) for each in dispatch.extensions)
+    return any(goes_on(each, piece) and is_behind(each, piece, state.sequence) for each, piece in found)
+
+
+def brings_the_record(commit: Commit, state: RunState) -> bool:
+    """Return whether a commit is the run record without which the state was folded. One that can't be read changes nothing."""
+    if not commit.is_record or state.has_record:
+        return False
+    try:
+        decode_record(commit)
+    except MalformedRecordError:
+        return False
+    return True
+
+
+def reaches_back(first: Commit, state: RunState | None) -> bool:
+    """Return whether a log that begins with this commit is whole: nothing is gone that the state was folded from."""
+    return first.is_record or (first.sequence == 1 and (state is None or not state.has_record))
+
+
+def fold_batch(state: RunState | None, commits: Sequence[Commit], dispatch: Dispatch = CORE) -> Folded | Start:
+    """Fold what a batch happens to hold of a run: its commits, in order of sequence, at least one.
+
+    Gives a start where they aren't the next ones: from there the log has to be read, and folded. The state is worked on as
+    `Start.fold` does.
+    """
+    begin = start(state, dispatch, commits[0])
+    if begin is None:
+        is_parked = state is not None and state.parked is not None
+        return Folded(state, duplicates=0 if is_parked else sum(commit.count for commit in commits))
+    reached, is_doubtful = begin.after, _is_doubtful(begin, commits)
+    if begin.after >= commits[-1].last:
+        return Folded(state, duplicates=sum(commit.count for commit in commits), is_doubtful=is_doubtful)
+    for commit in commits:
+        if commit.sequence > reached + 1:
+            return begin
+        reached = max(reached, commit.last)
+    return begin if is_doubtful or reached < begin.covers else begin.fold(commits)
+
+
+def _is_doubtful(begin: Start, commits: Sequence[Commit]) -> bool:
+    """Return whether commits that the state covers may be of another history: the one that it ends with is not among them."""
+    if begin.blank is not None or begin.stored is None or begin.stored.commit_id is None:
+        return False
+    known = [commit for commit in commits if commit.last <= begin.stored.sequence]
+    return bool(known) and all(identity(commit.commit_id) != begin.stored.commit_id for commit in known)
 
 
 def fold(state: RunState | None, commits: Iterable[Commit], dispatch: Dispatch = CORE) -> Folded:
-    """Fold a run's commits, in order of sequence, into its state: those that `decide` said to fold, or the log.
-
-    The given state is worked on in place or replaced; use only what comes back. Never raises: what can't be folded parks.
-    """
-    commits = iter(commits)
-    first = next(commits, None)
-    if first is None:
+    """Fold a log that is at hand, in order of sequence, into its state: all of it, or what lies behind the state's checkpoint."""
+    left = iter(commits)
+    first = next(left, None)
+    begin = None if first is None else start(state, dispatch, first)
+    if first is None or begin is None:
         return Folded(state)
-    progress = _progress_with(state, first, dispatch)
-    if not progress.goes_on:
-        return Folded(state)
-    if progress.checkpoint == NOTHING and _reaches_back(first, state, dispatch):
-        return _fold_again(state, first, commits, dispatch)
     if state is None:
-        return Folded(None, gap=1)
-    # here too where the log no longer reaches back to its beginning: what is folded stays, and goes on from where it is
-    state.parked = None
-    return _fold_on(state, chain([first], commits), dispatch)
-
-
-def _reaches_back(first: Commit, state: RunState | None, dispatch: Dispatch) -> bool:
-    """Return whether a log that begins with this commit is whole: nothing is gone that the state was folded from.
-
-    One that begins at 1 has either no record or lost it. A state that was folded without one has no metadata, and was created
-    when its first event happened.
-    """
-    if first.is_record or first.sequence > 1 or state is None or state.created_at is None:
-        return first.sequence <= 1
-    events, _ = dispatch.decode(first.payload)
-    try:
-        return bool(events) and state.metadata is None and state.created_at == canonical(events[0].timestamp)
-    except ValueError:
-        return False
-
-
-def _progress_with(state: RunState | None, first: Commit, dispatch: Dispatch) -> Progress:
-    """Return how far the run has come, given the first of the commits: a record may tell what the state doesn't know."""
-    progress = _progress(state, dispatch)
-    if state is not None and progress.goes_on and first.is_record and _brings_news(first, state):
-        return Progress(NOTHING, covers=state.sequence)
-    return progress
-
-
-def _progress(state: RunState | None, dispatch: Dispatch) -> Progress:
-    """Return how far the run has come: the core, and with it every extension that goes on."""
-    if state is None:
-        return Progress(NOTHING)
-    if state.deleted_at is not None or (state.parked is not None and state.parked.version == REDUCER_VERSION):
-        return Progress(state.sequence, goes_on=False)
-    if state.parked is not None or state.reducer_version != REDUCER_VERSION or state.created_at is None:
-        return Progress(NOTHING, covers=state.sequence)
-    if dispatch.extensions and is_behind(state, dispatch):
-        return Progress(NOTHING, covers=state.sequence)
-    return Progress(state.sequence)
-
-
-def _brings_news(commit: Commit, state: RunState) -> bool:
-    """Return whether the state was folded without the run record that this commit is."""
-    try:
-        return is_news(decode_record(commit), state)
-    except MalformedRecordError:
-        return False
-
-
-def is_news(record: RunRecord, state: RunState) -> bool:
-    """Return whether the state was folded without this run record.
-
-    Without one, a state has no metadata, and its session and time come from its first events.
-    """
-    known = (state.session_id, state.created_at, state.provider is None)
-    if known != (record.session_id, canonical(record.created_at), False):
-        return True
-    return state.metadata != record.metadata and state.metadata != as_stored(record.metadata)
-
-
-def _decide(progress: Progress, commits: Sequence[Commit]) -> Decision:
-    if not progress.goes_on or progress.checkpoint >= commits[-1].last:
-        return Decision(Next.NOTHING)
-    reached = progress.checkpoint
-    for commit in commits:
-        if commit.sequence > reached + 1:
-            return Decision(Next.READ, progress.checkpoint)
-        reached = max(reached, commit.last)
-    if reached < progress.covers:
-        return Decision(Next.READ, progress.checkpoint)
-    return Decision(Next.FOLD)
-
-
-def _fold_again(before: RunState | None, first: Commit, commits: Iterable[Commit], dispatch: Dispatch) -> Folded:
-    """Fold from the log's beginning; what was there before stays where the new state doesn't come as far."""
-    state = RunState(run_id=first.run_id, reducer_version=REDUCER_VERSION)
-    if before is not None:
-        state.revision, state.extensions = before.revision, dict(before.extensions)
-        if is_of_another_reducer(before) or (first.is_record and _brings_news(first, before)):
-            state.extensions = outdated(before.extensions)
-    if first.is_record:
-        _start(state, first)
+        log: Iterable[Commit] = chain([first], left)
     else:
-        commits = chain([first], commits)
-    folded = _fold_on(state, commits, dispatch)
-    if before is None or state.sequence >= before.sequence:
-        return folded._replace(changed=True)
-    before.parked = state.parked
-    return folded._replace(state=before, events=0, changed=state.parked is not None)
+        log = [first, *left]  # which may be gone through twice
+    folded: Folded | Start = begin
+    while isinstance(folded, Start):
+        folded = folded.fold(log)
+    return folded
 
 
-def is_of_another_reducer(state: RunState) -> bool:
-    """Return whether the state was folded by a reducer of another version."""
-    return state.reducer_version not in {0, REDUCER_VERSION}
+def fold_again(blank: RunState, commits: Iterable[Commit], dispatch: Dispatch = CORE) -> Folded:
+    """Fold a log from its beginning into a blank state (restart.py), its record first where it has one."""
+    left = iter(commits)
+    first = next(left, None)
+    if first is not None and first.is_record:
+        _begin_with(blank, first)
+        first = None
+    return fold_on(blank, left if first is None else chain([first], left), dispatch)._replace(changed=True)
 
 
-def _start(state: RunState, commit: Commit) -> None:
+def _begin_with(state: RunState, commit: Commit) -> None:
     try:
         begin(state, decode_record(commit))
+        state.commit_id = identity(commit.commit_id)
     except BehestError as error:
         state.parked = _park(0, error)
 
 
 def begin(state: RunState, record: RunRecord) -> None:
-    """Return the state what the record says. Raises StateTooLargeError, and ValueError for a time that is none."""
+    """Give the state what the record says. Raises StateTooLargeError, and ValueError for a time that is none."""
     check_metadata_size(state.run_id, record.metadata)
     check_text_size(state.run_id, record.provider, record.model)
     state.created_at = canonical(record.created_at)
@@ -230,10 +239,11 @@ def begin(state: RunState, record: RunRecord) -> None:
     state.provider = record.provider
     state.model = record.model
     state.metadata = record.metadata
+    state.has_record = True
 
 
-def _fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch) -> Folded:
-    """Fold what lies behind the state's checkpoint."""
+def fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch = CORE) -> Folded:
+    """Fold what lies behind the state's checkpoint, in place."""
     checkpoint, duplicates, gap = state.sequence, 0, None
     slices = Slices(state, dispatch) if dispatch.extensions else None
     for commit in commits:
@@ -245,6 +255,8 @@ def _fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch) -> 
             break
         if known < commit.count:
             _apply(state, commit, known, dispatch, slices)
+            if state.sequence >= commit.sequence:
+                state.commit_id = identity(commit.commit_id)
         duplicates += min(known, commit.count)
     changed = state.sequence != checkpoint or state.parked is not None
     if slices is not None:
@@ -254,17 +266,24 @@ def _fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch) -> 
 
 def _apply(state: RunState, commit: Commit, known: int, dispatch: Dispatch, slices: Slices | None) -> None:
     """Apply the commit's events behind the first `known`, up to one that can't be folded, and park there."""
-    events, error = dispatch.decode(commit.payload)
-    problem = commit.problem
-    found = len(events) + (error is not None)  # at least so many: the first that can't be read is one, too
-    if problem is None and (found > commit.count or (error is None and found < commit.count)):
-        problem = f"`count` says {commit.count} events, `events` has {found}"
+    content = commit.read()
+    events, error = dispatch.decode(content.json)
+    error = error or content.error
+    problem = commit.problem or _miscounted(commit, len(events), error)
     if problem is not None:
         state.parked = _park(commit.sequence, MalformedEventError(commit.run_id, commit.sequence, problem))
         return
     error = apply(state, events[known:] if known else events, dispatch, slices) or error
     if error is not None:
         state.parked = _park(state.sequence + 1, error)
+
+
+def _miscounted(commit: Commit, decoded: int, error: Exception | None) -> str | None:
+    """Return what is wrong with a commit that has more or fewer events than it says; None where it hasn't."""
+    found = decoded + (error is not None)  # at least so many: the first that can't be read is one, too
+    if found <= commit.count and (error is not None or found == commit.count):
+        return None
+    return f"`count` says {commit.count} events, `events` has {found}"
 
 
 def apply(
@@ -283,7 +302,7 @@ def apply(
             handler = handler_of(event.__class__)
             if handler is not None:
                 handler(state, event)
-    except Exception as raised:  # noqa: BLE001 (whatever it is, it is this event's)
+    except Exception as raised:  # noqa: BLE001 (whatever a handler raises, it is about the event at hand)
         applied, error = applied - length_hint(left) - 1, raised
     if applied > 0:
         state.sequence = sequence + applied
@@ -296,12 +315,17 @@ def apply(
 
 def _park(sequence: int, error: Exception) -> Parked:
     name = MalformedEventError.__name__ if isinstance(error, DECODE_ERRORS) else type(error).__name__
-    return Parked(sequence=sequence, error=name, message=str(error)[:500], version=REDUCER_VERSION)
+    return parked_by(sequence, name, str(error))
 
 
-def killed(state: RunState, message: str) -> Parked:
-    """Return why a run is parked whose folds kill their process."""
-    return Parked(sequence=state.sequence + 1, error="ProcessKilled", message=message, version=REDUCER_VERSION)
+def parked_by(sequence: int, error: str, message: str) -> Parked:
+    """Return why a run is parked: at which position, by what. `message` has no payload."""
+    return Parked(
+        sequence=sequence,
+        error=error[:_ERROR_CHARACTERS],
+        message=message[:_MESSAGE_CHARACTERS],
+        version=REDUCER_VERSION,
+    )
 
 
 def replay(

@@ -2,19 +2,15 @@
 
 The rules:
 
-- An extension folds the event after its own checkpoint. When all keep step with the core, that is the next event. One that is
-  behind (new, of another version, resumed) makes the run be folded again from the beginning: the handlers see the run as it was
-  after each event, which only a fold from the beginning knows. Those that are not behind wait until it has come to them.
-- What an extension folds of a commit counts whole or not at all: if a handler raises, or what it left can't be stored, the slice
-  goes back to the commit's beginning, and is parked.
+- The slice of an extension that goes on has come as far as the run. One that hasn't (it is new, of another version, resumed)
+  needs the run from its beginning, as its handlers see the run as of each event: then all start again together (restart.py).
+  Where the log no longer reaches back, it is parked instead, and what there is of its slice stays.
+- What an extension folds of a commit counts whole or not at all: if a handler raises, or what it left can't be stored, the
+  slice goes back to the commit's beginning, and is parked.
 - An extension that isn't installed is left as it is.
-- Where the core starts again because its reducer has another version, or because a record has come late, its handlers saw another
-  run than there is now. So every slice becomes outdated, and is folded again: those of extensions that go on at once, the others
-  when they do.
-- If the log no longer reaches back, an extension that is behind is parked: it can't be folded. What there is of its slice stays.
 
-Most events concern no extension. So a run has a table of its own, in which only those that do have another handler than the
-core's; and a slice is read when the first of them comes.
+A slice is JSON from one fold to the next, and an extension's state only while events concern it. Most events concern none. So
+a run has a table of its own, in which only those that do have another handler than the core's.
 """
 
 from __future__ import annotations
@@ -23,12 +19,13 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from behest_core.errors import InvalidValueError, LogTruncatedError, StateTooLargeError
 from behest_core.fold.dispatch import HalfRead
 from behest_core.fold.extension import Extension, ExtensionState, RunView
+from behest_core.fold.restart import goes_on, is_behind
 from behest_core.model.json import check_storable
 from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES
 from behest_core.model.state import ExtensionSlice, Parked
@@ -51,48 +48,21 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class _Live(Struct):
-    """A slice that goes on.
+    """A slice that goes on, or did until it was parked.
 
-    `follows` says whether it follows what was there before, rather than begins anew. `stored` is its state before the commit at
-    hand, as JSON; `state` is None until an event concerns it. `reached` is where it stopped, if it is parked.
+    `before` is what the run has of it, None for one that begins. `stored` is its state before the commit at hand, as JSON, and
+    `sequence` how far that has come; `state` is None until an event concerns it.
     """
 
     place: int
     extension: Extension
     before: ExtensionSlice | None
-    checkpoint: int
-    follows: bool
     stored: bytes
     switched: tuple[type, ...]
+    sequence: int = 0
     state: ExtensionState | None = None
     is_changed: bool = False
     parked: Parked | None = None
-    reached: int = 0
-
-
-def outdated(slices: Mapping[str, ExtensionSlice]) -> dict[str, ExtensionSlice]:
-    """Return slices as those of a run that is another one now."""
-    return {name: replace(piece, outdated=True) for name, piece in slices.items()}
-
-
-def is_behind(state: RunState, dispatch: Dispatch) -> bool:
-    """Return whether an installed extension has no slice, or one that has not come as far as the core."""
-    found = ((extension, state.extensions.get(extension.name)) for extension in dispatch.extensions)
-    return any(
-        piece is None or _checkpoint(extension, piece) != state.sequence
-        for extension, piece in found
-        if _goes_on(extension, piece)
-    )
-
-
-def _goes_on(extension: Extension, piece: ExtensionSlice | None) -> bool:
-    return piece is None or piece.parked is None or piece.parked.version != extension.version
-
-
-def _checkpoint(extension: Extension, piece: ExtensionSlice | None) -> int:
-    if piece is None or piece.version != extension.version or piece.parked is not None or piece.outdated:
-        return 0
-    return piece.sequence
 
 
 class Slices:
@@ -115,8 +85,8 @@ class Slices:
                 self._live[live.place] = live
         self._touched: dict[int, _Live] = {}
         opened = {live.extension.name for live in self._all}
-        carried = [_encode(piece.state) for name, piece in run.extensions.items() if name not in opened]
-        self._bytes = sum(map(len, carried)) + sum(len(live.stored) for live in self._all)
+        self._bytes = sum(len(bytes(piece.raw)) for name, piece in run.extensions.items() if name not in opened)
+        self._bytes += sum(len(live.stored) for live in self._all)
 
     # ---------------------------------------------------------------- a commit
 
@@ -153,9 +123,7 @@ class Slices:
             core(run, event)
         for place, handler, when in self._listeners[event_class]:
             live = self._live[place]
-            if live is None or (live.checkpoint > self._start and self._has_folded(live)):
-                continue
-            if live.state is None and not self._is_read(live):
+            if live is None or (live.state is None and not self._is_read(live)):
                 continue
             try:
                 if when is None or when(live.state):
@@ -166,9 +134,6 @@ class Slices:
                 self._park(live, error, f"raised by {handler.__name__} of extension {live.extension.name}")
             for switched in live.switched:
                 self._switch(switched)
-
-    def _has_folded(self, live: _Live) -> bool:
-        return live.checkpoint >= self._position()
 
     def _is_read(self, live: _Live) -> bool:
         """Read a slice; say whether the extension's class can."""
@@ -186,7 +151,7 @@ class Slices:
             core(run, event.event)
         for place, _, _ in self._listeners[event.listened]:
             live = self._live[place]
-            if live is not None and not self._has_folded(live):
+            if live is not None:
                 self._park(
                     live, event.error, f"a {event.listened.__name__} that extension {live.extension.name} can't read"
                 )
@@ -235,22 +200,23 @@ class Slices:
     def _park(self, live: _Live, error: Exception, message: str) -> None:
         """Stop folding a slice: it stays as it was before the commit."""
         self._live[live.place] = None
-        live.reached = max(self._start, live.checkpoint)
+        live.sequence = self._start
         live.parked = _parked(live.extension, self._position(), error, message)
 
     def store(self) -> bool:
-        """Put the slices into the run; say whether anything else than their checkpoints has changed."""
+        """Put the slices into the run; return whether anything else than their checkpoints has changed."""
         is_news = False
         for live in self._all:
-            name, before = live.extension.name, live.before
+            before = live.before
+            is_news |= before is None or live.is_changed or live.parked is not None
             if live.parked is None:
-                live.reached = max(self._run.sequence, live.checkpoint)
-            is_news |= before is None or live.is_changed or live.parked is not None or live.reached != before.sequence
-            if before is None or live.is_changed or not live.follows:
-                before = ExtensionSlice(
-                    state=msgspec.json.decode(live.stored), sequence=0, version=live.extension.version
-                )
-            self._run.extensions[name] = replace(before, sequence=live.reached, parked=live.parked)
+                live.sequence = self._run.sequence
+            if before is None or live.is_changed:
+                piece = ExtensionSlice(raw=Raw(live.stored), sequence=live.sequence, version=live.extension.version)
+            else:
+                piece = replace(before, sequence=live.sequence)
+            piece.parked = live.parked
+            self._run.extensions[live.extension.name] = piece
         return is_news
 
 
@@ -267,21 +233,21 @@ def _has_too_many_digits(stored: bytes) -> bool:
 
 
 def _opened(run: RunState, dispatch: Dispatch) -> list[_Live]:
-    """Return the slices that go on: not those that are parked."""
+    """Return the slices that go on: not those that are parked. One that is behind by now can't be folded."""
     opened = []
     for place, extension in enumerate(dispatch.extensions):
         before = run.extensions.get(extension.name)
-        if _goes_on(extension, before):
-            checkpoint = _checkpoint(extension, before)
-            stored = _encode(before.state) if before is not None and checkpoint else extension.blank
-            live = _Live(place, extension, before, checkpoint, checkpoint > 0, stored, dispatch.switched[place])
-            if run.sequence > checkpoint:
-                gone = LogTruncatedError(run.run_id, run.sequence)
-                live.parked = _parked(extension, checkpoint + 1, gone, str(gone))
-                live.follows, live.reached = True, before.sequence if before is not None else 0
-            opened.append(live)
+        if not goes_on(extension, before):
+            continue
+        stored = extension.blank if before is None else bytes(before.raw)
+        live = _Live(place, extension, before, stored, dispatch.switched[place])
+        if is_behind(extension, before, run.sequence):
+            gone = LogTruncatedError(run.run_id, run.sequence)
+            live.parked = _parked(extension, 1, gone, str(gone))
+            live.sequence = before.sequence if before is not None else 0
+        opened.append(live)
     return opened
 
 
 def _parked(extension: Extension, sequence: int, error: Exception, message: str) -> Parked:
-    return Parked(sequence=sequence, error=type(error).__name__, message=message, version=extension.version)
+    return Parked(sequence=sequence, error=type(error).__name__[:100], message=message[:500], version=extension.version)

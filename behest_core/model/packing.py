@@ -74,10 +74,11 @@ def array_of(events: Iterable[bytes]) -> bytes:
 
 def cut(commit: Commit) -> list[bytes]:
     """Return the JSON of a commit's events. Raises MalformedEventError where it doesn't hold as many as it says."""
-    if commit.problem is not None:
-        raise MalformedEventError(commit.run_id, commit.sequence, commit.problem)
+    content = commit.read()
+    if content.error is not None:
+        raise content.error
     try:
-        events = split(commit.payload)
+        events = split(content.json)
     except DECODE_ERRORS as error:
         raise MalformedEventError(commit.run_id, commit.sequence, str(error)) from error
     if len(events) != commit.count:
@@ -108,7 +109,7 @@ def _first(commit: Commit, count: int) -> Commit:
         events = cut(commit)
     except MalformedEventError:
         return commit
-    return replace(commit, count=count, payload=array_of(events[:count]))
+    return replace(commit, count=count, text=None, packed=None, payload=array_of(events[:count]))
 
 
 def without_gaps(run_id: str, commits: Iterable[Commit]) -> Iterator[Commit]:

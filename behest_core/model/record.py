@@ -81,14 +81,15 @@ def decode_record(commit: Commit) -> RunRecord:
 
     Raises MalformedRecordError where it isn't one, or holds what a state item can't.
     """
-    if commit.problem is not None:
-        raise MalformedRecordError(commit.run_id, commit.problem)
+    content = commit.read()
+    if content.error is not None:
+        raise MalformedRecordError(commit.run_id, content.error.reason)
     try:
-        record = msgspec.convert(_fields_decoder.decode(commit.payload) | {"id": commit.run_id}, RunRecord)
+        record = msgspec.convert(_fields_decoder.decode(content.json) | {"id": commit.run_id}, RunRecord)
         canonical(record.created_at)
         check_storable(record.metadata, "metadata")
-    except InvalidValueError as error:
-        raise MalformedRecordError(commit.run_id, str(error)) from error
+    except InvalidValueError as error:  # whose path names keys of the metadata, which are payload
+        raise MalformedRecordError(commit.run_id, f"metadata: {error.reason}") from error
     except (*DECODE_ERRORS, ValueError) as error:
         raise MalformedRecordError(commit.run_id, str(error)) from error
     return record

@@ -9,7 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Raw, Struct, UnsetType, field
+from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from behest_core.model.json import JSON
@@ -124,19 +125,55 @@ class Parked(Struct, frozen=True, kw_only=True):
 _EARLIER_ATTEMPTS = 4
 
 
-class ExtensionSlice(Struct, kw_only=True, omit_defaults=True):
+class ExtensionSlice(Struct, kw_only=True, omit_defaults=True, eq=False):
     """A plugin's slice of a run's state.
 
-    `state` is what its handlers made, `sequence` how far they have come, `version` the extension's. `parked` says why it has
-    stopped, where it has. `outdated` is set where the core has started again without the extension: as its handlers saw another
-    run, it starts again too when it goes on.
+    `raw` is what its handlers made, as JSON: nobody looks at it between two folds. `state` is the same as JSON values, new ones
+    each time. `sequence` is how far the handlers have come, `version` the extension's. `parked` says why it has stopped, where it
+    has. `outdated` is set where the core has started again without the extension: as its handlers saw another run, it starts
+    again too when it goes on.
     """
 
-    state: JSON
+    raw: Raw = field(name="state")
     sequence: int
     version: int
     parked: Parked | None = None
     outdated: bool = False
+
+    @classmethod
+    def of(
+        cls, state: JSON, *, sequence: int, version: int, parked: Parked | None = None, outdated: bool = False
+    ) -> ExtensionSlice:
+        """Return a slice of JSON values."""
+        return cls(raw=Raw(encode(state)), sequence=sequence, version=version, parked=parked, outdated=outdated)
+
+    @property
+    def state(self) -> JSON:
+        """What the handlers made, as JSON values."""
+        state: JSON = decode(self.raw)
+        return state
+
+    def __eq__(self, other: object) -> bool:
+        """Compare as JSON values: in an item the order of keys is lost, and a whole number is no float."""
+        if not isinstance(other, ExtensionSlice):
+            return NotImplemented
+        rest = (self.sequence, self.version, self.parked, self.outdated)
+        return rest == (other.sequence, other.version, other.parked, other.outdated) and (
+            bytes(self.raw) == bytes(other.raw) or self.state == other.state
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+
+class Guard(Struct, frozen=True, kw_only=True):
+    """A fold under way that may kill its process: who began it, and when he is dead if he hasn't come back (RFC 3339).
+
+    `deaths` counts those before him that never came back.
+    """
+
+    owner: str
+    until: str
+    deaths: int = 0
 
 
 class RunState(Struct, kw_only=True):
@@ -149,7 +186,9 @@ class RunState(Struct, kw_only=True):
     - `reducer_version`: the version of the reducer that folded it.
     - `parked`: None, or why the fold has stopped.
     - `extensions`: plugins' slices by name.
-    - `unfinished_folds`: how many guarded folds in a row began and never came back, as their process was killed.
+    - `has_record`: whether the run record was folded; a run needs none.
+    - `commit_id`: what identifies the commit that `sequence` lies in, so that a log with another history is noticed.
+    - `guard`: None, or who is folding the run, where that may kill a process.
     - `deleted_at`: None, or when the run was deleted (RFC 3339). Nothing else is left of it then.
 
     `session_id`, `provider` and `model` are None for a run without record until its RunStarted. `created_at` has nine
@@ -175,7 +214,9 @@ class RunState(Struct, kw_only=True):
     reducer_version: int = 0
     parked: Parked | None = None
     extensions: dict[str, ExtensionSlice] = field(default_factory=dict)
-    unfinished_folds: int = 0
+    has_record: bool = False
+    commit_id: str | None = None
+    guard: Guard | None = None
     deleted_at: str | None = None
 
     @property

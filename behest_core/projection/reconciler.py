@@ -8,10 +8,11 @@ its events all the same. Two ways lead back to them:
   parked ones. The first through an index of the event table by hour: a run of which the projector never saw anything is found
   by it, without a scan.
 
-Where a run's record came after its events and was lost, the state's sequence is right and the state is not. A state that has
-metadata was folded with its record; of the others the record is read and compared, and what lacks it is folded again.
+Where a run's record came after its events and was lost, the state's sequence is right and the state is not: it was folded without
+a record, and the log has one. It is folded again. Where the log has a tombstone, the state gets one.
 
-What lags is folded guarded: a run that kills the process that folds it is parked the third time (projector.py).
+What lags is folded guarded: a run that kills the process that folds it is parked the third time (catch_up.py). Whatever one run
+raises is reported, and the others are looked at all the same.
 """
 
 from __future__ import annotations
@@ -26,21 +27,23 @@ from botocore.exceptions import ClientError
 from msgspec import Struct, field
 
 from behest_core.dynamodb import items
-from behest_core.errors import MalformedError, MalformedRecordError, RunDeletedError
+from behest_core.errors import BehestError, MalformedError, MalformedRecordError, RunDeletedError
 from behest_core.fold.reducer import REDUCER_VERSION
-from behest_core.fold.rules import is_news
+from behest_core.model.commit import identity
 from behest_core.model.state import FOLDED_STATUSES, RunState
 from behest_core.model.timestamps import to_datetime
-from behest_core.projection.projector import Fold, Trouble
+from behest_core.projection.catch_up import CatchUp, Fold
+from behest_core.projection.one_run import AWS_ERRORS, name_of
+from behest_core.projection.trouble import Trouble, TroubleKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
-    from behest_core.dynamodb.event_table import EventLog
+    from behest_core.dynamodb.event_table import EventLog, Tail
     from behest_core.dynamodb.state_table import StateTable
-    from behest_core.projection.projector import Projector, Work
+    from behest_core.projection.one_run import Work
 
 _AT_ONCE: Final = 100
 _RECORDS_AT_ONCE: Final = 1_000  # the most that GetRecords gives
@@ -99,19 +102,19 @@ class RecoverReport(Struct):
 
 
 class Reconciler:
-    """Looks for runs that lag, and lets the projector catch up with them."""
+    """Looks for runs that lag, and catches up with them."""
 
     def __init__(
         self,
         log: EventLog,
         states: StateTable,
-        projector: Projector,
+        catch_up: CatchUp,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._log = log
         self._states = states
-        self._projector = projector
+        self._catch_up = catch_up
         self._now = now
 
     # ------------------------------------------------------------ the sweep
@@ -126,23 +129,35 @@ class Reconciler:
         report = SweepReport()
         now = self._now()
         seen: set[str] = set()
-        for run_id, state in self._candidates(now - lookback, now):
+        for run_id, state in self._candidates(now - lookback, now, report):
             if remaining() < _RESERVE_SECONDS:
                 report.is_complete = False
                 break
-            if run_id not in seen:
-                seen.add(run_id)
+            if run_id in seen:
+                continue
+            seen.add(run_id)
+            try:
                 self._check(run_id, state, now, stuck_after, report, remaining)
+            except AWS_ERRORS as error:
+                report.is_complete = False
+                report.troubles.append(Trouble(TroubleKind.UNFINISHED, run_id, 0, name_of(error), "checking it"))
+            except Exception as error:  # noqa: BLE001 (a bug, or an item that nobody thought of: it is this run's alone)
+                report.troubles.append(_raised(run_id, error))
         return report
 
-    def _candidates(self, since: datetime, now: datetime) -> Iterator[tuple[str, RunState | None]]:
+    def _candidates(self, since: datetime, now: datetime, report: SweepReport) -> Iterator[tuple[str, RunState | None]]:
         """Return the runs to look at: of each kind one in turn, so that many of one kind keep no other waiting."""
         known = [self._states.find_parked(repair=True)]
         known += [self._states.find(status=each, repair=True) for each in FOLDED_STATUSES if not each.is_terminal]
         kinds = [self._begun(since, now), *(((state.run_id, state) for state in states) for states in known)]
         while kinds:
             for kind in list(kinds):
-                found = next(kind, None)
+                try:
+                    found = next(kind, None)
+                except AWS_ERRORS as error:
+                    report.is_complete = False
+                    report.troubles.append(Trouble(TroubleKind.UNFINISHED, "", 0, name_of(error), "listing runs"))
+                    found = None
                 if found is None:
                     kinds.remove(kind)
                 else:
@@ -168,39 +183,51 @@ class Reconciler:
         if state is not None and state.parked is not None:
             if state.parked.version == REDUCER_VERSION:
                 return
-        elif not self._lags(run_id, state, now):
+        elif not self._lags(run_id, state, now, report):
             if state is not None and _is_stuck(state, now - stuck_after):
                 report.stuck += 1
             return
         report.lagging += 1
-        work = self._catch_up(run_id, state, remaining)
+        work = self._fold(run_id, state, remaining)
         report.troubles += work.troubles
-        report.caught_up += work.is_finished
+        report.caught_up += work.is_finished and all(each.kind is not TroubleKind.GAP for each in work.troubles)
         report.is_complete &= work.is_finished
 
-    def _catch_up(self, run_id: str, state: RunState | None, remaining: Callable[[], float]) -> Work:
-        again = Fold.AGAIN if self._lacks_its_record(run_id, state) else Fold.NEW
-        return self._projector.catch_up(run_id, again, guarded=True, remaining=remaining)
+    def _fold(self, run_id: str, state: RunState | None, remaining: Callable[[], float]) -> Work:
+        how = Fold.AGAIN if self._lacks_its_record(run_id, state) else Fold.NEW
+        return self._catch_up.fold(run_id, how, guarded=True, remaining=remaining)
 
     def _lacks_its_record(self, run_id: str, state: RunState | None) -> bool:
-        if state is None or state.deleted_at is not None or state.parked is not None or state.metadata is not None:
+        if (
+            state is None
+            or state.has_record
+            or state.is_blank
+            or state.deleted_at is not None
+            or state.parked is not None
+        ):
             return False
         try:
-            record = self._log.record(run_id)
+            return self._log.record(run_id) is not None
         except (MalformedRecordError, RunDeletedError):
             return False
-        return record is not None and is_news(record, state)
 
-    def _lags(self, run_id: str, state: RunState | None, now: datetime) -> bool:
+    def _lags(self, run_id: str, state: RunState | None, now: datetime, report: SweepReport) -> bool:
         if state is not None and state.deleted_at is not None:
             return False
         try:
             tail = self._log.tail(run_id)
-        except RunDeletedError:
+        except RunDeletedError as deleted:
+            if state is not None:
+                report.lagging += 1
+                self._states.bury(run_id, deleted.deleted_at)
+                report.caught_up += 1
             return False
-        if state is not None and state.sequence >= tail.last and state.created_at is not None:
-            return self._lacks_its_record(run_id, state)
-        return not tail.committed_at or _is_before(tail.committed_at, now - _GRACE)
+        if state is None or state.is_blank or state.sequence < tail.last:
+            return not tail.committed_at or _is_before(tail.committed_at, now - _GRACE)
+        if state.sequence > tail.last and (tail.last > 0 or (tail.committed_at and not tail.expires)):
+            report.troubles.append(Trouble(TroubleKind.AHEAD, run_id, state.sequence, "StateAhead"))
+            return True
+        return (tail.last > 0 and _is_another(tail, state)) or self._lacks_its_record(run_id, state)
 
     # ------------------------------------------------------------ lost batches
 
@@ -218,11 +245,24 @@ class Reconciler:
             return report
         states = self._states.get_many(run_ids, repair=True)
         for run_id in sorted(run_ids):
-            work = self._catch_up(run_id, states.get(run_id), remaining)
             report.runs += 1
-            report.troubles += work.troubles
-            report.is_complete &= work.is_finished
+            try:
+                work = self._fold(run_id, states.get(run_id), remaining)
+            except BehestError as error:
+                report.troubles.append(_raised(run_id, error))
+            else:
+                report.troubles += work.troubles
+                report.is_complete &= work.is_finished
         return report
+
+
+def _raised(run_id: str, error: Exception) -> Trouble:
+    return Trouble(TroubleKind.RAISED, run_id, 0, name_of(error))
+
+
+def _is_another(tail: Tail, state: RunState) -> bool:
+    """Return whether a log ends with another commit than the state that covers it."""
+    return state.commit_id is not None and identity(tail.commit_id) != state.commit_id
 
 
 def _runs_in(batch: LostBatch, streams: DynamoDBStreamsClient) -> Iterable[str]:

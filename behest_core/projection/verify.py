@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from behest_core.errors import MalformedStateError, RunDeletedError
 from behest_core.fold.dispatch import CORE
 from behest_core.fold.reducer import REDUCER_VERSION
-from behest_core.fold.rules import fold
+from behest_core.fold.restart import restart
+from behest_core.fold.rules import fold_again, reaches_back
 from behest_core.model.json import JSON, as_stored
 from behest_core.model.packing import until
 from behest_core.model.state import CORE_FOLD, RunState
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
     from behest_core.dynamodb.state_table import StateTable
     from behest_core.fold.dispatch import Dispatch
 
-_FOLDED: Final = (*RunState.__struct_fields__[: RunState.__struct_fields__.index("updated_at") + 1], "sequence")
-"""What the log alone decides: the seed's fields and the checkpoint."""
+_FOLDED: Final = (
+    *RunState.__struct_fields__[: RunState.__struct_fields__.index("updated_at") + 1],
+    "sequence",
+    "has_record",
+)
+"""What the log alone decides: the seed's fields, the checkpoint, and whether there was a record."""
 
 
 class Kind(StrEnum):
@@ -76,7 +81,7 @@ class Verdict(Struct, kw_only=True):
 def verify(log: EventLog, states: StateTable, run_id: str, dispatch: Dispatch = CORE) -> Verdict:
     """Check one run: what the core folded, and the slices of the extensions that `dispatch` has, where they keep step.
 
-    A deleted run is right if nothing of its log is left.
+    A deleted run is right if nothing of its log is left, and its state is a tombstone or gone.
     """
     try:
         stored = states.get(run_id)
@@ -88,8 +93,12 @@ def verify(log: EventLog, states: StateTable, run_id: str, dispatch: Dispatch = 
         return verdict if verdict.kind is not Kind.UNFOLDABLE or _is_there(states, run_id) else Verdict(run_id=run_id)
     except MalformedStateError as error:
         return Verdict(run_id=run_id, kind=Kind.WRONG, problem=error.reason)
-    except RunDeletedError:  # since its state was read; or its state item is lost, and nothing is left of its log
-        return Verdict(run_id=run_id)
+    except RunDeletedError as deleted:
+        state = states.get(run_id)
+        if state is None or state.is_blank or state.deleted_at is not None:
+            return Verdict(run_id=run_id)
+        problem = f"its log was deleted at {deleted.deleted_at}, and its state is still there; rebuild it"
+        return Verdict(run_id=run_id, kind=Kind.WRONG, problem=problem)
 
 
 def _is_there(states: StateTable, run_id: str) -> bool:
@@ -115,12 +124,14 @@ def _verify_deleted(log: EventLog, run_id: str) -> Verdict:
 
 def _verify_stored(log: EventLog, stored: RunState, dispatch: Dispatch) -> Verdict:
     verdict = Verdict(run_id=stored.run_id, sequence=stored.sequence, reducer_version=stored.reducer_version)
-    # as `Fold.AGAIN` does, so that what is found here is what a rebuild would do
-    installed = {each.name for each in dispatch.extensions}
-    others = {name: piece for name, piece in stored.extensions.items() if name not in installed}
-    before = replace(stored, parked=None, reducer_version=0, total_usage=replace(stored.total_usage), extensions=others)
-    folded = fold(before, until(log.commits(stored.run_id), stored.sequence), dispatch)
-    state = folded.state or before
+    blank = restart(stored, dispatch.extensions, even_parked=True)
+    commits = until(log.commits(stored.run_id, refuse_deleted=True), stored.sequence)
+    first = next(commits, None)
+    if stored.created_at is not None and (first is None or not reaches_back(first, stored)):
+        verdict.kind, verdict.problem = Kind.UNFOLDABLE, "its log no longer holds all that its state was folded from"
+        return verdict
+    folded = fold_again(blank, chain([] if first is None else [first], commits), dispatch)
+    state = folded.state or blank
     if stored.created_at is None:  # parked before anything was folded
         state = RunState(run_id=stored.run_id, reducer_version=REDUCER_VERSION)
     verdict.problem = _why_unfoldable(stored, state, folded.gap)
@@ -140,12 +151,12 @@ def _verify_stored(log: EventLog, stored: RunState, dispatch: Dispatch) -> Verdi
 
 def _why_unfoldable(stored: RunState, state: RunState, gap: int | None) -> str | None:
     """Return why the log doesn't fold as far as the state goes; None where it does."""
-    if state.parked is not None and (stored.parked is None or state.reducer_version == 0):
+    if state.parked is not None and (stored.parked is None or state.sequence < stored.sequence):
         return f"sequence {state.parked.sequence} can't be folded: {state.parked.message}"
     if gap is not None:
         return f"its log lacks sequence {gap}"
-    if state.reducer_version == 0:
-        return "its log no longer holds all that its state was folded from"
+    if state.sequence < stored.sequence and state.parked is None:
+        return f"its log ends at sequence {state.sequence}, before its state; one of the tables was restored?"
     return None
 
 

@@ -35,7 +35,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Recover lost batches where the queue calls; sweep where the schedule does."""
     global wiring  # noqa: PLW0603 (made at the first call, kept for the life of the process)
     wiring = wiring or connect(logger)
-    reconciler = Reconciler(wiring.log, wiring.states, wiring.projector)
+    reconciler = Reconciler(wiring.log, wiring.states, wiring.catch_up)
     return (recover if "Records" in event else sweep)(reconciler, wiring.plugins, event, context)
 
 

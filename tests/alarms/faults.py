@@ -76,6 +76,7 @@ OF_THE_STACK: dict[str, tuple[str, Callable[[Watch], None]]] = {
     "a plugin's handler raises": ("ExtensionsParkedAlarm", runs.broken_plugin),
     "a plugin's reaction raises": ("ReactionsQueueAlarm", deliveries.reaction_raises),
     "a change can't be told": ("NotifierFailureQueueAlarm", runs.change_too_large),
+    "folding a run raises": ("RunsRaisedAlarm", runs.fold_raises),
     "a log has a gap": ("LogGapsAlarm", runs.gap),
     "a commit is changed": ("TamperedItemsAlarm", runs.tampered),
     "a lost batch waits": ("FailureQueueAlarm", always(RuntimeError, 80)),
@@ -85,6 +86,3 @@ OF_THE_STACK: dict[str, tuple[str, Callable[[Watch], None]]] = {
     ),
 }
 SEEN_BY = OF_THE_SIMULATION | OF_OPERATORS | OF_THE_STACK
-
-NOT_YET = {"a state ahead of its log", "restore_log"}
-"""Nobody compares state and log yet. The alarms are there; whoever makes these faults known takes them out here."""

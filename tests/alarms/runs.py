@@ -15,6 +15,7 @@ from behest_core import runtime
 from behest_core.cli.app import app
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.model.state import RunStatus
+from behest_core.projection.one_run import OneRun
 from behest_core.projection.projector import Projector
 from behest_core.testing.local_stack import NOTIFIER
 from tests.alarms.making import QUARTER, RUN, write
@@ -105,10 +106,19 @@ def refused_in_the_notifier_only(watch: Watch) -> None:
     watch.wait(3)
 
 
+def fold_raises(watch: Watch) -> None:
+    def raises(*_: object) -> None:
+        raise KeyError("what nobody thought of")
+
+    with patch.object(OneRun, "bring_up", raises):
+        write(watch)
+        watch.wait(QUARTER)
+
+
 def restored(watch: Watch) -> None:
     """The event table ends earlier than the state that was folded from it."""
     write(watch)
-    watch.wait(1)
+    watch.wait(2)
     [*_, last] = items_of(watch)
     key = {name: last[name] for name in ("run_id", "sequence")}
     watch.stack.dynamodb.delete_item(TableName=watch.stack.event_table, Key=key)

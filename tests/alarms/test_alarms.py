@@ -16,7 +16,7 @@ from behest_core.model.state import RunStatus
 from behest_core.plugins.loading import Plugins
 from behest_core.projection.projector import Trouble
 from behest_core.testing import LocalStack, ManualClock
-from tests.alarms.faults import HEALED, NO_FAULTS, NOT_OURS, NOT_YET, OF_THE_SIMULATION, SEEN_BY
+from tests.alarms.faults import HEALED, NO_FAULTS, NOT_OURS, OF_THE_SIMULATION, SEEN_BY
 from tests.alarms.making import RUN
 from tests.alarms.runs import parked
 from tests.alarms.watch import Watch
@@ -48,7 +48,7 @@ def test_every_alarm_sees_some_fault(watch: Watch):
 @pytest.mark.filterwarnings("ignore:No application metrics")  # a function that fails publishes none
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(each, marks=[pytest.mark.xfail(strict=True)] if each in NOT_YET else []) for each in SEEN_BY],
+    SEEN_BY,
 )
 def test_a_fault_that_lasts_is_seen_by_its_alarm(watch: Watch, fault: str):
     alarm, befall = SEEN_BY[fault]

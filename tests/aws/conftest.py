@@ -46,6 +46,7 @@ class Requests:
         self._client = client
         self._call = client._make_api_call
         self._before: list[tuple[str, Callable[[], object]]] = []
+        self._after: list[tuple[str, Callable[[], object]]] = []
         self._lost: list[str] = []
         client._make_api_call = self._make_api_call
 
@@ -55,6 +56,9 @@ class Requests:
             self._before.remove(planned)
             planned[1]()
         answer = self._call(operation, params)
+        for planned in [each for each in self._after if each[0] == operation]:
+            self._after.remove(planned)
+            planned[1]()
         if operation in self._lost:
             self._lost.remove(operation)
             # what the SDK does when no answer comes: the same request again
@@ -64,6 +68,10 @@ class Requests:
     def before(self, operation: str, action: Callable[[], object]) -> None:
         """Do something once, just before the next such request reaches DynamoDB."""
         self._before.append((operation, action))
+
+    def after(self, operation: str, action: Callable[[], object]) -> None:
+        """Do something once, when DynamoDB has done the next such request, before it is answered."""
+        self._after.append((operation, action))
 
     def lose_answer_of(self, operation: str) -> None:
         """Let the next such request succeed unheard, and be repeated."""

@@ -27,10 +27,10 @@ def stumbling(stack, monkeypatch):
         for name in names:
             method = getattr(EventLog, name)
 
-            def stumble(log, run_id, *rest, method=method):
+            def stumble(log, run_id, *rest, method=method, **how):
                 if run_id == "run-2":
                     raise KeyError("S")
-                return method(log, run_id, *rest)
+                return method(log, run_id, *rest, **how)
 
             monkeypatch.setattr(EventLog, name, stumble)
 

@@ -10,7 +10,8 @@ import pytest
 
 from behest_core.cli.commands import rebuild_runs, resume_runs, verify_runs
 from behest_core.fold.dispatch import CORE
-from behest_core.projection.projector import Projector
+from behest_core.model.state import ExtensionSlice
+from behest_core.projection.catch_up import CatchUp
 from tests.builders import RUN, commit, text_delta
 from tests.cli import behest, done
 from tests.operating import put
@@ -32,13 +33,16 @@ def install(monkeypatch):
 
 def folded_with(stack: Any, using: Any) -> None:
     put(stack, *LOG)
-    Projector(stack.store.event_log, stack.store.state_table, using).catch_up(RUN)
+    CatchUp(stack.store.event_log, stack.store.state_table, using).fold(RUN)
 
 
 def damage(stack: Any) -> None:
     """Let something other than behest write to a slice."""
     state = stack.store.get_state(RUN)
-    state.extensions["words"].state["count"] = 100
+    piece = state.extensions["words"]
+    state.extensions["words"] = ExtensionSlice.of(
+        {**piece.state, "count": 100}, sequence=piece.sequence, version=piece.version
+    )
     stack.store.state_table.save(state)
 
 
@@ -115,7 +119,7 @@ def test_a_slice_that_its_plugin_can_no_longer_fold_is_wrong(stack, install):
 def test_slices_that_are_behind_or_of_another_version_are_not_wrong(stack, install):
     folded_with(stack, dispatch())
     put(stack, commit(9, text_delta()))
-    Projector(stack.store.event_log, stack.store.state_table, CORE).catch_up(RUN)
+    CatchUp(stack.store.event_log, stack.store.state_table, CORE).fold(RUN)
     newer = words()
     newer.version = 2
     for using in (dispatch(), dispatch(approvals(), newer)):

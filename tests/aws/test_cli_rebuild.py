@@ -13,9 +13,8 @@ import pytest
 from behest_core.cli import aws, runs
 from behest_core.cli.commands import rebuild_runs
 from behest_core.cli.outcomes import Folding
-from behest_core.fold import rules
 from tests.aws.test_projector import raiser, throttled
-from tests.builders import RUN, commit, record_commit, run_started, text_delta, usage_recorded
+from tests.builders import RUN, commit, deploy_reducer, record_commit, run_started, text_delta, usage_recorded
 from tests.cli import behest, done, refused
 from tests.operating import folded_run, mend, parked_run, put, put_broken_state, truncated_run, wrong_run
 
@@ -82,7 +81,7 @@ def test_a_state_that_is_missing_broken_or_behind_is_folded(stack):
 
 def test_a_state_of_another_version_of_the_reducer_is_folded_by_this_one(stack, monkeypatch):
     folded_run(stack)
-    monkeypatch.setattr(rules, "REDUCER_VERSION", 2)
+    deploy_reducer(monkeypatch, 2)
     assert done("rebuild") == "folded 1 run again: 1 changed\n"
     assert stack.store.get_state(RUN).reducer_version == 2
 
@@ -285,8 +284,8 @@ def test_where_one_run_after_the_other_cannot_be_folded_it_stops_and_says_how_to
     monkeypatch.setattr(
         stack.store.event_log,
         "commits",
-        lambda run_id, *rest: (
-            commits(run_id, *rest) if run_id in {"run-00", "run-02"} else raiser(throttled("Query"))()
+        lambda run_id, *rest, **how: (
+            commits(run_id, *rest, **how) if run_id in {"run-00", "run-02"} else raiser(throttled("Query"))()
         ),
     )
     requests_of_rebuild.made.clear()

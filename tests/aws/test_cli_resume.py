@@ -10,7 +10,7 @@ import pytest
 
 from behest_core.cli import aws
 from behest_core.model.timestamps import from_datetime
-from behest_core.projection.projector import Projector
+from behest_core.projection.catch_up import CatchUp
 from behest_core.terminal import age_text
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, commit, poison, record_commit, run_record, text_delta
@@ -124,7 +124,7 @@ def test_where_one_run_after_the_other_cannot_be_folded_it_stops(stack, requests
     for number in range(25):
         parked_run(stack, f"run-{number:02}")
     requests_of_resume.made.clear()
-    monkeypatch.setattr(stack.store.event_log, "commits", lambda *_: raiser(throttled("Query"))())
+    monkeypatch.setattr(stack.store.event_log, "commits", lambda *_, **__: raiser(throttled("Query"))())
     result = behest("resume", "--all")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 22)
     cut_short, reason = result.stderr.splitlines()[-2:]
@@ -156,7 +156,7 @@ def parked(stack):
         run_id = f"run-{number}"
         put(stack, record_commit(run_record(run_id, session_id=session)), poison(1, run_id=run_id))
         moment = NOW + timedelta(hours=number)
-        Projector(stack.store.event_log, stack.store.state_table, now=lambda moment=moment: moment).catch_up(run_id)
+        CatchUp(stack.store.event_log, stack.store.state_table, now=lambda moment=moment: moment).fold(run_id)
     folded_run(stack, "good")
     return stack
 

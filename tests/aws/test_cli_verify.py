@@ -176,8 +176,8 @@ def test_a_run_that_cannot_be_checked_now_is_told_and_the_others_are_checked(sta
 def with_trouble(stack: Any, *run_ids: str) -> None:
     """Let reading the logs of some runs fail."""
     commits = stack.store.event_log.commits
-    stack.store.event_log.commits = lambda run_id, *rest: (
-        raiser(throttled("Query"))() if run_id in run_ids else commits(run_id, *rest)
+    stack.store.event_log.commits = lambda run_id, *rest, **how: (
+        raiser(throttled("Query"))() if run_id in run_ids else commits(run_id, *rest, **how)
     )
 
 

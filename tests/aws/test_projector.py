@@ -1,3 +1,5 @@
+import gc
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -284,10 +286,28 @@ def test_runs_are_saved_side_by_side(stack, put):
     assert (report.saves, report.first_unfinished) == (30, None)
 
 
-def test_no_more_than_a_thousand_states_stay_in_memory(stack):
+def test_the_states_that_stay_in_memory_are_bounded_by_what_they_take_there(stack):
+    limit = 4 * 1024 * 1024
+    projector = Projector(stack.store.event_log, stack.store.state_table, kept_bytes=limit)
+    largest = {"small": [[n] for n in range(4_500)]}  # many small values take the most, 120 KB as DynamoDB counts
+    tracemalloc.start()
+    try:
+        for n in range(12):
+            projector.project([record_of(record_commit(run_record(f"run-{n}", metadata=largest)))])
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0]
+        projector._kept = None
+        gc.collect()
+        assert kept - tracemalloc.get_traced_memory()[0] < limit
+    finally:
+        tracemalloc.stop()
+    assert len(list(stack.store.states())) == 12
+
+
+def test_small_states_stay_in_memory_by_the_thousand(stack):
     projector = Projector(stack.store.event_log, stack.store.state_table)
-    projector.project([record_of(record_commit(run_record(f"run-{n}"))) for n in range(1_010)])
-    assert len(projector._kept) == 1_000
+    projector.project([record_of(record_commit(run_record(f"run-{n}"))) for n in range(1_100)])
+    assert len(projector._kept) == 1_100
 
 
 # ---------------------------------------------------------------- the function

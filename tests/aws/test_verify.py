@@ -2,11 +2,12 @@ import pytest
 from msgspec.structs import replace
 
 from behest_core.dynamodb import items
-from behest_core.model.state import RunState
-from behest_core.projection.projector import Projector
+from behest_core.model.state import Guard, RunState
+from behest_core.projection.catch_up import CatchUp
 from behest_core.projection.verify import Difference, Kind, verify
 from tests.builders import (
     RUN,
+    at,
     commit,
     poison,
     raw_commit,
@@ -30,7 +31,7 @@ def put(stack):
     def put(*commits):
         for each in commits:
             stack.dynamodb.put_item(TableName=stack.event_table, Item=items.commit_to_item(each))
-        Projector(stack.store.event_log, stack.store.state_table).catch_up(RUN)
+        CatchUp(stack.store.event_log, stack.store.state_table).fold(RUN)
 
     return put
 
@@ -113,7 +114,7 @@ def test_a_run_without_state_is_named(stack, check):
 
 def test_a_run_of_which_a_guarded_fold_has_only_begun_has_no_state(stack, check):
     stack.store.append(RUN, whole_run())
-    stack.store.state_table.save(RunState(run_id=RUN, unfinished_folds=1))
+    stack.store.state_table.save(RunState(run_id=RUN, guard=Guard(owner="o", until=at(9))))
     assert (check().kind, check().behind) == (Kind.UNSTORED, 5)
 
 

@@ -15,7 +15,7 @@ from behest_core.fold.rules import fold
 from behest_core.model.commit import Commit
 from behest_core.model.decoding import core_decoder, encode_event
 from behest_core.model.record import RUN_NAMESPACE, RunRecord, decode_record, encode_record, run_id_for
-from behest_core.model.state import ExtensionSlice, Parked, RunState, RunStatus, TokenUsage, UnknownFinishReason
+from behest_core.model.state import ExtensionSlice, Guard, Parked, RunState, RunStatus, TokenUsage, UnknownFinishReason
 from tests.docs.pages import blocks, names, part, rows
 
 if TYPE_CHECKING:
@@ -53,8 +53,10 @@ def full_state(finish: Any = "stop") -> RunState:
         created_at="t",
         updated_at="t",
         parked=PARKED,
-        extensions={"cost": ExtensionSlice(state={"cents": 1}, sequence=1, version=1, parked=PARKED, outdated=True)},
-        unfinished_folds=1,
+        extensions={"cost": ExtensionSlice.of({"cents": 1}, sequence=1, version=1, parked=PARKED, outdated=True)},
+        has_record=True,
+        commit_id="commit-1",
+        guard=Guard(owner="o", until="t"),
     )
 
 
@@ -70,9 +72,9 @@ def test_a_run_record_is_written_as_it_is_shown():
 @pytest.mark.parametrize("item", [TEXT_COMMIT, BINARY_COMMIT], ids=["text", "binary"])
 def test_the_events_of_a_commit_are_written_as_they_are_shown(item: dict[str, Any]):
     commit = commit_of(item)
-    events, error = core_decoder.decode(commit.payload)
+    events, error = core_decoder.decode(commit.read().json)
     assert (len(events), error) == (commit.count, None)
-    assert b"[" + b",".join(map(encode_event, events)) + b"]" == commit.payload
+    assert b"[" + b",".join(map(encode_event, events)) + b"]" == commit.read().json
 
 
 def test_a_commit_is_written_as_it_is_shown():

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from behest_core.dynamodb import items
 from behest_core.errors import RunDeletedError
 from behest_core.model import json as model_json
 from behest_core.model import limits
+from behest_core.model.commit import INFLATED_BYTES
 from behest_core.model.nesting import NESTING
 from tests.docs.aws_cli import commands, perform
 from tests.docs.pages import blocks, rows
@@ -76,7 +76,7 @@ def test_a_command_of_the_example_that_is_repeated_is_told_that_it_succeeded_bef
         limits.TEXT_BYTES,
         model_json._NESTING,
         model_json._NUMBER_DIGITS,
-        items._INFLATED_BYTES,
+        INFLATED_BYTES,
     ],
 )
 def test_every_limit_is_documented(limit: int):

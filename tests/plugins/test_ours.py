@@ -28,7 +28,7 @@ from behest_core.model.limits import EXTENSIONS_BYTES
 from behest_core.model.packing import array_of
 from behest_core.model.record import encode_record
 from behest_core.plugins.loading import GROUP, compiled, load, plugin_from
-from behest_core.projection.projector import Projector
+from behest_core.projection.catch_up import CatchUp
 from behest_core.testing import LocalStack, check_plugin
 from behest_core.testing.folding import slices_of_any_cut
 from tests.builders import (
@@ -152,7 +152,7 @@ def test_the_largest_slices_of_all_four_fit_one_item(table):
 @pytest.fixture(scope="module")
 def stack(table):
     with LocalStack() as local:
-        project = Projector(local.store.event_log, local.store.state_table, table)
+        catch_up = CatchUp(local.store.event_log, local.store.state_table, table)
         for run_id, end in (("planner-1", run_completed(9)), ("search-1", Granted(call_id="call-1", timestamp=at(9)))):
             metadata = {"parent_run_id": "planner-1", "tags": ["nightly"]} if run_id == "search-1" else None
             local.store.event_log.create(run_record(run_id, metadata=metadata))
@@ -164,7 +164,7 @@ def stack(table):
             model = ModelStarted(provider="openai", model="gpt-4o", iteration=1, timestamp=at(2))
             usage = usage_recorded(5, 10_000, 1_000)
             local.store.append(run_id, [run_started(), model, text_delta(), *asks, tool, usage, end])
-            project.catch_up(run_id)
+            catch_up.fold(run_id)
         yield local
 
 

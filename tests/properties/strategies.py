@@ -14,6 +14,7 @@ from behest_core.model.record import RunRecord, encode_record
 from behest_core.model.state import (
     ExtensionSlice,
     FinishReason,
+    Guard,
     Parked,
     RunState,
     RunStatus,
@@ -189,8 +190,8 @@ states = st.builds(
     extensions=st.dictionaries(
         ids,
         st.builds(
-            ExtensionSlice,
-            state=storable.map(as_stored),
+            ExtensionSlice.of,
+            storable.map(as_stored),
             sequence=counts,
             version=counts,
             parked=st.none() | parks,
@@ -198,7 +199,9 @@ states = st.builds(
         ),
         max_size=2,
     ),
-    unfinished_folds=st.integers(0, 3),
+    has_record=st.booleans(),
+    commit_id=st.none() | ids,
+    guard=st.none() | st.builds(Guard, owner=text, until=text, deaths=counts),
 )
 
 # ---------------------------------------------------------------- items

@@ -27,7 +27,7 @@ from behest_core.errors import (
     RunParkedError,
     WaitTimeoutError,
 )
-from behest_core.fold.rules import decide, fold
+from behest_core.fold.rules import fold, fold_batch
 from behest_core.interchange import fold_run, read_run, write_run
 from behest_core.model.commit import Commit
 from behest_core.model.decoding import DECODE_ERRORS, encode_event
@@ -36,6 +36,7 @@ from behest_core.model.packing import RecordedEvent
 from behest_core.model.record import RunRecord, check_record, decode_record
 from behest_core.model.state import RunState
 from behest_core.model.timestamps import canonical, to_datetime
+from behest_core.projection.catch_up import CatchUp
 from behest_core.projection.projector import Projector
 from behest_core.projection.reconciler import LostBatch
 from behest_core.store import RunStore
@@ -79,7 +80,7 @@ def test_any_payload_of_a_run_record_is_read_or_refused_by_name_and_folds_or_par
         decode_record(record)
     assert fold(None, [record, commit(1, run_started())]).state is not None
     late = fold(None, [commit(1, run_started())]).state
-    decide(late, [record])
+    fold_batch(late, [record])
 
 
 _ATTRIBUTES = ["count", "events", "record", "commit_id", "committed_at", "expires_at", "deleted_at", "hour_shard", "x"]
@@ -109,7 +110,8 @@ _STATE_ATTRIBUTES = [
     "parked_at",
     "parked_shard",
     "extensions",
-    "unfinished_folds",
+    "guard",
+    "has_record",
     "deleted_at",
     "x",
 ]
@@ -148,11 +150,12 @@ def tables_with(log, state):
 def test_the_projector_raises_nothing_whatever_lies_in_the_tables(log, state):
     database, stream = tables_with(log, state)
     [shard] = stream.shards()
-    projector = Projector(EventLog(database, EVENTS.name), StateTable(database, STATES.name))
+    tables = EventLog(database, EVENTS.name), StateTable(database, STATES.name)
+    projector, catch_up = Projector(*tables), CatchUp(*tables)
     records = stream.read(shard.shard_id, None, 100).records
     for batch in (records, records[1:], records[:1]):
         assert projector.project(json.loads(json.dumps(batch))).first_unfinished is None
-    assert projector.catch_up(RUN, guarded=True).is_finished
+    assert catch_up.fold(RUN, guarded=True).is_finished
 
 
 _READS_AND_WRITES = {

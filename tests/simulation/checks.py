@@ -6,7 +6,7 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from behest_core.projection.projector import Fold
+from behest_core.projection.catch_up import Fold
 from tests.simulation.surroundings import Finding
 
 if TYPE_CHECKING:
@@ -136,12 +136,7 @@ def _could_go_on(item: Item, plugin: Plugin, piece: Item) -> bool:
 def _is_fold(new: Item, old: Item) -> bool:
     """Return whether a write is of a fold that has come to its end: not a guard's, and not of a run that the core can't fold."""
     changed = {name for name in new.keys() | old.keys() if new.get(name) != old.get(name)}
-    return (
-        "parked" not in new
-        and "created_at" in new
-        and changed > {"revision"}
-        and changed != {"revision", "unfinished_folds"}
-    )
+    return "parked" not in new and "created_at" in new and changed > {"revision"} and changed != {"revision", "guard"}
 
 
 def _step(before: Item, after: Item, core: int) -> Step:

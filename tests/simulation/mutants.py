@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from behest_core.dynamodb import event_table, state_table
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
-from behest_core.fold import rules, slices
+from behest_core.fold import restart, rules, slices
 from behest_core.fold.slices import Slices
-from behest_core.projection import projector
+from behest_core.projection import catch_up, projector
+from behest_core.projection.catch_up import CatchUp
+from behest_core.projection.one_run import OneRun
 from behest_core.projection.projector import Projector
 from behest_core.projection.reconciler import Reconciler
 from tests.simulation.faults import Rates
@@ -46,24 +48,24 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "folds duplicates": (
-        Edit(rules, "_decide", " or progress.checkpoint >= commits[-1].last", ""),
-        Edit(rules, "_fold_on", "if known < commit.count:", "if True:"),
+        Edit(projector, "fold_batch", "if begin.after >= commits[-1].last:", "if False:"),
+        Edit(rules, "fold_on", "if known < commit.count:", "if True:"),
         Edit(
             rules,
-            "_fold_on",
+            "fold_on",
             "_apply(state, commit, known, dispatch, slices)",
             "_apply(state, commit, 0, dispatch, slices)",
         ),
     ),
     "takes the commits of a batch as they come": (
-        Edit(projector, "_by_run", "work.commits.sort(key=lambda commit: commit.sequence)", "pass"),
+        Edit(Projector, "_by_run", "work.commits.sort(key=lambda commit: commit.sequence)", "pass"),
     ),
     "does not read the log on a gap": (
-        Edit(
-            Projector, "_try", "if decision.next is Next.READ:", "if decision.next is Next.READ and not work.commits:"
-        ),
+        Edit(projector, "fold_batch", "if commit.sequence > reached + 1:", "if False:"),
     ),
-    "brings deleted runs back": (Edit(rules, "_progress", "state.deleted_at is not None or", "False or"),),
+    "brings deleted runs back": tuple(
+        Edit(owner, "start", "state.deleted_at is not None or ", "") for owner in (rules, projector, catch_up)
+    ),
     "takes its own repeated append for another's": (
         Edit(EventLog, "_put", 'if found.get(items.COMMIT_ID) != {"S": commit.commit_id}:', "if True:"),
     ),
@@ -71,30 +73,28 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(EventLog, "append_pending", "if pending.tried_at is None:", "if True:"),
     ),
     "does not let a slice catch up that is behind": (
-        Edit(rules, "_progress", "if dispatch.extensions and is_behind(state, dispatch):", "if False:"),
+        Edit(
+            rules,
+            "_starts_again",
+            "any(goes_on(each, piece) and is_behind(each, piece, state.sequence) for each, piece in found)",
+            "False",
+        ),
     ),
-    "goes on with a slice of another version": (
-        Edit(slices, "_checkpoint", "or piece.version != extension.version ", ""),
-    ),
-    "tells a slice of events that it has folded": (
-        Edit(Slices, "_tell", " or (live.checkpoint > self._start and self._has_folded(live))", ""),
+    "goes on with a slice of another version": tuple(
+        Edit(owner, "is_behind", "piece.version != extension.version", "False") for owner in (rules, slices)
     ),
     "does not tell a slice again that was not waiting for a while": (
         Edit(Slices, "_switch", "handler = self._tell", "pass"),
     ),
-    "folds a slice's last event again": (
-        Edit(slices, "_checkpoint", "return piece.sequence", "return max(piece.sequence - 1, 0)"),
-    ),
     "sweeps without a look at the record": (
-        Edit(Reconciler, "_lacks_its_record", "record is not None and is_news(record, state)", "False"),
+        Edit(Reconciler, "_lacks_its_record", "self._log.record(run_id) is not None", "False"),
     ),
     "goes on with a slice that saw the run before its record came": (
-        Edit(rules, "_fold_again", " or (first.is_record and _brings_news(first, before))", ""),
+        Edit(rules, "restart", "if is_another_run or ", "if "),
     ),
-    "goes on with a slice that saw another reducer's run": (
-        Edit(rules, "_fold_again", "is_of_another_reducer(before) or ", ""),
+    "goes on with a slice that saw another reducer's run": tuple(
+        Edit(owner, "restart", " or before.reducer_version != REDUCER_VERSION", "") for owner in (rules, catch_up)
     ),
-    "goes on with an outdated slice": (Edit(slices, "_checkpoint", " or piece.outdated", ""),),
     "fails where an extension raises": (
         Edit(
             Slices,
@@ -104,15 +104,17 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "says of a parked slice that it has come as far as the core": (
-        Edit(Slices, "store", "sequence=live.reached", "sequence=self._run.sequence"),
+        Edit(Slices, "store", "if live.parked is None:", "if True:"),
     ),
-    "tries a parked slice at every event": (
-        Edit(slices, "_goes_on", " or piece.parked.version != extension.version", " or True"),
+    "tries a parked slice at every event": tuple(
+        Edit(owner, "goes_on", " or piece.parked.version != extension.version", " or True")
+        for owner in (rules, slices, restart)
     ),
-    "leaves a parked slice to its version": (
-        Edit(slices, "_goes_on", " or piece.parked.version != extension.version", ""),
+    "leaves a parked slice to its version": tuple(
+        Edit(owner, "goes_on", " or piece.parked.version != extension.version", "")
+        for owner in (rules, slices, restart)
     ),
-    "resumes the core alone": (Edit(Projector, "_made_ready", "replace(piece, parked=None) if", "piece if"),),
+    "resumes the core alone": (Edit(CatchUp, "_resumed", "replace(piece, parked=None) if", "piece if"),),
     "reads the log as it may have been a moment ago": (Edit(EventLog, "_query", '"ConsistentRead": True,', ""),),
     "reads states as they may have been a moment ago": (
         Edit(state_table, "batch_get", ', "ConsistentRead": True', ""),
@@ -124,13 +126,13 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(owner, "pages", 'if "LastEvaluatedKey" not in answer:', "if True:") for owner in (event_table, state_table)
     ),
     "begins another run without a look at its deadline": (
-        Edit(Projector, "_bring_up", "if remaining() < _RESERVE_SECONDS:", "if False:"),
+        Edit(OneRun, "bring_up", "if remaining() < RESERVE_SECONDS:", "if False:"),
     ),
     "reads a log to its end without a look at its deadline": (
-        Edit(Projector, "_read", "if remaining() < _RESERVE_SECONDS:", "if False:"),
+        Edit(OneRun, "read", "if remaining() < RESERVE_SECONDS:", "if False:"),
     ),
-    "drops the slices of extensions that are not installed": (
-        Edit(rules, "_fold_again", "dict(before.extensions)", "{}"),
+    "drops the slices of extensions that are not installed": tuple(
+        Edit(owner, "restart", "if name not in starting", "if False") for owner in (rules, catch_up)
     ),
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.errors import BehestError, LogTruncatedError, RunNotFoundError
-from behest_core.projection.projector import Fold
+from behest_core.projection.catch_up import Fold
 from tests.simulation.surroundings import Finding
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Operators:
 
         def body() -> None:
             try:
-                process.projector.catch_up(run_id, fold, extension=extension)
+                process.catch_up.fold(run_id, fold, extension=extension)
             except LogTruncatedError:
                 if run_id not in self.deleted and not self._oracle.is_truncated(run_id):
                     self._report(Finding(run_id, "its log was taken for truncated"))

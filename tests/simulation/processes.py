@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
+from behest_core.projection.catch_up import CatchUp
 from behest_core.projection.projector import Projector
 from behest_core.projection.reconciler import Reconciler
 from behest_core.store import RunStore
@@ -41,7 +42,8 @@ class Process:
         self.log = EventLog(client, tables[0], now=now)  # type: ignore[arg-type]
         self.states = StateTable(client, tables[1], sleep=around.scheduler.sleep)  # type: ignore[arg-type]
         self.projector = Projector(self.log, self.states, dispatch, now=now)
-        self.reconciler = Reconciler(self.log, self.states, self.projector, now=now)
+        self.catch_up = CatchUp(self.log, self.states, dispatch, now=now)
+        self.reconciler = Reconciler(self.log, self.states, self.catch_up, now=now)
         self.store = RunStore(*tables, client=client)  # type: ignore[arg-type]
         self.store.event_log, self.store.state_table = self.log, self.states
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from behest_core.errors import MalformedEventError
 from tests.simulation.surroundings import Finding
 
 if TYPE_CHECKING:
@@ -79,7 +80,12 @@ class Readers:
         if run_id in self._oracle.poisoned_runs:
             return
         head = self._oracle.head(run_id)
-        read = [event.sequence for event in store.events(run_id)]
+        try:
+            read = [event.sequence for event in store.events(run_id)]
+        except MalformedEventError:
+            if run_id in self._oracle.poisoned_runs:  # since it was begun to be read
+                return
+            raise
         for what in self._wrong(run_id, read, head):
             self._report(Finding(run_id, what))
 

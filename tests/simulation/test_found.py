@@ -12,12 +12,13 @@ from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.errors import InvalidValueError
 from behest_core.fold.dispatch import Dispatch
-from behest_core.fold.rules import Next, decide, fold
+from behest_core.fold.rules import fold
 from behest_core.model.decoding import encode_event
 from behest_core.model.events import RunStarted, UsageRecorded
 from behest_core.model.json import check_storable
+from behest_core.model.state import ExtensionSlice
 from behest_core.plugins import Extension, ExtensionState
-from behest_core.projection.projector import Fold, Projector
+from behest_core.projection.catch_up import CatchUp, Fold
 from behest_core.projection.verify import verify
 from behest_core.testing import Template
 from tests.builders import (
@@ -30,6 +31,7 @@ from tests.builders import (
     run_failed,
     run_record,
     run_started,
+    step,
     usage_recorded,
 )
 from tests.contract.fake import FakeDynamoDB, throttled
@@ -65,18 +67,18 @@ def states(client):
 
 
 @pytest.fixture
-def projector(client, states):
-    return Projector(EventLog(client, EVENTS.name), states)
+def catch_up(client, states):
+    return CatchUp(EventLog(client, EVENTS.name), states)
 
 
-def test_a_run_whose_log_cannot_be_read_for_long_is_not_taken_for_one_that_kills(client, states, projector):
+def test_a_run_whose_log_cannot_be_read_for_long_is_not_taken_for_one_that_kills(client, states, catch_up):
     client.failing = {"query"}
     for _ in range(5):
-        assert not projector.catch_up(RUN, guarded=True).is_finished
+        assert not catch_up.fold(RUN, guarded=True).is_finished
     client.failing = set()
-    assert projector.catch_up(RUN, guarded=True).is_finished
+    assert catch_up.fold(RUN, guarded=True).is_finished
     state = states.get(RUN)
-    assert (state.parked, state.sequence, state.unfinished_folds) == (None, 2, 0)
+    assert (state.parked, state.sequence, state.guard) == (None, 2, None)
 
 
 def test_what_comes_before_a_malformed_event_in_its_commit_is_folded():
@@ -121,8 +123,8 @@ def test_a_state_too_large_for_an_item_parks_its_run_and_does_not_block_its_batc
     for each in log:
         client.put_item(TableName=EVENTS.name, Item=items.commit_to_item(each))
     dispatch = Dispatch([greedy("one"), greedy("other")])
-    projector = Projector(EventLog(client, EVENTS.name), StateTable(client, STATES.name), dispatch)
-    assert projector.catch_up("large").is_finished
+    catch_up = CatchUp(EventLog(client, EVENTS.name), StateTable(client, STATES.name), dispatch)
+    assert catch_up.fold("large").is_finished
 
 
 class _List(ExtensionState):
@@ -165,7 +167,7 @@ def test_an_extension_that_was_uninstalled_when_the_record_came_sees_it_from_the
 def test_an_extension_that_keeps_step_was_folded_with_the_record_too():
     uninstalled = fold(fold(None, LATE_LOG[1:], seen()).state, LATE_LOG).state
     assert uninstalled.extensions["seen"].sequence == uninstalled.sequence
-    assert decide(uninstalled, [commit(5, run_completed())], seen()).next is Next.READ
+    assert step(uninstalled, [commit(5, run_completed())], seen())[0] == "read"
     assert fold(uninstalled, LATE_LOG, seen()).state == fold(None, LATE_LOG, seen()).state
 
 
@@ -181,7 +183,10 @@ def folded_by_another_reducer():
     """Return the state of a log whose iterations another reducer had counted otherwise, which the extension saw."""
     state = fold(None, LATE_LOG, seen()).state
     state.reducer_version += 1
-    state.extensions["seen"].state["iterations"] = 100
+    piece = state.extensions["seen"]
+    state.extensions["seen"] = ExtensionSlice.of(
+        {**piece.state, "iterations": 100}, sequence=piece.sequence, version=piece.version
+    )
     return state
 
 
@@ -203,10 +208,10 @@ def test_an_extension_that_was_uninstalled_while_another_reducer_rebuilt_the_run
     for each in LATE_LOG:
         client.put_item(TableName=EVENTS.name, Item=items.commit_to_item(each))
     states.save(folded_by_another_reducer())
-    Projector(log, states).catch_up(RUN, Fold.AGAIN)
+    CatchUp(log, states).fold(RUN, Fold.AGAIN)
     assert states.get(RUN).extensions["seen"].state["iterations"] == 100
     assert verify(log, states, RUN, seen()).is_right
-    Projector(log, states, seen()).catch_up(RUN)
+    CatchUp(log, states, seen()).fold(RUN)
     assert states.get(RUN).extensions["seen"].state["iterations"] == 2
 
 
@@ -216,16 +221,16 @@ def test_an_extension_that_was_uninstalled_while_its_run_was_rebuilt_by_the_same
     for each in LATE_LOG:
         client.put_item(TableName=EVENTS.name, Item=items.commit_to_item(each))
     before = states.save(replace(fold(None, LATE_LOG, seen()).state, iteration=100))
-    Projector(EventLog(client, EVENTS.name), states).catch_up(RUN, Fold.AGAIN)
+    CatchUp(EventLog(client, EVENTS.name), states).fold(RUN, Fold.AGAIN)
     assert states.get(RUN).iteration == 1
     assert states.get(RUN).extensions == before.extensions
 
 
 def test_an_extension_that_is_rebuilt_before_the_first_event_keeps_its_slice(client, states):
     client.put_item(TableName=EVENTS.name, Item=items.commit_to_item(record_commit(run_record("new"))))
-    projector = Projector(EventLog(client, EVENTS.name), states, seen())
-    projector.catch_up("new")
+    catch_up = CatchUp(EventLog(client, EVENTS.name), states, seen())
+    catch_up.fold("new")
     before = states.get("new").extensions
     assert before.keys() == {"seen"}
-    projector.catch_up("new", Fold.AGAIN, extension="seen")
+    catch_up.fold("new", Fold.AGAIN, extension="seen")
     assert states.get("new").extensions == before

@@ -109,6 +109,7 @@ def test_an_export_that_is_killed_has_written_whole_lines_and_nothing_else(world
 @pytest.mark.parametrize("tool", TOOLS)
 def test_sigterm_ends_a_tool_in_order_wherever_it_comes_and_the_next_use_finishes_it(world, tool):
     before, whole, main = world().content(), after(world, tool), threading.main_thread().ident
+    handler = signal.getsignal(signal.SIGTERM)
     endings = set()
     for at in range(1, requests_of(world, tool) + 1):
         made = world()
@@ -121,7 +122,7 @@ def test_sigterm_ends_a_tool_in_order_wherever_it_comes_and_the_next_use_finishe
         made.use(tool)
         assert made.content() == whole
     assert 143 in endings
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def is_told(tool, ended):

@@ -15,7 +15,7 @@ from behest_core.cli.app import app
 from behest_core.dynamodb import items
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
-from behest_core.projection.projector import Projector
+from behest_core.projection.catch_up import CatchUp
 from behest_core.store import RunStore
 from behest_core.testing import Template
 from tests.builders import (
@@ -136,7 +136,7 @@ class World:
 
     def _run(self, run_id: str, *commits: Commit) -> None:
         self._put(record_commit(run_record(run_id)), *commits)
-        Projector(EventLog(self.database, EVENTS.name), StateTable(self.database, STATES.name)).catch_up(run_id)
+        CatchUp(EventLog(self.database, EVENTS.name), StateTable(self.database, STATES.name)).fold(run_id)
 
     def _put(self, *commits: Commit) -> None:
         for each in commits:
@@ -206,13 +206,13 @@ class World:
 def _events_of(item: dict[str, Any]) -> bytes:
     found = items.commit_from_item(item)
     assert found is not None
-    return found.payload
+    return found.read().json
 
 
 def _state_of(item: dict[str, Any]) -> Any:
     if "deleted_at" in item:
         return "tombstone"
-    state = msgspec.to_builtins(replace(items.state_from_item(item), revision=0))
+    state = msgspec.to_builtins(replace(items.state_from_item(item), revision=0, commit_id=None))
     if state["parked"] is not None:
         state["parked"] = {name: state["parked"][name] for name in ("sequence", "error", "message")}
     return state

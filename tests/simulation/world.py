@@ -18,7 +18,7 @@ from zlib import crc32
 
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.model.cache import BoundedCache
-from behest_core.projection.projector import Fold
+from behest_core.projection.catch_up import Fold
 from behest_core.testing import MappingSettings, MemoryStream, Template
 from tests.contract.fake import FakeDynamoDB
 from tests.simulation.agents import Agent, Plan

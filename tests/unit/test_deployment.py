@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from behest_core.projection.projector import _GUARDED_FOLDS
+from behest_core.projection.catch_up import _DEADLY
 from behest_core.runtime import METRIC_OF_TROUBLE
 from behest_core.testing import LocalStack
 from behest_core.testing.cloudformation import CloudFormationTemplate
@@ -211,7 +211,7 @@ def test_the_failure_queue_waits_long_enough_before_it_hands_a_message_out_again
 def test_the_failure_queue_gives_up_later_than_the_reconciler_parks_and_earlier_than_the_stream_forgets():
     queue = properties("FailureQueue")
     receives = queue["RedrivePolicy"]["maxReceiveCount"]
-    assert receives > 2 * _GUARDED_FOLDS
+    assert receives > 2 * _DEADLY
     assert receives * queue["VisibilityTimeout"] < 24 * 60 * 60
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from behest_core.errors import PluginError
 from behest_core.fold.dispatch import CORE, Dispatch
-from behest_core.fold.rules import Next, decide, fold, read_on, replay
+from behest_core.fold.rules import fold, replay, start
 from behest_core.model.events import Event, ModelStarted, RunStarted, TextDelta, UsageRecorded
 from behest_core.model.limits import EXTENSION_BYTES
-from behest_core.model.state import RunStatus
+from behest_core.model.state import ExtensionSlice, RunStatus
 from behest_core.plugins import Extension, ExtensionState
 from tests.builders import (
     RUN,
@@ -22,6 +22,7 @@ from tests.builders import (
     record_commit,
     run_record,
     run_started,
+    step,
     text_delta,
     usage_recorded,
 )
@@ -121,7 +122,7 @@ def test_any_cut_into_batches_gives_the_same():
         while commits:
             size = draw.randint(1, 3)
             batch, commits = commits[:size], commits[size:]
-            assert decide(state, batch, BOTH).next is Next.FOLD
+            assert step(state, batch, BOTH) == "fold"
             state = fold(state, batch, BOTH).state
         assert plain(state) == whole
 
@@ -144,7 +145,7 @@ def test_a_record_that_comes_late_is_seen_by_the_handlers_from_the_first_event_o
     using = dispatch(teams)
     log = [record_commit(run_record(metadata="blue")), *LOG[1:]]
     without = fold(None, log[1:], using).state
-    assert decide(without, log[:1], using).next is Next.READ
+    assert step(without, log[:1], using)[0] == "read"
     assert fold(without, log, using).state == state_of(*log, using=using)
 
 
@@ -158,8 +159,8 @@ def test_an_extension_that_no_event_concerned_has_a_slice_with_its_checkpoint():
 
 def test_an_extension_installed_over_existing_runs_catches_up_from_the_log():
     before = state_of(*LOG[:3], using=CORE)
-    assert decide(before, LOG[3:], BOTH) == (Next.READ, -1)
-    assert read_on(before, BOTH) == (Next.READ, -1)
+    assert step(before, LOG[3:], BOTH) == ("read", -1)
+    assert start(before, BOTH).after == -1
     assert plain(fold(before, LOG, BOTH).state) == state_of(*LOG)
 
 
@@ -168,21 +169,17 @@ def test_events_recorded_before_their_plugin_existed_are_folded_when_it_arrives(
     assert state.extensions["approvals"].state["pending"] == 2
 
 
-def test_a_raised_version_folds_that_slice_alone_again():
-    state = state_of(*LOG[:3])
-    kept = dict(state.extensions["words"].state)
-    state.extensions["words"].state["count"] = 100  # would be mended if it was folded again
-    state = fold(state, LOG, dispatch(approvals(version=2), words())).state
+def test_a_raised_version_folds_the_run_again_and_the_other_slices_end_where_they_were():
+    state = fold(state_of(*LOG[:3]), LOG, dispatch(approvals(version=2), words())).state
     assert (state.extensions["approvals"].state["pending"], state.extensions["approvals"].version) == (4, 2)
-    assert state.extensions["words"].state["count"] == 100 + 1
-    assert kept["count"] == 2
+    assert state.extensions["words"] == state_of(*LOG).extensions["words"]
 
 
 def test_an_extension_that_is_uninstalled_keeps_its_slice_and_catches_up_when_it_is_back():
     state = state_of(*LOG[:2])
     state = fold(state, LOG[2:], dispatch(words())).state
     assert state.extensions["approvals"].sequence == 3
-    assert decide(state, [commit(9, text_delta())], BOTH).next is Next.READ
+    assert step(state, [commit(9, text_delta())], BOTH)[0] == "read"
     assert plain(fold(state, LOG, BOTH).state) == state_of(*LOG)
 
 
@@ -210,7 +207,7 @@ def test_new_events_do_not_retry_a_parked_slice():
 def test_a_resumed_slice_catches_up_and_the_others_are_not_folded_twice():
     state = state_of(*LOG, using=dispatch(approvals(), words(fails_at="two")))
     state.extensions["words"].parked = None
-    assert read_on(state, BOTH) == (Next.READ, -1)
+    assert start(state, BOTH).after == -1
     assert plain(fold(state, LOG, BOTH).state) == state_of(*LOG)
 
 
@@ -276,7 +273,7 @@ def test_an_extension_that_needs_events_that_are_gone_is_parked_and_the_run_move
     state = fold(state_of(*LOG[:3], using=CORE), LOG[3:], BOTH).state
     assert state.sequence == 8
     assert state.extensions["words"].parked.error == "LogTruncatedError"
-    assert decide(state, [commit(9, text_delta())], BOTH).next is Next.FOLD
+    assert step(state, [commit(9, text_delta())], BOTH) == "fold"
 
 
 def test_a_version_that_is_raised_over_a_log_that_is_gone_leaves_the_slice_as_it_was():
@@ -287,7 +284,7 @@ def test_a_version_that_is_raised_over_a_log_that_is_gone_leaves_the_slice_as_it
     assert (parked.state, parked.sequence, parked.version) == (slice_.state, 6, 1)
     assert (parked.parked.error, parked.parked.version) == ("LogTruncatedError", 2)
     assert (state.sequence, state.extensions["words"].sequence) == (8, 8)
-    assert decide(state, [commit(9, text_delta())], dispatch(approvals(version=2), words())).next is Next.FOLD
+    assert step(state, [commit(9, text_delta())], dispatch(approvals(version=2), words())) == "fold"
     assert state_of(*LOG, using=dispatch(approvals(version=2))).extensions["approvals"].parked is None
 
 
@@ -412,7 +409,7 @@ def test_an_upcaster_that_raises_parks_the_extensions_that_listen():
 
 def test_a_stored_slice_that_the_class_cannot_read_is_parked_as_it_is_until_its_version_is_raised():
     state = state_of(*LOG[:3])
-    state.extensions["approvals"].state = {"pending": "many"}
+    state.extensions["approvals"] = ExtensionSlice.of({"pending": "many"}, sequence=6, version=1)
     log = [*LOG, commit(9, text_delta(), custom())]
     state = fold(state, log[3:], BOTH).state
     slice_ = state.extensions["approvals"]

@@ -2,11 +2,12 @@ import random
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from behest_core.dynamodb import items
 from behest_core.fold.reducer import REDUCER_VERSION
-from behest_core.fold.rules import Next, decide, fold
-from behest_core.model.state import Parked, RunStatus
+from behest_core.fold.rules import fold
+from behest_core.model.state import ExtensionSlice, Parked, RunStatus
 from tests.builders import (
     at,
     commit,
@@ -18,6 +19,7 @@ from tests.builders import (
     run_completed,
     run_record,
     run_started,
+    step,
     text_delta,
     usage_recorded,
 )
@@ -36,67 +38,67 @@ def state_of(*commits):
 
 
 def plain(state):
-    """Return what the fold answers for, without how often it was saved."""
-    return {name: getattr(state, name) for name in state.__struct_fields__ if name != "revision"}
+    """Return what the events decide, without how often the state was saved, and how the events were committed."""
+    return {name: getattr(state, name) for name in state.__struct_fields__ if name not in {"revision", "commit_id"}}
 
 
 # ---------------------------------------------------------------- what there is to do
 
 
 def test_a_new_run_whose_record_is_at_hand_is_folded_without_reading():
-    assert decide(None, LOG).next is Next.FOLD
+    assert step(None, LOG) == "fold"
 
 
 def test_a_new_run_whose_record_is_not_at_hand_is_read_from_the_beginning():
-    assert decide(None, LOG[1:]) == (Next.READ, -1)
+    assert step(None, LOG[1:]) == ("read", -1)
 
 
 def test_the_next_commits_are_folded_without_reading():
-    assert decide(state_of(*LOG[:2]), LOG[2:]).next is Next.FOLD
+    assert step(state_of(*LOG[:2]), LOG[2:]) == "fold"
 
 
 def test_duplicates_are_nothing_to_do():
-    assert decide(state_of(*LOG), LOG[1:]).next is Next.NOTHING
+    assert step(state_of(*LOG), LOG[1:]) == "nothing"
 
 
 def test_duplicates_before_the_next_commit_do_not_make_it_read():
-    assert decide(state_of(*LOG[:2]), LOG).next is Next.FOLD
+    assert step(state_of(*LOG[:2]), LOG) == "fold"
 
 
 def test_a_gap_is_read_from_the_checkpoint_on():
-    assert decide(state_of(*LOG[:2]), [commit(9, text_delta())]) == (Next.READ, 2)
+    assert step(state_of(*LOG[:2]), [commit(9, text_delta())]) == ("read", 2)
 
 
 def test_a_gap_between_the_commits_is_read_from_the_checkpoint_on():
-    assert decide(state_of(*LOG[:2]), [LOG[2], commit(9, text_delta())]) == (Next.READ, 2)
+    assert step(state_of(*LOG[:2]), [LOG[2], commit(9, text_delta())]) == ("read", 2)
 
 
 def test_a_state_of_another_reducer_is_read_from_the_beginning():
     state = state_of(*LOG)
     state.reducer_version = REDUCER_VERSION - 1
-    assert decide(state, [commit(6, text_delta())]) == (Next.READ, -1)
+    assert step(state, [commit(6, text_delta())]) == ("read", -1)
 
 
 def test_a_parked_run_is_left_alone():
-    assert decide(state_of(LOG[0], poison(1)), [commit(4, text_delta())]).next is Next.NOTHING
+    assert step(state_of(LOG[0], poison(1)), [commit(4, text_delta())]) == "nothing"
 
 
 def test_a_run_parked_by_another_reducer_is_read_from_the_beginning():
     state = state_of(LOG[0], poison(1))
     state.parked = Parked(sequence=2, error="E", message="", version=REDUCER_VERSION + 1)
-    assert decide(state, [commit(4, text_delta())]) == (Next.READ, -1)
+    assert step(state, [commit(4, text_delta())]) == ("read", -1)
 
 
 def test_a_record_that_comes_after_its_events_is_folded_from_the_beginning():
-    assert decide(state_of(*LOG[1:]), LOG[:1]) == (Next.READ, -1)
+    assert step(state_of(*LOG[1:]), LOG[:1]) == ("read", -1)
 
 
 def test_a_record_that_comes_twice_is_nothing_to_do():
-    assert decide(state_of(*LOG), LOG[:1]).next is Next.NOTHING
+    assert step(state_of(*LOG), LOG[:1]) == "nothing"
 
 
 def test_a_malformed_record_that_comes_late_is_nothing_to_do():
-    assert decide(state_of(*LOG[1:]), [raw_commit(0, 1, b"{}")]).next is Next.NOTHING
+    assert step(state_of(*LOG[1:]), [raw_commit(0, 1, b"{}")]) == "nothing"
 
 
 # ---------------------------------------------------------------- doing it
@@ -136,10 +138,11 @@ def test_a_log_without_record_is_folded():
 
 def test_a_state_of_another_reducer_is_folded_anew_and_keeps_its_revision_and_extensions():
     state = state_of(*LOG)
-    state.reducer_version, state.iteration, state.revision, state.extensions = 0, 99, 7, {"cost": {"usd": 1}}
+    slice_ = ExtensionSlice.of({"usd": 1}, sequence=5, version=1)
+    state.reducer_version, state.iteration, state.revision, state.extensions = 0, 99, 7, {"cost": slice_}
     again = fold(state, LOG).state
     assert (again.iteration, again.revision, again.reducer_version) == (1, 7, REDUCER_VERSION)
-    assert again.extensions == {"cost": {"usd": 1}}
+    assert again.extensions == {"cost": replace(slice_, outdated=True)}
 
 
 def test_a_record_that_comes_late_gives_the_state_it_would_have_given_in_time():
@@ -182,7 +185,7 @@ def test_a_second_fold_of_a_log_that_never_had_a_record_is_whole():
 def test_a_record_that_comes_twice_is_nothing_to_do_however_its_numbers_come_back(metadata):
     record = record_commit(run_record(metadata=metadata))
     stored = items.state_from_item(items.state_to_item(state_of(record, *LOG[1:])))
-    assert decide(stored, [record]).next is Next.NOTHING
+    assert step(stored, [record]) == "nothing"
 
 
 def test_a_second_fold_that_parks_earlier_keeps_the_first_result_and_says_so():
@@ -283,7 +286,7 @@ def test_every_golden_log_folds_to_its_state_however_it_is_cut_into_commits_and_
         while commits:
             size = draw.randint(1, 3)
             batch, commits = commits[:size], commits[size:]
-            assert decide(state, batch).next is Next.FOLD
+            assert step(state, batch) == "fold"
             state = fold(state, batch).state
         assert differences(line["state"], wire_state(state)) == []
 

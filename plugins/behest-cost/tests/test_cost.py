@@ -6,7 +6,7 @@ from behest_cost import MODELS, NAME, NANO, Price, PriceTable, cost_of, merged, 
 from msgspec.json import encode
 
 from behest_core.fold.dispatch import Dispatch
-from behest_core.fold.rules import fold, read_on
+from behest_core.fold.rules import fold, start
 from behest_core.model.events import CacheMetrics, ModelStarted, UsageRecorded
 from behest_core.model.limits import EXTENSION_BYTES
 from behest_core.model.state import TokenUsage
@@ -218,7 +218,7 @@ def test_stored_slices_are_priced_again_when_the_prices_change():
     log = commits_of(model(), usage())
     dearer = compiled(merged(TABLE, PriceTable("2026-02-01", {"p/m": price(5, 10)})))
     before = folded(log, compiled())
-    assert read_on(before, dearer).goes_on
+    assert start(before, dearer).after == -1
     piece = fold(before, log, dearer).state.extensions["cost"]
     assert (piece.state["nano_usd"], piece.state["priced_as_of"]) == (5 * NANO, "2026-02-01")
 
