@@ -244,7 +244,7 @@ def begin(state: RunState, record: RunRecord) -> None:
 
 def fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch = CORE) -> Folded:
     """Fold what lies behind the state's checkpoint, in place."""
-    checkpoint, duplicates, gap = state.sequence, 0, None
+    checkpoint, duplicates, gap, last = state.sequence, 0, None, None
     slices = Slices(state, dispatch) if dispatch.extensions else None
     for commit in commits:
         if state.parked is not None:
@@ -256,8 +256,10 @@ def fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch = COR
         if known < commit.count:
             _apply(state, commit, known, dispatch, slices)
             if state.sequence >= commit.sequence:
-                state.commit_id = identity(commit.commit_id)
+                last = commit
         duplicates += min(known, commit.count)
+    if last is not None:
+        state.commit_id = identity(last.commit_id)
     changed = state.sequence != checkpoint or state.parked is not None
     if slices is not None:
         changed |= slices.store()
@@ -266,13 +268,17 @@ def fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch = COR
 
 def _apply(state: RunState, commit: Commit, known: int, dispatch: Dispatch, slices: Slices | None) -> None:
     """Apply the commit's events behind the first `known`, up to one that can't be folded, and park there."""
-    content = commit.read()
-    events, error = dispatch.decode(content.json)
-    error = error or content.error
-    problem = commit.problem or _miscounted(commit, len(events), error)
-    if problem is not None:
-        state.parked = _park(commit.sequence, MalformedEventError(commit.run_id, commit.sequence, problem))
-        return
+    if commit.is_at_hand:
+        json, unreadable = commit.payload, None
+    else:
+        json, unreadable = commit.read()
+    events, error = dispatch.decode(json)
+    error = error or unreadable
+    if error is not None or len(events) != commit.count:
+        problem = commit.problem or _miscounted(commit, len(events), error)
+        if problem is not None:
+            state.parked = _park(commit.sequence, MalformedEventError(commit.run_id, commit.sequence, problem))
+            return
     error = apply(state, events[known:] if known else events, dispatch, slices) or error
     if error is not None:
         state.parked = _park(state.sequence + 1, error)

@@ -58,6 +58,11 @@ class Commit(Struct, frozen=True, kw_only=True):
         """The position of the last event in it."""
         return self.sequence + self.count - 1
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether `payload` is the JSON: there is nothing to inflate, and nothing else to look at."""
+        return self.packed is None and self.text is None and self.problem is None
+
     def read(self) -> Content:
         """Return the JSON. What that may cost is bounded by the events that the commit says it has."""
         if self.packed is None and self.text is None:
