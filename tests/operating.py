@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from behest_core.dynamodb import items
 from behest_core.projection.catch_up import CatchUp
+from behest_core.store import RunStore
 from tests.builders import RUN, commit, poison, record_commit, run_completed, run_record, usage_recorded, whole_run
 
 if TYPE_CHECKING:
@@ -57,6 +58,30 @@ def truncated_run(stack: LocalStack, run_id: str = RUN) -> None:
     for sequence in "01":
         key = {"run_id": {"S": run_id}, "sequence": {"N": sequence}}
         stack.dynamodb.delete_item(TableName=stack.event_table, Key=key)
+
+
+def restore_log(stack: LocalStack, run_id: str = RUN, after: int = 2) -> None:
+    """Let a run's log be what it was when `after` was its last position."""
+    for behind in list(stack.store.event_log.commits(run_id, after)):
+        key = {"run_id": {"S": run_id}, "sequence": {"N": str(behind.sequence)}}
+        stack.dynamodb.delete_item(TableName=stack.event_table, Key=key)
+
+
+def diverged_run(stack: LocalStack, run_id: str = RUN, *events: NewEvent) -> None:
+    """Add a run whose state covers 5 events, and whose log was restored to 2 and written on: with one event, by default."""
+    first, second, third, fourth, fifth = whole_run()
+    put(
+        stack,
+        record_commit(run_record(run_id)),
+        commit(1, first, second, run_id=run_id),
+        commit(3, third, fourth, run_id=run_id),
+        commit(5, fifth, run_id=run_id),
+    )
+    fold(stack, run_id)
+    restore_log(stack, run_id)
+    RunStore(stack.event_table, stack.state_table, client=stack.dynamodb).append(
+        run_id, list(events) or [usage_recorded(9)]
+    )
 
 
 def put_broken_state(stack: LocalStack, run_id: str = RUN) -> None:

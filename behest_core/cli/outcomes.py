@@ -10,7 +10,7 @@ from msgspec.json import encode
 from rich.text import Text
 
 from behest_core.cli.runs import Boundary, SideBySide, told
-from behest_core.errors import ConfigurationError, LogTruncatedError
+from behest_core.errors import ConfigurationError, LogDivergedError, LogTruncatedError
 from behest_core.model.state import CORE_FOLD
 from behest_core.plugins.loading import allowed_by_environment, load
 from behest_core.projection.catch_up import CatchUp, Fold
@@ -50,13 +50,15 @@ class End(Enum):
     PARKED = "parked"
     GAP = "gap"
     REFUSED = "refused"
+    DIVERGED = "diverged"
     UNFINISHED = "unfinished"
 
 
 class FoldedRun(NamedTuple):
     """A run that was folded. `is_changed` says whether its state item was written; `line` says what became of the run.
 
-    `holds_up` is the extension that was to be folded, where it could not be as the run itself is parked.
+    `holds_up` is the extension that was to be folded, where it could not be as the run itself is parked. `is_taken` says that
+    the log's history took the place of another one.
     """
 
     run_id: str
@@ -64,6 +66,7 @@ class FoldedRun(NamedTuple):
     line: str
     is_changed: bool = False
     holds_up: str | None = None
+    is_taken: bool = False
 
 
 class Folding:
@@ -81,15 +84,25 @@ class Folding:
             return _failed(run_id, error)
         return self._ended(work, _parks(work))
 
-    def fold_again(self, run_id: str, remaining: Callable[[], float], extension: str | None = None) -> FoldedRun:
+    def fold_again(
+        self,
+        run_id: str,
+        remaining: Callable[[], float],
+        extension: str | None = None,
+        *,
+        diverged: bool = False,
+    ) -> FoldedRun:
         """Fold a run from the beginning of its log; with `extension`, into that one's slice alone.
 
-        Where an extension isn't installed here, its slice stays as it is.
+        With `diverged`, also where the log holds another history than the state. Where an extension isn't installed here, its
+        slice stays as it is.
         """
         try:
-            work = self._catch_up.fold(run_id, Fold.AGAIN, extension=extension, remaining=remaining)
+            work = self._catch_up.fold(run_id, Fold.AGAIN, extension=extension, diverged=diverged, remaining=remaining)
         except LogTruncatedError as error:
             return FoldedRun(run_id, End.REFUSED, str(error))
+        except LogDivergedError as error:
+            return FoldedRun(run_id, End.DIVERGED, str(error))
         except Exception as error:  # noqa: BLE001 (one run's error: the others go on)
             return _failed(run_id, error)
         parks = {name: each for name, each in _parks(work).items() if name in self._installed}
@@ -107,7 +120,7 @@ class Folding:
             end, line = End.PARKED, f"{run} " + "; ".join(self._where(name, each) for name, each in parks.items())
         else:
             end, line = _reached(work, state)
-        return FoldedRun(work.run_id, end, line, work.saves > 0)
+        return FoldedRun(work.run_id, end, line, work.saves > 0, is_taken=work.replaced is not None)
 
     def _where(self, name: str, parked: Parked) -> str:
         if name not in self._installed:
@@ -130,6 +143,8 @@ def _parks(work: Work) -> dict[str, Parked]:
 
 def _reached(work: Work, state: RunState) -> tuple[End, str]:
     folded = f"folded up to sequence {state.sequence}"
+    if work.replaced is not None:
+        folded = f"{folded} of what its log has; its state covered {work.replaced}"
     for trouble in work.troubles:
         if trouble.kind is TroubleKind.GAP:
             return End.GAP, f"run {work.run_id} is {folded}; its log lacks sequence {trouble.sequence}"
@@ -151,10 +166,11 @@ _WORDS: Final = {
     Kind.WRONG: "wrong",
     Kind.PARKED: "parked",
     Kind.UNFOLDABLE: "can't be folded",
+    Kind.DIVERGED: "diverged",
     Kind.UNKNOWN: "not there",
 }
 _UNREACHED: Final = "not checked"
-_ORDER: Final = ("right", "behind", "wrong", "parked", "can't be folded", "not there", _UNREACHED)
+_ORDER: Final = ("right", "behind", "wrong", "parked", "can't be folded", "diverged", "not there", _UNREACHED)
 
 
 class Check:

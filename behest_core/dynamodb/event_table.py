@@ -268,8 +268,8 @@ class EventLog:
         """
         behind = self._commits(run_id, ">", after, refuse_deleted=refuse_deleted)
         first = next(behind, None)
-        if after > 0 and (first is None or first.sequence > after + 1):
-            # `after` may lie inside a commit: then it is the last one that begins at or before it
+        if after >= (0 if refuse_deleted else 1) and (first is None or first.sequence > after + 1):
+            # `after` may lie inside a commit: then it is the last one that begins at or before it; or there is a tombstone
             around = next(self._last_commits(run_id, after, refuse_deleted=refuse_deleted), None)
             if around is not None and around.last > after:
                 yield around

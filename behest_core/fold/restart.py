@@ -3,7 +3,8 @@
 - The core starts blank, and with it every extension that is installed and not parked. The fold is deterministic: one that was
   not behind ends where it was.
 - The slice of an extension that is not installed here, or is parked, stays. It is marked as outdated where the run becomes
-  another one, because its reducer has another version or its record comes only now: its handlers saw a run that is no more.
+  another one, because its reducer has another version, its record comes only now, or its log has another history: its handlers
+  saw a run that is no more.
 - Nothing of what is stored is changed: whoever can't come as far again keeps it.
 """
 
@@ -42,7 +43,8 @@ def restart(
 ) -> RunState:
     """Return the blank state into which a run is folded again.
 
-    With `even_parked`, parked extensions start again too. `is_another_run` says that the run record was not known before.
+    With `even_parked`, parked extensions start again too. `is_another_run` says that the run record was not known before, or that
+    the log has another history.
     """
     starting = {each.name for each in extensions if even_parked or goes_on(each, before.extensions.get(each.name))}
     staying = {name: piece for name, piece in before.extensions.items() if name not in starting}

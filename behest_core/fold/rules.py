@@ -130,7 +130,7 @@ def start(state: RunState | None, dispatch: Dispatch = CORE, first: Commit | Non
     """
     if state is None:
         return Start(None, None, dispatch)
-    if state.deleted_at is not None or _stays_parked(state):
+    if state.deleted_at is not None or stays_parked(state):
         return None
     is_another_run = first is not None and brings_the_record(first, state)
     if is_another_run or _starts_again(state, dispatch):
@@ -138,9 +138,14 @@ def start(state: RunState | None, dispatch: Dispatch = CORE, first: Commit | Non
     return Start(state, None, dispatch)
 
 
-def _stays_parked(state: RunState) -> bool:
-    parked = state.parked
-    return parked is not None and (parked.version == REDUCER_VERSION or parked.error == LogDivergedError.__name__)
+def stays_parked(state: RunState) -> bool:
+    """Return whether a run is parked until somebody resumes it or folds it again."""
+    return state.parked is not None and (state.parked.version == REDUCER_VERSION or is_parked_as_diverged(state))
+
+
+def is_parked_as_diverged(state: RunState) -> bool:
+    """Return whether a run is parked because its log holds another history."""
+    return state.parked is not None and state.parked.error == LogDivergedError.__name__
 
 
 def _starts_again(state: RunState, dispatch: Dispatch) -> bool:
@@ -190,7 +195,7 @@ def _is_doubtful(begin: Start, commits: Sequence[Commit]) -> bool:
     """Return whether commits that the state covers may be of another history: the one that it ends with is not among them."""
     if begin.blank is not None or begin.stored is None or begin.stored.commit_id is None:
         return False
-    known = [commit for commit in commits if commit.last <= begin.stored.sequence]
+    known = [commit for commit in commits if commit.sequence <= begin.stored.sequence]
     return bool(known) and all(identity(commit.commit_id) != begin.stored.commit_id for commit in known)
 
 

@@ -21,8 +21,17 @@ from msgspec.structs import replace
 from behest_core.dynamodb.state_table import RevisionConflictError
 from behest_core.errors import LogDivergedError, LogTruncatedError, RunDeletedError
 from behest_core.fold.dispatch import CORE, Dispatch
+from behest_core.fold.divergence import Along, has_diverged
 from behest_core.fold.restart import restart
-from behest_core.fold.rules import Folded, Start, fold_again, parked_by, reaches_back, start
+from behest_core.fold.rules import (
+    Folded,
+    Start,
+    fold_again,
+    is_parked_as_diverged,
+    parked_by,
+    reaches_back,
+    start,
+)
 from behest_core.model.json import as_stored
 from behest_core.model.state import Guard, RunState
 from behest_core.model.timestamps import from_datetime, to_datetime
@@ -34,6 +43,7 @@ if TYPE_CHECKING:
 
     from behest_core.dynamodb.event_table import EventLog
     from behest_core.dynamodb.state_table import StateTable
+    from behest_core.model.commit import Commit
 
 _DEADLY: Final = 3
 _LONGEST_FOLD: Final = timedelta(minutes=15)  # the most that Lambda gives
@@ -96,7 +106,7 @@ class CatchUp:
             if how is Fold.NEW:
                 return start(state, self._dispatch)
             if how is Fold.RESUME:
-                return start(self._resumed(state), self._dispatch)
+                return self._resume(state)
             return self._again(work, state, extension, remaining, diverged=diverged)
 
         try:
@@ -121,14 +131,17 @@ class CatchUp:
     def _state(self, run_id: str) -> RunState | None:
         return self._states.get_many([run_id], repair=True).get(run_id)
 
-    def _resumed(self, state: RunState | None) -> RunState | None:
+    def _resume(self, state: RunState | None) -> Folded | Start | None:
         if state is None:
-            return None
+            return start(None, self._dispatch)
+        if is_parked_as_diverged(state) and self._one_run.has_diverged(state):
+            return self._one_run.diverged(state)
         slices = {
             name: replace(piece, parked=None) if name in self._installed else piece
             for name, piece in state.extensions.items()
         }
-        return replace(state, parked=None, total_usage=replace(state.total_usage), extensions=slices)
+        resumed = replace(state, parked=None, total_usage=replace(state.total_usage), extensions=slices)
+        return start(resumed, self._dispatch)
 
     # ------------------------------------------------------------ from the beginning
 
@@ -149,14 +162,17 @@ class CatchUp:
         if extension is not None and (extension not in self._installed or start(state, self._dispatch) is None):
             return None
         before = state if extension is None else _without(state, extension)
-        blank = restart(before, self._dispatch.extensions, even_parked=extension is None)
         work.log_reads += 1
         commits = self._one_run.read(work, -1, remaining)
         first = next(commits, None)
-        if first is None or not reaches_back(first, state):
+        is_taken = diverged and first is not None and first.sequence <= 1 and self._one_run.has_diverged(state)
+        work.replaced = state.sequence if is_taken else None
+        if first is None or not (is_taken or reaches_back(first, state)):
             return self._truncated(work, state, extension)
-        folded = fold_again(blank, chain([first], commits), self._dispatch)
-        return self._compared(work, state, folded, diverged=diverged)
+        blank = restart(before, self._dispatch.extensions, even_parked=extension is None, is_another_run=is_taken)
+        along = Along(chain([first], commits), state)
+        folded = fold_again(blank, along, self._dispatch)
+        return self._compared(work, state, folded, along.last, is_taken=is_taken)
 
     def _truncated(self, work: Work, state: RunState, extension: str | None) -> Folded | Start:
         piece = None if extension is None else state.extensions.get(extension)
@@ -166,17 +182,19 @@ class CatchUp:
             raise LogTruncatedError(state.run_id, state.sequence)
         return Start(_without(state, extension), None, self._dispatch)  # which parks it: it can't be folded
 
-    def _compared(self, work: Work, state: RunState, folded: Folded, *, diverged: bool) -> Folded:
+    def _compared(self, work: Work, state: RunState, folded: Folded, last: Commit | None, *, is_taken: bool) -> Folded:
         found = folded.state
         if found is None or not work.is_finished:
             return Folded(state)
-        if found.sequence < state.sequence:
-            if found.parked is not None:
-                return folded._replace(state=replace(state, parked=found.parked), events=0)
-            if not self._one_run.has_diverged(state):
-                raise LogTruncatedError(state.run_id, state.sequence)
-            if not diverged:
+        if not is_taken:
+            covers_less = found.sequence < state.sequence
+            # a fold that stopped before the state's end has not seen what the log holds there
+            if self._one_run.has_diverged(state) if covers_less else has_diverged(state, last):
                 raise LogDivergedError(state.run_id, state.sequence)
+            if covers_less and found.parked is None:
+                raise LogTruncatedError(state.run_id, state.sequence)
+            if covers_less:
+                return folded._replace(state=replace(state, parked=found.parked), events=0)
         return folded._replace(changed=replace(found, metadata=as_stored(found.metadata)) != replace(state, guard=None))
 
     # ------------------------------------------------------------ guarded

@@ -22,8 +22,8 @@ from msgspec import field
 
 from behest_core.dynamodb.state_table import RevisionConflictError
 from behest_core.errors import ContentionError, LogDivergedError, RunDeletedError
+from behest_core.fold.divergence import has_diverged
 from behest_core.fold.rules import Folded, Start, parked_by
-from behest_core.model.commit import identity
 from behest_core.model.state import CORE_FOLD, Parked, RunState
 from behest_core.model.timestamps import from_datetime
 from behest_core.projection.trouble import Counts, Trouble, TroubleKind
@@ -47,7 +47,8 @@ class Work(Counts):
     """One run to be worked on, and what became of it.
 
     `commits` are its share of a batch, none where the log is to be read; `first_record` is the place of the first of them in
-    the batch. `state` is the state before, then after.
+    the batch. `state` is the state before, then after. `replaced` is what the state covered that another history of the log took
+    the place of; None where none did.
     """
 
     run_id: str = ""
@@ -55,6 +56,7 @@ class Work(Counts):
     commits: list[Commit] = field(default_factory=list)
     state: RunState | None = None
     is_finished: bool = True
+    replaced: int | None = None
 
     def give_up(self, error: str, message: str = "") -> None:
         """Leave the run to a later delivery."""
@@ -149,11 +151,11 @@ class OneRun:
         """Read the log where that is to be done, and fold it; None where time ran out before anything could replace the state."""
         if isinstance(found, Folded):
             state = found.state
-            return self._diverged(state) if state and found.is_doubtful and self.has_diverged(state) else found
+            return self.diverged(state) if state and found.is_doubtful and self.has_diverged(state) else found
         for _ in range(2):  # the second time from what is stored, where that can't be replaced
             work.log_reads += 1
             if found.blank is None and found.stored is not None and self.has_diverged(found.stored):
-                return self._diverged(found.stored)
+                return self.diverged(found.stored)
             folded = found.fold(self.read(work, found.after, remaining))
             if isinstance(folded, Folded) or not work.is_finished:
                 return folded if isinstance(folded, Folded) else None
@@ -163,15 +165,10 @@ class OneRun:
     # ------------------------------------------------------------ another history
 
     def has_diverged(self, state: RunState) -> bool:
-        """Return whether the log holds another commit where the state ends. One that holds nothing there has expired."""
-        if state.commit_id is None:
-            return False
-        last = self._log.last_commit(state.run_id, state.sequence)
-        if last is None or (last.is_record and state.sequence > 0 and last.expires):
-            return False  # the rest has expired: DynamoDB deletes in no order
-        return last.last < state.sequence or identity(last.commit_id) != state.commit_id
+        """Ask the log whether it holds another commit where the state ends."""
+        return state.commit_id is not None and has_diverged(state, self._log.last_commit(state.run_id, state.sequence))
 
-    def _diverged(self, state: RunState) -> Folded:
+    def diverged(self, state: RunState) -> Folded:
         """Park a run whose log holds another history."""
         error = LogDivergedError(state.run_id, state.sequence)
         state.parked = parked_by(state.sequence + 1, LogDivergedError.__name__, str(error))

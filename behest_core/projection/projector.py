@@ -4,7 +4,8 @@
 - States that were saved stay in memory: as the write is conditional, a stale one costs a second try and can do no harm. So a warm
   process reads nothing, and writes once per run and batch. What is kept is bounded in bytes.
 - A commit is inflated, decoded and folded when its turn comes, not before.
-- A run of which nothing is known, whose record of the stream is old, may have been deleted meanwhile: its log is asked.
+- A run whose record of the stream is old may have been deleted meanwhile. Where its state is not in memory, its log is asked: the
+  state item may be gone, or that of an earlier time.
 """
 
 from __future__ import annotations
@@ -79,9 +80,10 @@ class Report(Counts):
 
 
 class RunBatch(Work):
-    """A run's share of a batch. `is_old` says that a record of it is late."""
+    """A run's share of a batch. `is_old` says that a record of it is late, `is_kept` that its state was in memory."""
 
     is_old: bool = False
+    is_kept: bool = False
 
 
 class Removed(Struct):
@@ -178,7 +180,7 @@ class Projector:
             if kept is not None and (
                 each.commits[0].sequence <= kept.sequence + 1 or start(kept, self._dispatch) is None
             ):
-                each.state = kept
+                each.state, each.is_kept = kept, True
         cold = [each for each in work if each.state is None]
         states = self._states.get_many([each.run_id for each in cold], repair=True)
         report.state_reads += len(cold)
@@ -210,8 +212,8 @@ class Projector:
 
     def _bring_up(self, work: RunBatch, remaining: Callable[[], float]) -> RunBatch:
         def begin(state: RunState | None) -> Folded | Start | None:
-            if state is None and work.is_old:
-                return start(None, self._dispatch, work.commits[0])
+            if work.is_old and not (work.is_kept and state is not None):
+                return start(state, self._dispatch, work.commits[0])
             return fold_batch(state, work.commits, self._dispatch)
 
         try:

@@ -28,7 +28,7 @@ from msgspec import Struct, field
 
 from behest_core.dynamodb import items
 from behest_core.errors import BehestError, MalformedError, MalformedRecordError, RunDeletedError
-from behest_core.fold.reducer import REDUCER_VERSION
+from behest_core.fold.rules import stays_parked
 from behest_core.model.commit import identity
 from behest_core.model.state import FOLDED_STATUSES, RunState
 from behest_core.model.timestamps import to_datetime
@@ -181,7 +181,8 @@ class Reconciler:
         report.checked += 1
         report.parked += bool(state is not None and state.parks)
         if state is not None and state.parked is not None:
-            if state.parked.version == REDUCER_VERSION:
+            if stays_parked(state):
+                self._tail(run_id, state, report)
                 return
         elif not self._lags(run_id, state, now, report):
             if state is not None and _is_stuck(state, now - stuck_after):
@@ -214,13 +215,8 @@ class Reconciler:
     def _lags(self, run_id: str, state: RunState | None, now: datetime, report: SweepReport) -> bool:
         if state is not None and state.deleted_at is not None:
             return False
-        try:
-            tail = self._log.tail(run_id)
-        except RunDeletedError as deleted:
-            if state is not None:
-                report.lagging += 1
-                self._states.bury(run_id, deleted.deleted_at)
-                report.caught_up += 1
+        tail = self._tail(run_id, state, report)
+        if tail is None:
             return False
         if state is None or state.is_blank or state.sequence < tail.last:
             return not tail.committed_at or _is_before(tail.committed_at, now - _GRACE)
@@ -228,6 +224,17 @@ class Reconciler:
             report.troubles.append(Trouble(TroubleKind.AHEAD, run_id, state.sequence, "StateAhead"))
             return True
         return (tail.last > 0 and _is_another(tail, state)) or self._lacks_its_record(run_id, state)
+
+    def _tail(self, run_id: str, state: RunState | None, report: SweepReport) -> Tail | None:
+        """Return where the log ends. Where it has a tombstone, bury the state, and return None."""
+        try:
+            return self._log.tail(run_id)
+        except RunDeletedError as deleted:
+            if state is not None:
+                report.lagging += 1
+                self._states.bury(run_id, deleted.deleted_at)
+                report.caught_up += 1
+            return None
 
     # ------------------------------------------------------------ lost batches
 

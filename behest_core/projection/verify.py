@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ from msgspec import Struct, field
 
 from behest_core.errors import MalformedStateError, RunDeletedError
 from behest_core.fold.dispatch import CORE
+from behest_core.fold.divergence import Along, has_diverged
 from behest_core.fold.reducer import REDUCER_VERSION
 from behest_core.fold.restart import restart
 from behest_core.fold.rules import fold_again, reaches_back
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from behest_core.dynamodb.event_table import EventLog
     from behest_core.dynamodb.state_table import StateTable
     from behest_core.fold.dispatch import Dispatch
+    from behest_core.model.commit import Commit
 
 _FOLDED: Final = (
     *RunState.__struct_fields__[: RunState.__struct_fields__.index("updated_at") + 1],
@@ -36,13 +39,14 @@ class Kind(StrEnum):
     """What a verdict is.
 
     UNSTORED: the run has no state yet, only a log. UNFOLDABLE: its log lacks events that the state covers, or has one among them
-    that can't be folded. UNKNOWN: there is no such run.
+    that can't be folded. DIVERGED: its log holds another history than its state was folded from. UNKNOWN: there is no such run.
     """
 
     RIGHT = "right"
     WRONG = "wrong"
     PARKED = "parked"
     UNFOLDABLE = "unfoldable"
+    DIVERGED = "diverged"
     UNSTORED = "unstored"
     UNKNOWN = "unknown"
 
@@ -60,8 +64,8 @@ class Verdict(Struct, kw_only=True):
 
     `sequence` is what the stored state covers, `reducer_version` which version folded it, `behind` how many events of the log
     it hasn't folded (more may be on their way). `problem` says why the run can't be checked or folded whole: its log lacks
-    events, has one that can't be folded, or its state item can't be read. Where the log is UNFOLDABLE there are no differences:
-    its fold ends before the state does.
+    events, has one that can't be folded, or its state item can't be read. Where the log is UNFOLDABLE or DIVERGED there are
+    no differences: its fold ends before the state does, or is another run's.
     """
 
     run_id: str
@@ -124,12 +128,25 @@ def _verify_deleted(log: EventLog, run_id: str) -> Verdict:
 
 def _verify_stored(log: EventLog, stored: RunState, dispatch: Dispatch) -> Verdict:
     verdict = Verdict(run_id=stored.run_id, sequence=stored.sequence, reducer_version=stored.reducer_version)
+    along = Along(log.commits(stored.run_id, refuse_deleted=True), stored)
+    commits = until(along, stored.sequence)
+    _compare(verdict, stored, commits, dispatch)
+    deque(commits, maxlen=0)  # where the fold stopped before
+    if has_diverged(stored, along.last):
+        verdict.kind, verdict.differences = Kind.DIVERGED, []
+        verdict.problem = _why_diverged(stored, along.last)
+    elif verdict.kind is not Kind.UNFOLDABLE and stored.parked is None:
+        verdict.behind = max(log.tail(stored.run_id).last - stored.sequence, 0)
+    return verdict
+
+
+def _compare(verdict: Verdict, stored: RunState, commits: Iterator[Commit], dispatch: Dispatch) -> None:
+    """Compare a state with what the commits, up to where it ends, fold to."""
     blank = restart(stored, dispatch.extensions, even_parked=True)
-    commits = until(log.commits(stored.run_id, refuse_deleted=True), stored.sequence)
     first = next(commits, None)
     if stored.created_at is not None and (first is None or not reaches_back(first, stored)):
         verdict.kind, verdict.problem = Kind.UNFOLDABLE, "its log no longer holds all that its state was folded from"
-        return verdict
+        return
     folded = fold_again(blank, chain([] if first is None else [first], commits), dispatch)
     state = folded.state or blank
     if stored.created_at is None:  # parked before anything was folded
@@ -137,16 +154,22 @@ def _verify_stored(log: EventLog, stored: RunState, dispatch: Dispatch) -> Verdi
     verdict.problem = _why_unfoldable(stored, state, folded.gap)
     if verdict.problem is not None:
         verdict.kind = Kind.UNFOLDABLE
-        return verdict
+        return
     verdict.differences = [*_differences(stored, state), *_slice_differences(stored, state, dispatch)]
     verdict.problem = _why_parked(stored)
-    if stored.parked is None:
-        verdict.behind = max(log.tail(stored.run_id).last - stored.sequence, 0)
     if verdict.differences:
         verdict.kind = Kind.WRONG
     elif verdict.problem is not None:
         verdict.kind = Kind.PARKED
-    return verdict
+
+
+def _why_diverged(stored: RunState, last: Commit | None) -> str:
+    end = 0 if last is None else last.last
+    if end < stored.sequence:
+        what = f"its log ends at sequence {end}, and its state at {stored.sequence}"
+    else:
+        what = f"its log holds another commit at sequence {stored.sequence} than its state was folded from"
+    return f"{what}: one of the tables was restored? `behest rebuild --diverged` takes what the log has"
 
 
 def _why_unfoldable(stored: RunState, state: RunState, gap: int | None) -> str | None:

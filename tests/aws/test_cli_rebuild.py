@@ -244,7 +244,7 @@ def test_ctrl_c_leaves_a_rebuild_that_can_go_on(stack, requests_of_rebuild):
 @pytest.mark.usefixtures("requests_of_rebuild")
 def test_a_rebuild_that_is_interrupted_at_once_begins_again_with_the_same_options(monkeypatch, given, repeated):
     monkeypatch.setattr(rebuild_runs, "wanted_runs", lambda *_: ["run-00", "run-01"])
-    monkeypatch.setattr(Folding, "fold_again", lambda *_: raiser(KeyboardInterrupt())())
+    monkeypatch.setattr(Folding, "fold_again", lambda *_, **__: raiser(KeyboardInterrupt())())
     assert go_on(behest("rebuild", *given)) == (0, ["rebuild", *repeated])
 
 

@@ -103,7 +103,16 @@ def test_a_log_that_has_lost_only_its_record_is_named(stack, check, put):
 def test_a_log_that_has_lost_its_end_is_named(stack, check, put):
     put(record_commit(), commit(1, text_delta()), commit(2, text_delta()))
     stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "2"}})
-    assert check().kind is Kind.UNFOLDABLE
+    assert (check().kind, check().differences) == (Kind.DIVERGED, [])
+    assert check().problem.startswith("its log ends at sequence 1, and its state at 2: one of the tables was restored?")
+
+
+def test_a_log_that_holds_other_commits_than_the_state_was_folded_from_is_named(stack, check, put):
+    put(record_commit(), commit(1, text_delta()), commit(2, text_delta()))
+    stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "2"}})
+    stack.store.append(RUN, [text_delta(), usage_recorded()])
+    assert (check().kind, check().differences) == (Kind.DIVERGED, [])
+    assert check().problem.startswith("its log holds another commit at sequence 2 than its state was folded from: ")
 
 
 def test_a_run_without_state_is_named(stack, check):

@@ -6,6 +6,8 @@ that covers less. A state that is right already isn't written. So a rebuild may 
 All runs are worked through in the order of their ids. That is what makes it resumable: `--after` goes on behind the last id up
 to which all are done, and a rebuild that is cut short names it. Runs that come meanwhile are folded by the projector, by the
 same rules.
+
+Where a log holds another history than its state, the state stays as well, unless `--diverged` says to take what the log has.
 """
 
 from collections import Counter
@@ -30,6 +32,7 @@ from behest_core.cli.progress import RunsBar, runs_bar
 from behest_core.cli.runs import FAILURES_IN_A_ROW, InARow, SideBySide, told_where_cut_short, wanted_runs
 from behest_core.fold.dispatch import Dispatch
 from behest_core.fold.reducer import REDUCER_VERSION
+from behest_core.fold.rules import is_parked_as_diverged
 from behest_core.projection.verify import Kind
 from behest_core.store import RunStore
 from behest_core.terminal import amount, count_text, say, write_text
@@ -39,6 +42,7 @@ _WORDS: Final = {
     End.PARKED: "parked",
     End.GAP: "with a gap in the log",
     End.REFUSED: "refused",
+    End.DIVERGED: "diverged",
     End.UNKNOWN: "not there",
     End.DELETED: "deleted",
     End.UNFINISHED: "not reached",
@@ -64,26 +68,49 @@ def rebuild_runs(
             metavar="NAME", help="Fold only this extension's slice; its plugin has to be named in BEHEST_PLUGINS."
         ),
     ] = None,
+    diverged: Annotated[
+        bool,
+        typer.Option(
+            "--diverged",
+            help="Take what the log has where that is another history than the state's, even if it is less: one of the tables "
+            "was restored. Without run ids, of the runs that are parked for that, and no others.",
+        ),
+    ] = False,
     yes: Yes = False,
     stack: Stack = None,
 ) -> None:
     """Fold runs again from the beginning of their logs, and replace their states.
 
     Live traffic may go on, and so may a rebuild that was cut short: it says what to type. Where a log no longer holds all that
-    the state was folded from, the state stays. The exit code is 1 if any run could not be folded to the end of its log.
+    the state was folded from, or holds another history, the state stays. The exit code is 1 if any run could not be folded to
+    the end of its log.
     """
     named = named_runs(runs, since=since, after=after)
+    if diverged and (since, after, extension) != (None, None, None):
+        raise typer.BadParameter(
+            "--diverged is of runs that are parked, as a whole: leave out --since, --after and --extension"
+        )
     store, dispatch = aws.connect(stack), dispatch_of_plugins()
     if extension is not None:
         _check_extension(extension, dispatch, is_dry=dry_run)
     with runs_bar() as bar:
-        wanted = [run_id for run_id in wanted_runs(store, named, since, bar) if after is None or run_id > after]
+        if diverged and not named:
+            wanted = _diverged_runs(store, bar)
+        else:
+            wanted = [run_id for run_id in wanted_runs(store, named, since, bar) if after is None or run_id > after]
     if dry_run:
-        _show(store, dispatch, wanted)
+        _show(store, dispatch, wanted, diverged=diverged)
         return
     if wanted and not named and not yes and can_ask():
-        ask(f"Fold {amount(len(wanted), 'run')} again?")
-    options = {"--stack": stack, "--since": since, "--after": after, "--extension": extension}
+        what = ", and take what the log has" if diverged else ""
+        ask(f"Fold {amount(len(wanted), 'run')} again{what}?")
+    options = {
+        "--stack": stack,
+        "--since": since,
+        "--after": after,
+        "--extension": extension,
+        "--diverged": "" if diverged else None,
+    }
     rebuild = Rebuild(wanted, options, are_named=bool(named))
     with runs_bar() as bar:
         rebuild.run(Folding(store, dispatch), bar)
@@ -103,15 +130,23 @@ def _check_extension(extension: str, dispatch: Dispatch, *, is_dry: bool) -> Non
         )
 
 
-def _show(store: RunStore, dispatch: Dispatch, run_ids: list[str]) -> None:
+def _diverged_runs(store: RunStore, bar: RunsBar) -> list[str]:
+    """List the runs that are parked as their logs hold another history, in the order of their ids."""
+    # one whose item can't be read is not known to be one of them; whoever folds it next finds out
+    parked = bar.look(store.state_table.find_parked(repair=True))
+    return sorted(state.run_id for state in parked if is_parked_as_diverged(state))
+
+
+def _show(store: RunStore, dispatch: Dispatch, run_ids: list[str], *, diverged: bool) -> None:
     """Show what a rebuild of the runs would replace. The exit code is 1 if it would leave any as it is."""
     are_older, are_hopeless = 0, 0
+    hopeless = {Kind.UNFOLDABLE, Kind.UNKNOWN} | (set() if diverged else {Kind.DIVERGED})
     with runs_bar() as bar:
         bar.begin("checking", len(run_ids))
         check = Check(store, dispatch, bar)
         for verdict in check.verdicts(run_ids):
             are_older += verdict.is_right and verdict.reducer_version not in {0, REDUCER_VERSION}
-            are_hopeless += verdict.kind in {Kind.UNFOLDABLE, Kind.UNKNOWN}
+            are_hopeless += verdict.kind in hopeless
             if not is_on_its_way(verdict):
                 write_verdict(verdict, bar.results)
     older = f", {count_text(are_older)} of them by another version of the reducer" if are_older else ""
@@ -132,6 +167,7 @@ class Rebuild:
         self._options = options
         self._are_named = are_named
         self._unreached: list[str] = []
+        self._diverged: list[str] = []
         self._counts: Counter[str] = Counter()
 
     @property
@@ -157,11 +193,18 @@ class Rebuild:
             if self._unreached:
                 count, again = amount(len(self._unreached), "run"), self._command({}, self._unreached)
                 say(f"{count} could not be folded now; to try them again: {again}", bar.messages)
+            if self._diverged:
+                count, stack = amount(len(self._diverged), "run"), self._options["--stack"]
+                take = to_type("rebuild", {"--stack": stack, "--diverged": ""}, self._diverged)
+                say(f"{count} diverged; to take what the log has: {take}", bar.messages)
 
     def _fold(self, folding: Folding, bar: RunsBar) -> None:
         in_a_row, extension = InARow(), self._options["--extension"]
+        diverged = self._options["--diverged"] is not None
         with SideBySide() as side:
-            begun = side.map(lambda run_id: folding.fold_again(run_id, side.remaining, extension), self._run_ids)
+            begun = side.map(
+                lambda run_id: folding.fold_again(run_id, side.remaining, extension, diverged=diverged), self._run_ids
+            )
             for run_id, result in begun:
                 run = result()
                 self._add(run, bar)
@@ -174,6 +217,8 @@ class Rebuild:
     def _add(self, run: FoldedRun, bar: RunsBar) -> None:
         if run.end is End.WHOLE:
             self._counts[_CHANGED if run.is_changed else _RIGHT] += 1
+            if run.is_taken:
+                write_text(run.line, bar.results)
         elif self._are_named or run.end not in {End.UNKNOWN, End.DELETED}:
             self._counts[_WORDS[run.end]] += 1
             say(run.line, bar.messages)
@@ -186,14 +231,18 @@ class Rebuild:
                 )
         if run.end is End.UNFINISHED:
             self._unreached.append(run.run_id)
+        if run.end is End.DIVERGED:
+            self._diverged.append(run.run_id)
 
     def _go_on(self, done: int) -> str:
         """Return the command that folds what isn't done."""
         if self._are_named:
             return self._command({}, self._run_ids[done:])
+        if self._options["--diverged"] is not None:
+            return self._command({}, [])  # those that are done are not parked any more
         after = self._run_ids[done - 1] if done else self._options["--after"]
         return self._command({"--since": self._options["--since"], "--after": after}, [])
 
     def _command(self, options: Mapping[str, str | None], run_ids: list[str]) -> str:
-        kept = {name: self._options[name] for name in ("--stack", "--extension")}
+        kept = {name: self._options[name] for name in ("--stack", "--extension", "--diverged")}
         return to_type("rebuild", {**kept, **options}, run_ids)
