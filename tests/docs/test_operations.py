@@ -59,7 +59,8 @@ def test_every_metric_is_explained():
 
 def test_every_error_that_parks_is_explained():
     said = {name for row in rows(PAGE, "`error`", "Meaning", "Do") for name in names(row["`error`"])}
-    assert said == {"MalformedEventError", "MalformedRecordError", "StateTooLargeError", "ProcessKilled"}
+    of_the_log = {"MalformedEventError", "MalformedRecordError", "StateTooLargeError"}
+    assert said == of_the_log | {"ProcessKilled", "LogDivergedError", "ValidationException"}
 
 
 # ---------------------------------------------------------------- what to type

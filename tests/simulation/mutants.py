@@ -114,7 +114,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(owner, "goes_on", " or piece.parked.version != extension.version", "")
         for owner in (rules, slices, restart)
     ),
-    "resumes the core alone": (Edit(CatchUp, "_resumed", "replace(piece, parked=None) if", "piece if"),),
+    "resumes the core alone": (Edit(CatchUp, "_resume", "replace(piece, parked=None) if", "piece if"),),
     "reads the log as it may have been a moment ago": (Edit(EventLog, "_query", '"ConsistentRead": True,', ""),),
     "reads states as they may have been a moment ago": (
         Edit(state_table, "batch_get", ', "ConsistentRead": True', ""),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from behest_core.errors import BehestError, LogTruncatedError, RunNotFoundError
+from behest_core.errors import BehestError, LogDivergedError, LogTruncatedError, RunNotFoundError
 from behest_core.projection.catch_up import Fold
 from tests.simulation.surroundings import Finding
 
@@ -96,15 +96,18 @@ class Operators:
         if len(shards) < _MOST_SHARDS:
             self._feed.stream.split(self._random.choice(open_shards))
 
-    def catch_up(self, run_id: str, fold: Fold, extension: str | None = None) -> None:
+    def catch_up(self, run_id: str, fold: Fold, extension: str | None = None, *, diverged: bool = False) -> None:
         process = self._pool.take()
 
         def body() -> None:
             try:
-                process.catch_up.fold(run_id, fold, extension=extension)
+                process.catch_up.fold(run_id, fold, extension=extension, diverged=diverged)
             except LogTruncatedError:
                 if run_id not in self.deleted and not self._oracle.is_truncated(run_id):
                     self._report(Finding(run_id, "its log was taken for truncated"))
+            except LogDivergedError:
+                if run_id not in self._oracle.unjudged:
+                    self._report(Finding(run_id, "its log was taken for another history"))
             except BehestError as error:
                 self._report(Finding(run_id, f"{fold} raised {error!r}"))
             self._pool.give_back(process)

@@ -257,7 +257,7 @@ class World:
     def _mend_what_was_restored(self) -> None:
         self.oracle.unjudged |= self._cut
         for run_id in sorted(self._cut):
-            self.operators.catch_up(run_id, Fold.AGAIN)
+            self.operators.catch_up(run_id, Fold.AGAIN, diverged=True)
         self._settle()
         self.oracle.unjudged.clear()
 
