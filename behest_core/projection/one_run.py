@@ -196,6 +196,7 @@ class OneRun:
         """Park a run at what it has, as DynamoDB refuses the state that follows."""
         state = self._states.get_many([work.run_id], repair=True).get(work.run_id) or RunState(run_id=work.run_id)
         message = "DynamoDB refuses the state that follows: it is too large, or holds what an item can't"
+        state.guard = None
         parked = parked_by(state.sequence + 1, _REFUSED, message)
         state.parked = parked.after(state.parked, self.moment())
         work.tell(TroubleKind.PARKED, parked.sequence, _REFUSED, message)
