@@ -56,6 +56,7 @@ def after(world, *tools):
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_that_is_killed_is_used_again_and_all_is_as_if_nothing_had_been(world, tool):
     before, whole, whole_attempts = world().content(), after(world, tool), None
+    assert (whole != before) is (tool in MODIFYING)
     for at in range(1, requests_of(world, tool) + 1):
         made = world()
         made.kill(tool, at)
@@ -94,7 +95,7 @@ def test_another_tool_may_come_between_a_kill_and_the_next_use(world, tool, othe
 
 def test_an_export_that_is_killed_has_written_whole_lines_and_nothing_else(world):
     lines = world().use("export").stdout.splitlines(keepends=True)
-    assert len(lines) == 7
+    assert len(lines) == 8
     written = set()
     for at in range(1, requests_of(world, "export") + 1):
         shown = world().kill("export", at).stdout

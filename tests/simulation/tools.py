@@ -53,6 +53,7 @@ LINES = (
 COMMAND = get_command(app)
 TOOLS = {
     "rebuild": ["rebuild", "--yes"],
+    "rebuild --diverged": ["rebuild", "--diverged", "--yes"],
     "resume": ["resume", "--all"],
     "delete": ["delete", "--yes", "wrong", "parked", "stateless", "begun"],
     "import": ["import", "lines.jsonl"],
@@ -133,6 +134,8 @@ class World:
         self._run("mended", poison(1, run_id="mended"))
         self._put(commit(1, text_delta(7, delta="good"), usage_recorded(8), run_completed(9), run_id="mended"))
         self._run("begun", commit(1, run_started(), text_delta(), run_id="begun"))
+        self._run("diverged", commit(1, *whole_run(), run_id="diverged"))
+        self._run("diverged", replace(commit(1, run_started(), text_delta(), run_id="diverged"), commit_id="another"))
 
     def _run(self, run_id: str, *commits: Commit) -> None:
         self._put(record_commit(run_record(run_id)), *commits)
