@@ -24,7 +24,7 @@ from msgspec import Raw
 
 from behest_core.errors import MalformedStateError
 from behest_core.model.change import RunChanged
-from behest_core.model.commit import Commit
+from behest_core.model.commit import MOST_EVENTS, Commit
 from behest_core.model.json import number_from_text
 from behest_core.model.limits import WRITE_UNIT_BYTES
 from behest_core.model.state import ExtensionSlice, RunState
@@ -62,9 +62,6 @@ SHARDS: Final = 8
 
 LAST_POSITION: Final = 10**15
 """The last position of a log: no run comes near it, and every reader has exact numbers up to there."""
-
-_MOST_EVENTS: Final = 1_000_000
-"""The most events a commit can have: more don't fit what it may inflate to."""
 
 _LONG: Final = 10**37
 """What a count of a state stays below, so that the next one is a number of DynamoDB's, too."""
@@ -151,7 +148,7 @@ def commit_from_item(item: Item) -> Commit | None:
     count = _count(item) if sequence else 1
     attribute = item.get("events" if sequence else "record", _ABSENT)
     text, packed = attribute.get("S"), attribute.get("B")
-    problem = None if count else f"`{COUNT}` is not a whole number from 1 to {_MOST_EVENTS:,}"
+    problem = None if count else f"`{COUNT}` is not a whole number from 1 to {MOST_EVENTS:,}"
     if text is None and packed is None:
         problem = problem or f"`{'events' if sequence else 'record'}` is neither text nor binary"
     if problem is not None:
@@ -189,7 +186,7 @@ def _position(item: Item) -> int | None:
 
 def _count(item: Item) -> int | None:
     count = number_of(item, COUNT)
-    return None if count is None or not 1 <= count <= _MOST_EVENTS else count
+    return None if count is None or not 1 <= count <= MOST_EVENTS else count
 
 
 # ---------------------------------------------------------------- attributes, whatever their type

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from behest_core.errors import MalformedEventError
 from behest_core.model.limits import EVENT_BYTES
-from behest_core.model.nesting import NESTING, shallow_part
+from behest_core.model.nesting import NESTING, has_more_values, shallow_part
 
 NESTED: Final = f"an event nests deeper than {NESTING} levels"
 
@@ -19,6 +19,9 @@ _IDENTITY_CHARACTERS: Final = 64
 
 INFLATED_BYTES: Final = 4 * 1024 * 1024
 """The most that a commit is inflated to. Our own writers put at most EVENT_BYTES into one; a bomb stops here."""
+
+MOST_EVENTS: Final = 150_000
+"""The most events a commit can have: the shortest has 28 bytes with its comma, and so no more fit what it may inflate to."""
 
 
 class Content(NamedTuple):
@@ -71,6 +74,8 @@ class Commit(Struct, frozen=True, kw_only=True):
             json = self._inflated(self.packed) if self.packed is not None else str(self.text).encode()
         except MalformedEventError as error:
             return Content(b"", error)
+        if not self.is_record and has_more_values(json, max(self.count, MOST_EVENTS)):
+            return Content(b"", self._malformed(f"`count` says {self.count} events, `events` has more values"))
         shallow = shallow_part(json)
         return Content(json) if shallow is None else Content(shallow, self._malformed(NESTED))
 

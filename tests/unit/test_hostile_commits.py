@@ -1,0 +1,177 @@
+"""Commits that somebody wrote to do harm: bombs of zlib, arrays of nothing, JSON that nests as deep as it can."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tracemalloc
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from typing import Any
+
+import pytest
+
+from behest_core.dynamodb import items
+from behest_core.dynamodb.event_table import EventLog
+from behest_core.dynamodb.state_table import StateTable
+from behest_core.fold.dispatch import Dispatch
+from behest_core.fold.rules import fold
+from behest_core.model.commit import INFLATED_BYTES, MOST_EVENTS, Commit
+from behest_core.model.nesting import NESTING
+from behest_core.projection.projector import Projector
+from behest_core.runtime import WORKERS
+from behest_core.testing import MemoryStream, Template
+from tests.builders import RUN, commit, custom, run_started, text_delta
+from tests.contract.fake import FakeDynamoDB
+
+TABLES = Template().tables()
+EVENTS, STATES = TABLES["EventTable"], TABLES["StateTable"]
+MEGABYTE = 1024 * 1024
+PEAK = 256 * MEGABYTE
+HOSTILE = 99
+
+
+def array(value: bytes, size: int) -> bytes:
+    """Return a JSON array of one value, again and again, of at most so many bytes."""
+    return b"[" + b",".join([value] * ((size - 2) // (len(value) + 1))) + b"]"
+
+
+def packed(text: bytes) -> dict[str, Any]:
+    return {"B": zlib.compress(text, 9)}
+
+
+def record_with(metadata: bytes) -> bytes:
+    return (
+        b'{"session_id":"s","provider":"p","model":"m","created_at":"2026-01-31T12:00:00Z","metadata":'
+        + metadata
+        + b"}"
+    )
+
+
+SHORT = b'{"type":"A","timestamp":""}'
+FULL = INFLATED_BYTES - 200
+COUNTS = {"1": "1", "most": str(MOST_EVENTS), "1,000,000": "1000000"}
+BOMBS = {
+    **{
+        f"{value.decode()}s of {size // MEGABYTE} MB, count {name}": {
+            "count": {"N": count},
+            "events": packed(array(value, size)),
+        }
+        for value in (b"0", b"{}", b"[[]]")
+        for size in (16 * MEGABYTE, FULL)
+        for name, count in COUNTS.items()
+    },
+    **{
+        f"text, count {name}": {"count": {"N": count}, "events": {"S": array(b"[]", 390 * 1024).decode()}}
+        for name, count in COUNTS.items()
+    },
+    "an event with an array of nothing": {
+        "count": {"N": str(MOST_EVENTS)},
+        "events": packed(b'[{"type":"A","timestamp":"","x":' + array(b"{}", FULL) + b"}]"),
+    },
+    "a record, 16 MB": {"record": packed(record_with(array(b"0", 16 * MEGABYTE)))},
+    "a record, 390 KB": {"record": packed(record_with(array(b"{}", 390 * 1024)))},
+}
+
+
+def test_a_hundred_bombs_in_one_batch_are_parked_in_bounded_memory_and_the_other_runs_are_right():
+    stream = MemoryStream(EVENTS.name)
+    database = FakeDynamoDB([EVENTS.create, STATES.create], {EVENTS.name: stream})
+    log, states = EventLog(database, EVENTS.name), StateTable(database, STATES.name)
+    for n, bomb in zip(range(HOSTILE), cycle(BOMBS.values()), strict=False):
+        sequence = "0" if "record" in bomb else "1"
+        item = {"run_id": {"S": f"hostile-{n}"}, "sequence": {"N": sequence}, **bomb}
+        database.put_item(TableName=EVENTS.name, Item=item)
+    log.append("innocent", [run_started(), text_delta()])
+    [shard] = stream.shards()
+    records = stream.read(shard.shard_id, None, 1000).records
+    with ThreadPoolExecutor(WORKERS) as pool:
+        projector = Projector(log, states, spread=pool.map)
+        tracemalloc.start()
+        try:
+            report = projector.project(records)
+            assert tracemalloc.get_traced_memory()[1] < PEAK
+        finally:
+            tracemalloc.stop()
+    assert report.first_unfinished is None
+    found = states.get_many([f"hostile-{n}" for n in range(HOSTILE)] + ["innocent"])
+    assert len(found) == HOSTILE + 1
+    assert [name for name, state in found.items() if state.parked is None] == ["innocent"]
+    assert found["innocent"].event_count == 2
+
+
+def test_a_foreign_commit_of_as_many_events_as_there_can_be_is_folded():
+    text = array(SHORT, FULL)
+    count = text.count(SHORT)
+    item = {"run_id": {"S": RUN}, "sequence": {"N": "2"}, "count": {"N": str(count)}, "events": packed(text)}
+    state = fold(None, [commit(1, run_started()), items.commit_from_item(item)]).state
+    assert (state.parked, state.event_count) == (None, count + 1)
+
+
+def test_an_event_of_more_small_values_than_a_commit_has_events_is_folded():
+    text = b'[{"type":"A","timestamp":"","x":' + array(b"0", MEGABYTE // 3) + b"}," + SHORT + b"]"
+    assert text.count(b",") > MOST_EVENTS
+    item = {"run_id": {"S": RUN}, "sequence": {"N": "2"}, "count": {"N": "2"}, "events": packed(text)}
+    state = fold(None, [commit(1, run_started()), items.commit_from_item(item)]).state
+    assert (state.parked, state.event_count) == (None, 3)
+
+
+# ---------------------------------------------------------------- nesting
+
+TYPE = "approvals.Requested"
+UPCASTING = Dispatch(upcasters={TYPE: lambda event: event})
+
+
+def nested(levels: int) -> str:
+    """Return JSON of so many levels."""
+    return "[" * levels + "]" * levels
+
+
+def event_text(levels: int, type_: str) -> str:
+    """Return an event that nests so deep in the commit's array: which is a level, and so is the event."""
+    event = json.dumps({"type": type_, "timestamp": "2026-01-31T12:00:03Z", "delta": "x"})
+    return f'{event[:-1]},"field":{nested(levels - 2)}}}'
+
+
+def commit_of(levels: int, type_: str, *, is_packed: bool) -> Commit:
+    good = json.dumps(custom())
+    text = f"[{good},{event_text(levels, type_)},{good}]"
+    events = packed(text.encode()) if is_packed else {"S": text}
+    found = items.commit_from_item(
+        {"run_id": {"S": RUN}, "sequence": {"N": "2"}, "count": {"N": "3"}, "events": events}
+    )
+    assert found is not None
+    return found
+
+
+@pytest.fixture(params=[1_000, 20_000])
+def recursion_limit(request):
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(request.param)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("recursion_limit")
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize(
+    ("type_", "dispatch"), [("TextDelta", Dispatch()), (TYPE, Dispatch()), (TYPE, UPCASTING), ("TextDelta", UPCASTING)]
+)
+def test_how_deep_an_event_may_nest_does_not_depend_on_the_interpreters_stack(type_, dispatch, is_packed):
+    for levels, sequence in ((NESTING, None), (NESTING + 1, 3)):
+        log = [commit(1, run_started()), commit_of(levels, type_, is_packed=is_packed), commit(5, text_delta())]
+        state = fold(None, log, dispatch).state
+        assert (state.parked and state.parked.sequence) == sequence
+        assert state.event_count == (5 if sequence is None else 2)
+
+
+@pytest.mark.usefixtures("recursion_limit")
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize("levels", [30, 31, NESTING - 1, NESTING, 5_000])
+def test_a_record_whose_metadata_nests_deeper_than_an_item_can_hold_parks_its_run(levels, is_packed):
+    text = record_with(nested(levels).encode())
+    item = {"run_id": {"S": RUN}, "sequence": {"N": "0"}, "record": packed(text) if is_packed else {"S": text.decode()}}
+    state = fold(None, [items.commit_from_item(item), commit(1, run_started())]).state
+    assert (state.parked and state.parked.error) == (None if levels == 30 else "MalformedRecordError")
+    assert state.has_record is (levels == 30)
