@@ -71,13 +71,13 @@ class PendingCommit(msgspec.Struct):
 class Tail(NamedTuple):
     """Where a log ends: its last sequence, and of what lies there the RFC 3339 time and the id, empty where there is nothing.
 
-    `expires` says that DynamoDB may delete it some time.
+    `expires_at` is when DynamoDB may delete it, in seconds since 1970.
     """
 
     last: int
     committed_at: str = ""
     commit_id: str = ""
-    expires: bool = False
+    expires_at: int | None = None
 
 
 class EventLog:
@@ -226,7 +226,10 @@ class EventLog:
             last = items.last_of(item)
             if last is not None:
                 return Tail(
-                    last, items.committed_at(item), items.text_of(item, items.COMMIT_ID) or "", items.EXPIRES_AT in item
+                    last,
+                    items.committed_at(item),
+                    items.text_of(item, items.COMMIT_ID) or "",
+                    items.number_of(item, items.EXPIRES_AT),
                 )
         return Tail(0)
 

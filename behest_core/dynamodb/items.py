@@ -161,7 +161,7 @@ def commit_from_item(item: Item) -> Commit | None:
         packed=packed,
         commit_id=text_of(item, COMMIT_ID) or "",
         committed_at=committed_at(item),
-        expires=EXPIRES_AT in item,
+        expires_at=number_of(item, EXPIRES_AT),
         problem=problem,
     )
 

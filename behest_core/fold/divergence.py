@@ -8,21 +8,30 @@ from behest_core.model.commit import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from behest_core.model.commit import Commit
     from behest_core.model.state import RunState
 
 
-def has_diverged(state: RunState, last: Commit | None) -> bool:
-    """Return whether the log holds another commit where the state ends. One that holds nothing there has expired.
+def has_diverged(state: RunState, last: Commit | None, now: datetime) -> bool:
+    """Return whether the log holds another commit where the state ends, or ends before. One that holds nothing has expired.
 
     `last` is the last of the log's commits that begin where the state ends, or before.
     """
     if state.commit_id is None or last is None:
         return False
-    if last.is_record and state.sequence > 0 and last.expires:
-        return False  # the rest has expired: DynamoDB deletes in no order
-    return last.last < state.sequence or identity(last.commit_id) != state.commit_id
+    if last.last < state.sequence:
+        return not may_have_expired(last.expires_at, now)
+    return identity(last.commit_id) != state.commit_id
+
+
+def may_have_expired(expires_at: int | None, now: datetime) -> bool:
+    """Return whether what came behind a commit may have expired, though the commit is still there.
+
+    DynamoDB deletes what has expired in no order, but not before. What was appended later expires later.
+    """
+    return expires_at is not None and expires_at <= now.timestamp()
 
 
 class Along:

@@ -36,8 +36,8 @@ class Commit(Struct, frozen=True, kw_only=True):
 
     Its JSON is the record's object, or the array of the `count` events from position `sequence` on. It is in one of three
     forms, and `read` knows them: `payload` is what this process has made; `text` and `packed` lie so in an item, the latter
-    compressed by zlib, as binary or in base64. `expires` says that DynamoDB may delete it some time. `problem` says why the item
-    could not be read at all; such a commit holds its one position and can't be folded.
+    compressed by zlib, as binary or in base64. `expires_at` is when DynamoDB may delete it, in seconds since 1970. `problem` says
+    why the item could not be read at all; such a commit holds its one position and can't be folded.
     """
 
     run_id: str
@@ -48,7 +48,7 @@ class Commit(Struct, frozen=True, kw_only=True):
     packed: bytes | str | None = None
     commit_id: str = ""
     committed_at: str = ""
-    expires: bool = False
+    expires_at: int | None = None
     problem: str | None = None
 
     @property

@@ -189,7 +189,7 @@ class CatchUp:
         if not is_taken:
             covers_less = found.sequence < state.sequence
             # a fold that stopped before the state's end has not seen what the log holds there
-            if self._one_run.has_diverged(state) if covers_less else has_diverged(state, last):
+            if self._one_run.has_diverged(state) if covers_less else has_diverged(state, last, self._now()):
                 raise LogDivergedError(state.run_id, state.sequence)
             if covers_less and found.parked is None:
                 raise LogTruncatedError(state.run_id, state.sequence)

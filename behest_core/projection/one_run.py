@@ -166,7 +166,9 @@ class OneRun:
 
     def has_diverged(self, state: RunState) -> bool:
         """Ask the log whether it holds another commit where the state ends."""
-        return state.commit_id is not None and has_diverged(state, self._log.last_commit(state.run_id, state.sequence))
+        if state.commit_id is None:
+            return False
+        return has_diverged(state, self._log.last_commit(state.run_id, state.sequence), self._now())
 
     def diverged(self, state: RunState) -> Folded:
         """Park a run whose log holds another history."""

@@ -28,6 +28,7 @@ from msgspec import Struct, field
 
 from behest_core.dynamodb import items
 from behest_core.errors import BehestError, MalformedError, MalformedRecordError, RunDeletedError
+from behest_core.fold.divergence import may_have_expired
 from behest_core.fold.rules import stays_parked
 from behest_core.model.commit import identity
 from behest_core.model.state import FOLDED_STATUSES, RunState
@@ -220,7 +221,7 @@ class Reconciler:
             return False
         if state is None or state.is_blank or state.sequence < tail.last:
             return not tail.committed_at or _is_before(tail.committed_at, now - _GRACE)
-        if state.sequence > tail.last and (tail.last > 0 or (tail.committed_at and not tail.expires)):
+        if state.sequence > tail.last and tail.committed_at and not may_have_expired(tail.expires_at, now):
             report.troubles.append(Trouble(TroubleKind.AHEAD, run_id, state.sequence, "StateAhead"))
             return True
         return (tail.last > 0 and _is_another(tail, state)) or self._lacks_its_record(run_id, state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -132,7 +133,7 @@ def _verify_stored(log: EventLog, stored: RunState, dispatch: Dispatch) -> Verdi
     commits = until(along, stored.sequence)
     _compare(verdict, stored, commits, dispatch)
     deque(commits, maxlen=0)  # where the fold stopped before
-    if has_diverged(stored, along.last):
+    if has_diverged(stored, along.last, datetime.now(UTC)):
         verdict.kind, verdict.differences = Kind.DIVERGED, []
         verdict.problem = _why_diverged(stored, along.last)
     elif verdict.kind is not Kind.UNFOLDABLE and stored.parked is None:

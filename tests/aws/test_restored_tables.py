@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from behest_core.errors import LogDivergedError, LogTruncatedError
+from behest_core.fold.divergence import has_diverged
 from behest_core.fold.rules import fold
 from behest_core.model.state import RunStatus
 from behest_core.projection.catch_up import CatchUp, Fold
@@ -292,3 +293,12 @@ def test_late_records_of_a_run_that_is_there_are_folded_as_ever(stack, projector
     put(stack, behind)
     assert projector().project(late(behind)).events == 1
     assert stored(stack) == folded_log(stack)
+
+
+def test_a_log_whose_last_commit_expired_before_earlier_ones_has_no_other_history():
+    """DynamoDB deletes what has expired in no order."""
+    state = fold(None, [record_commit(), commit(1, text_delta()), commit(2, text_delta())]).state
+    left = replace(commit(1, text_delta()), expires_at=1_000)
+    assert not has_diverged(state, left, datetime.fromtimestamp(1_000, UTC))
+    assert has_diverged(state, left, datetime.fromtimestamp(999, UTC))
+    assert has_diverged(state, replace(left, expires_at=None), datetime.fromtimestamp(1_000, UTC))
