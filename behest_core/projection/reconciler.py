@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError
 from msgspec import Struct, field
 
 from behest_core.dynamodb import items
-from behest_core.errors import BehestError, MalformedError, MalformedRecordError, RunDeletedError
+from behest_core.errors import MalformedError, MalformedRecordError, RunDeletedError
 from behest_core.fold.divergence import may_have_expired
 from behest_core.fold.rules import stays_parked
 from behest_core.model.commit import identity
@@ -256,7 +256,10 @@ class Reconciler:
             report.runs += 1
             try:
                 work = self._fold(run_id, states.get(run_id), remaining)
-            except BehestError as error:
+            except AWS_ERRORS as error:
+                report.is_complete = False
+                report.troubles.append(Trouble(TroubleKind.UNFINISHED, run_id, 0, name_of(error), "recovering it"))
+            except Exception as error:  # noqa: BLE001 (as in a sweep, which also finds the run again)
                 report.troubles.append(_raised(run_id, error))
             else:
                 report.troubles += work.troubles

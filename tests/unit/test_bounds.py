@@ -6,8 +6,8 @@ import pytest
 
 from behest_core.dynamodb import items
 from behest_core.fold.rules import fold, parked_by
-from behest_core.model.limits import ITEM_BYTES
-from behest_core.model.state import RunState
+from behest_core.model.limits import EXTENSIONS_BYTES, ITEM_BYTES, METADATA_BYTES, TEXT_BYTES
+from behest_core.model.state import ExtensionSlice, Guard, RunState
 from tests.builders import RUN, at, commit, raw_commit, record_commit, run_failed, run_record, run_started
 from tests.contract.fake.attributes import stored_item
 
@@ -61,3 +61,24 @@ def test_why_a_record_cannot_be_folded_is_told_without_its_keys(metadata):
     state = fold(None, [record_commit(run_record(metadata=metadata))]).state
     assert state.parked.error == "MalformedRecordError"
     assert "secret" not in state.parked.message
+
+
+def test_an_item_holds_the_largest_value_of_every_attribute_together():
+    half = [0] * (EXTENSIONS_BYTES // 4 - 2)
+    parked = parked_by(1, "E" * 1_000, "e" * 1_000).after(None, at(0))
+    slices = {
+        name: ExtensionSlice.of({"n": half[:-4]}, sequence=2**63, version=2**31, parked=parked) for name in ("a", "b")
+    }
+    record = record_commit(run_record(session_id="é" * 255, metadata="m" * METADATA_BYTES))
+    state = fold(None, [record, commit(1, run_failed(error="e" * (TEXT_BYTES - 12)))]).state
+    assert state.parked is None
+    state.parked, state.extensions = parked, slices
+    state.updated_at, state.commit_id = "é" * 80, "é" * 64
+    state.guard = Guard(owner="o" * 36, until=at(0))
+    assert {name for name in RunState.__struct_fields__ if not getattr(state, name)} <= {
+        "last_finish",
+        "iteration",
+        "revision",
+        "deleted_at",
+    }
+    assert size_of(state) <= ITEM_BYTES
