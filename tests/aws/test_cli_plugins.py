@@ -64,7 +64,7 @@ def test_a_dry_run_of_one_extension_is_a_mistake_in_usage(run):
 
 
 def test_a_rebuild_of_one_extension_that_is_cut_short_names_it_in_what_goes_on(run, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("behest_core.cli.outcomes.Folding.fold_again", interrupt)

@@ -1,14 +1,14 @@
-import gc
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from msgspec.structs import replace
 
 from behest_core.fold.rules import fold
-from behest_core.model.state import RunStatus
-from behest_core.projection.projector import Projector
+from behest_core.model.state import RunState, RunStatus
+from behest_core.projection.projector import Projector, memory_of
 from tests.builders import (
     RUN,
     commit,
@@ -286,22 +286,30 @@ def test_runs_are_saved_side_by_side(stack, put):
     assert (report.saves, report.first_unfinished) == (30, None)
 
 
-def test_the_states_that_stay_in_memory_are_bounded_by_what_they_take_there(stack):
-    limit = 4 * 1024 * 1024
-    projector = Projector(stack.store.event_log, stack.store.state_table, kept_bytes=limit)
-    largest = {"small": [[n] for n in range(4_500)]}  # many small values take the most, 120 KB as DynamoDB counts
+@pytest.mark.parametrize(
+    "metadata",
+    [[[n] for n in range(4_500)], {str(n): n for n in range(4_000)}, {"text": "x" * 120_000}, None],
+    ids=["lists", "numbers by name", "one text", "none"],
+)
+def test_a_state_takes_no_more_memory_than_is_reckoned(metadata):
+    encoded = msgspec.json.encode(metadata)
     tracemalloc.start()
     try:
-        for n in range(12):
-            projector.project([record_of(record_commit(run_record(f"run-{n}", metadata=largest)))])
-        gc.collect()
-        kept = tracemalloc.get_traced_memory()[0]
-        projector._kept = None
-        gc.collect()
-        assert kept - tracemalloc.get_traced_memory()[0] < limit
+        before = tracemalloc.get_traced_memory()[0]
+        state = RunState(run_id=RUN, provider="openai", model="gpt-4o", metadata=msgspec.json.decode(encoded))
+        assert tracemalloc.get_traced_memory()[0] - before < memory_of(state)
     finally:
         tracemalloc.stop()
-    assert len(list(stack.store.states())) == 12
+
+
+def test_the_states_that_stay_in_memory_are_bounded_by_what_they_take_there(stack):
+    largest = run_record(metadata={"small": [[n] for n in range(4_500)]})
+    room_for_two = 5 * memory_of(fold(None, [record_commit(largest)]).state) // 2
+    projector = Projector(stack.store.event_log, stack.store.state_table, kept_bytes=room_for_two)
+    for n in range(4):
+        record = record_commit(replace(largest, run_id=f"run-{n}"))
+        assert projector.project([record_of(record)]).saves == 1
+    assert len(projector._kept) == 2
 
 
 def test_small_states_stay_in_memory_by_the_thousand(stack):

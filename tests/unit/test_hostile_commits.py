@@ -7,7 +7,7 @@ import sys
 import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle
+from itertools import chain, cycle
 from typing import Any
 
 import pytest
@@ -79,7 +79,9 @@ def test_a_hundred_bombs_in_one_batch_are_parked_in_bounded_memory_and_the_other
     stream = MemoryStream(EVENTS.name)
     database = FakeDynamoDB([EVENTS.create, STATES.create], {EVENTS.name: stream})
     log, states = EventLog(database, EVENTS.name), StateTable(database, STATES.name)
-    for n, bomb in zip(range(HOSTILE), cycle(BOMBS.values()), strict=False):
+    # each kind once, and then those that take the least time to see through while memory is traced
+    hostile = chain(BOMBS.values(), cycle([BOMBS[name] for name in BOMBS if name.startswith("0s of 16 MB")]))
+    for n, bomb in zip(range(HOSTILE), hostile, strict=False):
         sequence = "0" if "record" in bomb else "1"
         item = {"run_id": {"S": f"hostile-{n}"}, "sequence": {"N": sequence}, **bomb}
         database.put_item(TableName=EVENTS.name, Item=item)
