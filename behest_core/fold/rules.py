@@ -103,6 +103,8 @@ class Start(NamedTuple):
         if first is None or not reaches_back(first, self.stored):
             return self._without_beginning(first)
         blank = self.blank or RunState(run_id=first.run_id, reducer_version=REDUCER_VERSION)
+        if self.stored is not None and brings_the_record(first, self.stored):
+            blank = restart(self.stored, self.dispatch.extensions, is_another_run=True)
         folded = fold_again(blank, chain([first], left), self.dispatch)
         state = folded.state
         if state is None or self.stored is None or state.sequence >= self.stored.sequence:
@@ -132,9 +134,8 @@ def start(state: RunState | None, dispatch: Dispatch = CORE, first: Commit | Non
         return Start(None, None, dispatch)
     if state.deleted_at is not None or stays_parked(state):
         return None
-    is_another_run = first is not None and brings_the_record(first, state)
-    if is_another_run or _starts_again(state, dispatch):
-        return Start(state, restart(state, dispatch.extensions, is_another_run=is_another_run), dispatch)
+    if (first is not None and brings_the_record(first, state)) or _starts_again(state, dispatch):
+        return Start(state, restart(state, dispatch.extensions), dispatch)
     return Start(state, None, dispatch)
 
 

@@ -26,6 +26,7 @@ from behest_core.fold.restart import restart
 from behest_core.fold.rules import (
     Folded,
     Start,
+    brings_the_record,
     fold_again,
     is_parked_as_diverged,
     parked_by,
@@ -169,7 +170,8 @@ class CatchUp:
         work.replaced = state.sequence if is_taken else None
         if first is None or not (is_taken or reaches_back(first, state)):
             return self._truncated(work, state, extension)
-        blank = restart(before, self._dispatch.extensions, even_parked=extension is None, is_another_run=is_taken)
+        is_another_run = is_taken or brings_the_record(first, state)
+        blank = restart(before, self._dispatch.extensions, even_parked=extension is None, is_another_run=is_another_run)
         along = Along(chain([first], commits), state)
         folded = fold_again(blank, along, self._dispatch)
         return self._compared(work, state, folded, along.last, is_taken=is_taken)

@@ -234,3 +234,38 @@ def test_an_extension_that_is_rebuilt_before_the_first_event_keeps_its_slice(cli
     assert before.keys() == {"seen"}
     catch_up.fold("new", Fold.AGAIN, extension="seen")
     assert states.get("new").extensions == before
+
+
+# ---------------------------------------------------------------- tables that were restored, and logs that lost their beginning
+
+
+def log_of(client, *commits):
+    for each in commits:
+        client.put_item(TableName=EVENTS.name, Item=items.commit_to_item(each))
+    return EventLog(client, EVENTS.name)
+
+
+def test_a_commit_of_another_history_that_begins_before_the_state_ends_and_reaches_beyond_it_is_not_folded_onto_it():
+    state = fold(None, [commit(1, run_started()), commit(2, usage_recorded())]).state
+    longer = replace(commit(2, usage_recorded(), usage_recorded(), run_completed()), commit_id="of another history")
+    assert step(state, [longer])[0] == "read"
+
+
+def test_slices_that_stay_while_a_run_is_folded_again_for_another_reason_are_outdated_where_its_record_is_met():
+    uninstalled = fold(None, LATE_LOG[1:], seen()).state
+    other = Extension("other", _Seen)
+    folded = fold(uninstalled, [*LATE_LOG, commit(5, run_completed())], Dispatch([other])).state
+    assert folded.has_record
+    assert folded.extensions["seen"].outdated
+
+
+@pytest.mark.parametrize("diverged", [True, False])
+def test_slices_that_stay_while_a_run_is_rebuilt_are_outdated_where_it_becomes_another_one(client, states, diverged):
+    """Either its record came late, or its log has another history now."""
+    log = log_of(client, *LATE_LOG)
+    states.save(fold(None, LATE_LOG if diverged else LATE_LOG[1:], seen()).state)
+    if diverged:
+        table = client.tables[EVENTS.name]
+        table.restore({"run_id": {"S": RUN}, "sequence": {"N": "4"}}, None)
+    CatchUp(log, states).fold(RUN, Fold.AGAIN, diverged=diverged)
+    assert states.get(RUN).extensions["seen"].outdated
