@@ -142,16 +142,19 @@ class Agent:
             self._sleep(self._around.soon(1.0))
 
     def _create(self, plan: Plan) -> None:
-        self._log.create(
-            RunRecord(
-                run_id=plan.run_id,
-                session_id=f"session of {plan.run_id}",
-                provider="openai",
-                model="gpt-4o",
-                metadata={"of": plan.run_id} if plan.has_metadata else None,
-                created_at=plan.created_at,
-            )
+        record = RunRecord(
+            run_id=plan.run_id,
+            session_id=f"session of {plan.run_id}",
+            provider="openai",
+            model="gpt-4o",
+            metadata={"of": plan.run_id} if plan.has_metadata else None,
+            created_at=plan.created_at,
         )
+        self._history.creating[plan.run_id] += 1
+        try:
+            self._log.create(record)
+        finally:
+            self._history.creating[plan.run_id] -= 1
         plan.is_recorded = True
 
     def _append(self, plan: Plan) -> None:

@@ -37,24 +37,34 @@ class Step(StrEnum):
 class StateWatch:
     """Takes the state table's stream: every write that changes something, with the item before and after.
 
-    `writer` says who writes, None where it isn't known.
+    `writer` says who writes, None where it isn't known; `moment` gives the time.
     """
 
     oracle: Oracle
     """To be given when there is a log."""
 
-    def __init__(self, report: Callable[[Finding], None], writer: Callable[[], Task | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        report: Callable[[Finding], None],
+        writer: Callable[[], Task | None] = lambda: None,
+        moment: Callable[[], str] = lambda: "",
+    ) -> None:
         self.writes = 0
         self.slices: Counter[str] = Counter()
         """How often a fold was which step for a slice."""
 
         self._report = report
         self._writer = writer
+        self._moment = moment
 
     def append(self, keys: Item, new_image: Item | None = None, *, old_image: Item | None = None, **_: Any) -> None:
         self.writes += 1
+        run_id = keys["run_id"]["S"]
+        if run_id in self.oracle.broken:
+            self.oracle.broken.discard(run_id)
+            return  # what is wrong with it now is seen at the next write, or in the end
         for what in self._wrong(new_image, old_image):
-            self._report(Finding(keys["run_id"]["S"], what))
+            self._report(Finding(run_id, what))
 
     def _wrong(self, new: Item | None, old: Item | None) -> Iterable[str]:  # noqa: PLR0911 (one thing after another)
         if new is None:
@@ -74,7 +84,19 @@ class StateWatch:
             return [f"the checkpoint went back from {_number(old, 'sequence')} to {_number(new, 'sequence')}"]
         writer = self._writer()
         version = writer.release.reducer if writer is not None else None
-        return [*self.oracle.judge(new, old or {}, version), *self._wrong_slices(new, old or {})]
+        return [
+            *self.oracle.judge(new, old or {}, version),
+            *self._wrong_slices(new, old or {}),
+            *self._wrong_guard(new, old or {}),
+        ]
+
+    def _wrong_guard(self, new: Item, old: Item) -> Iterable[str]:
+        """Return whether a fold is taken for dead that may come back still."""
+        before, after = (each.get("guard", {}).get("M", {}) for each in (old, new))
+        is_killed = new.get("parked", {}).get("M", {}).get("error") == {"S": "ProcessKilled"} and "parked" not in old
+        until = before.get("until", {"S": ""})["S"]
+        if until > self._moment() and (is_killed or _number(after, "deaths") > _number(before, "deaths")):
+            yield f"a fold counts as dead that has until {until}"
 
     def _wrong_slices(self, new: Item, old: Item) -> Iterable[str]:
         """Say which slices the writer shouldn't have left as it did, given which plugins it has."""
@@ -88,8 +110,8 @@ class StateWatch:
             if not plugin.is_installed:
                 if before != {name: value for name, value in after.items() if name != "outdated" or name in before}:
                     yield f"{plugin.name} isn't installed, but its slice went from {before} to {after}"
-            elif _is_parked(before, plugin) and writer.name not in _RETRIES:
-                if before["parked"] != after.get("parked") and not self._met_its_record(new, old):
+            elif _is_parked(before, plugin) and not self._may_retry(writer, new):
+                if before["parked"] != after.get("parked"):
                     yield f"{plugin.name} was parked, and {writer.name} tried it again: it went from {before} to {after}"
             elif writer.name == Fold.RESUME.value and _could_go_on(new, plugin, after):
                 yield f"{plugin} can fold all, but a resume left it parked: {after}"
@@ -97,9 +119,12 @@ class StateWatch:
                 self.slices[_step(before, after, _number(old, "sequence")).value] += 1
                 yield from self._wrong_progress(new, plugin, before, after)
 
-    def _met_its_record(self, new: Item, old: Item) -> bool:
-        """Return whether a run was folded with its record for the first time: by a sweep, everything begins again then."""
-        return self.oracle.has_folded_record(new) and not self.oracle.has_folded_record(old)
+    def _may_retry(self, writer: Task, item: Item) -> bool:
+        """Return whether a task may try a parked slice again: where asked to, or where it begins a run again with its record.
+
+        A sweep can be wrong about the latter, and do it in vain: it has seen the state a while ago.
+        """
+        return writer.name in _RETRIES or (writer.name in _SWEEPS and self.oracle.has_record(item["run_id"]["S"]))
 
     def _wrong_progress(self, new: Item, plugin: Plugin, before: Item, after: Item) -> Iterable[str]:
         """Return why an installed plugin's slice hasn't come as far as it should have in a fold."""
@@ -117,7 +142,7 @@ class StateWatch:
 
 
 _RETRIES = {Fold.RESUME.value, Fold.AGAIN.value}
-"""The tasks that may try a parked slice again without another version of its extension."""
+_SWEEPS = {"sweep", "recover"}
 
 
 def _is_parked(piece: Item, plugin: Plugin) -> bool:
@@ -172,12 +197,16 @@ class Judge:
         """Judge a run's state. `version` is what is deployed, None where each run may be folded by what it last met."""
         head, found = self._oracle.head(run_id), self._states.get({"run_id": {"S": run_id}})
         if found is None:
-            return [f"it has no state, but a log up to {head}"] if head else []
+            is_whole = head and not self._oracle.is_deleted(run_id)
+            return [f"it has no state, but a log up to {head}"] if is_whole else []
         item = found.item
+        if run_id in self._oracle.broken:
+            return ["its state item still can't be read"]
         if "deleted_at" in item:
             return [] if self._oracle.is_deleted(run_id) else ["its state is deleted, its log is not"]
         if self._oracle.is_deleted(run_id):
-            return ["its log is deleted, its state is not"]
+            # what a late writer appended hides the tombstone from whoever looks for the end of the log
+            return [] if head else ["its log is deleted, its state is not"]
         wrong = self._oracle.judge(item)
         if self.lacks_record(run_id):
             wrong.append("it was folded without its record")
@@ -213,8 +242,8 @@ class Judge:
             expected = (stop[0][0], stop[0][1] - 1) if stop else (0, head)
             if (_number(parked, "sequence"), _number(piece, "sequence")) != expected:
                 yield f"{plugin} should be parked at, and folded up to {expected}, but is {piece}"
-            if _number(piece, "version") != plugin.version:
-                yield f"{plugin} has a slice of another version: {piece}"
+            if _number(piece, "version") != plugin.version or "outdated" in piece:
+                yield f"{plugin} has a slice of another version, or of another run: {piece}"
 
     def lacks_record(self, run_id: str) -> bool:
         """Return whether the log has a record that the state was folded without. A parked run may be: it waits as it is."""

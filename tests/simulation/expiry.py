@@ -35,6 +35,7 @@ class Expiry:
         logs: Callable[[], Iterable[EventLog]],
     ) -> None:
         self._random = around.random
+        self._now = around.scheduler.clock
         self._note = around.note
         self._log, self._states = (database.tables[name] for name in tables)
         self._oracle = oracle
@@ -49,7 +50,8 @@ class Expiry:
         found = self._states.get({"run_id": {"S": run_id}})
         if found is None or found.item.keys() & {"deleted_at", "parked"} or run_id in self._oracle.poisoned_runs:
             return
-        if run_id in self._oracle.unjudged or self._history.is_open(run_id):
+        is_unsure = run_id in self._oracle.unjudged | self._oracle.broken or self._oracle.is_deleted(run_id)
+        if is_unsure or self._history.is_open(run_id):
             return
         covered = self._covered(run_id, found.item)
         if not covered:
@@ -57,7 +59,7 @@ class Expiry:
         self._oracle.truncate(found.item)
         self._note(f"{run_id} loses {[item['sequence']['N'] for item in covered]}")
         for log in self._logs():
-            log._heads.pop(run_id, None)
+            log._heads.pop(run_id)
         for item in covered:
             self._oracle.expired(item)
             self._log.remove({name: item[name] for name in ("run_id", "sequence")}, by_time_to_live=True)
@@ -73,10 +75,15 @@ class Expiry:
         first = commits[: self._random.randint(1, len(commits))] if commits else []
         match self._random.randrange(3):
             case 0 if len(items) > 1:
-                return records
+                gone = records
             case 1:
-                return first
-        return records + first
+                gone = first
+            case _:
+                gone = records + first
+        return [item for item in gone if int(item.get("expires_at", _NEVER)["N"]) <= self._now()]
+
+
+_NEVER = {"N": str(10**12)}
 
 
 def _last(item: Item) -> int:

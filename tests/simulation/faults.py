@@ -21,6 +21,7 @@ class Rates:
     lost_response: float = 0.0
     lost_and_gave_up: float = 0.0
     stall: float = 0.0
+    odd_error: float = 0.0
     unprocessed_keys: float = 0.0
     stale_read: float = 0.0
     short_page: float = 0.0
@@ -44,6 +45,7 @@ class Rates:
     read: float = 0.0
     restore_log: float = 0.0
     restore_state: float = 0.0
+    break_state: float = 0.0
 
     @classmethod
     def none(cls) -> Self:
@@ -69,6 +71,7 @@ WORST = Rates(
     lost_response=0.05,
     lost_and_gave_up=0.02,
     stall=0.02,
+    odd_error=0.01,
     unprocessed_keys=0.2,
     stale_read=0.5,
     short_page=0.9,
@@ -85,8 +88,11 @@ WORST = Rates(
     resume=0.2,
     rebuild=0.2,
     delete=0.05,
-    expire=0.0,
+    expire=0.2,
     read=0.5,
+    restore_log=0.02,
+    restore_state=0.02,
+    break_state=0.05,
 )
 """The most that is drawn of each. `zombie` is of the invocations that time out: those go on unheard, the others die.
 
@@ -100,6 +106,7 @@ TYPICAL = Rates(
     lost_response=0.003,
     lost_and_gave_up=0.001,
     stall=0.001,
+    odd_error=0.0005,
     unprocessed_keys=0.02,
     stale_read=0.1,
     short_page=0.02,
@@ -116,7 +123,10 @@ TYPICAL = Rates(
     resume=0.05,
     rebuild=0.05,
     delete=0.01,
-    expire=0.0,
+    expire=0.02,
+    restore_log=0.0005,
+    restore_state=0.002,
+    break_state=0.002,
     read=0.05,
 )
 """Bad days for months on end: what a long simulation is run with."""
@@ -161,4 +171,4 @@ class Faults:
         self._rates = Rates.none()
 
 
-_OF_A_CALL = ("crash_before", "crash_after", "throttle", "lost_response", "lost_and_gave_up", "stall")
+_OF_A_CALL = ("crash_before", "crash_after", "throttle", "lost_response", "lost_and_gave_up", "stall", "odd_error")

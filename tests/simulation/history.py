@@ -16,7 +16,7 @@ So the appends of a run can be put into one order that explains every answer: ea
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
@@ -65,6 +65,8 @@ class History:
     """The calls of all runs, as they were begun."""
 
     calls: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    creating: Counter[str] = field(default_factory=Counter)
+    """How many clients are creating a run just now."""
 
     def begin(self, call: Call) -> Call:
         self.calls[call.run_id].append(call)
@@ -72,7 +74,7 @@ class History:
 
     def is_open(self, run_id: str) -> bool:
         """Return whether somebody may append again what may be in the run's log already."""
-        return any(call.is_open for call in self.calls[run_id])
+        return self.creating[run_id] > 0 or any(call.is_open for call in self.calls[run_id])
 
 
 def violations(calls: Iterable[Call], log: Mapping[int, str | None]) -> list[str]:

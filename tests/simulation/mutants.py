@@ -12,12 +12,13 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from behest_core.dynamodb import event_table, state_table
+from behest_core.dynamodb import event_table, items, state_table
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.fold import restart, rules, slices
+from behest_core.fold.rules import Start
 from behest_core.fold.slices import Slices
-from behest_core.projection import catch_up, projector
+from behest_core.projection import catch_up, one_run, projector
 from behest_core.projection.catch_up import CatchUp
 from behest_core.projection.one_run import OneRun
 from behest_core.projection.projector import Projector
@@ -90,10 +91,13 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(Reconciler, "_lacks_its_record", "self._log.record(run_id) is not None", "False"),
     ),
     "goes on with a slice that saw the run before its record came": (
-        Edit(rules, "restart", "if is_another_run or ", "if "),
+        Edit(Start, "fold", "self.stored is not None and brings_the_record(first, self.stored)", "False"),
     ),
     "goes on with a slice that saw another reducer's run": tuple(
-        Edit(owner, "restart", " or before.reducer_version != REDUCER_VERSION", "") for owner in (rules, catch_up)
+        Edit(owner, "restart", "before.reducer_version != REDUCER_VERSION", "False") for owner in (rules, catch_up)
+    ),
+    "goes on with an outdated slice": tuple(
+        Edit(owner, "is_behind", "piece.outdated", "False") for owner in (rules, slices)
     ),
     "fails where an extension raises": (
         Edit(
@@ -134,12 +138,71 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "drops the slices of extensions that are not installed": tuple(
         Edit(owner, "restart", "if name not in starting", "if False") for owner in (rules, catch_up)
     ),
+    # ------------------------------------------------------------ logs that have lost their beginning
+    "replaces a state by one that covers less": (
+        Edit(Start, "fold", "state.sequence >= self.stored.sequence", "True"),
+    ),
+    "takes a log without beginning for a whole one": tuple(
+        Edit(owner, "reaches_back", "return first.is_record or ", "return True or ") for owner in (rules, catch_up)
+    ),
+    "forgets that a state was folded with its record": tuple(
+        Edit(owner, "reaches_back", "not state.has_record", "True") for owner in (rules, catch_up)
+    ),
+    "folds across a gap": (Edit(rules, "fold_on", "if known < 0:", "if False:"),),
+    "does not go on where a log has lost its beginning": (
+        Edit(Start, "fold", "return self._going_on()", "return Folded(self.stored)"),
+    ),
+    # ------------------------------------------------------------ tables that were restored, items that were broken
+    "does not notice that a log has another history": tuple(
+        Edit(owner, "has_diverged", "if state.commit_id is None or last is None:", "if True:")
+        for owner in (one_run, catch_up)
+    ),
+    "looks for another history only at commits that it covers whole": (
+        Edit(rules, "_is_doubtful", "commit.sequence <= begin", "commit.last <= begin"),
+    ),
+    "ignores the tombstone of a log": (
+        Edit(Reconciler, "_tail", "self._states.bury(run_id, deleted.deleted_at)", "pass"),
+        Edit(OneRun, "bury", "self._states.bury(work.run_id, deleted_at)", "pass"),
+    ),
+    "trusts what lies in a state item": (
+        Edit(items, "repaired_state", "except MalformedStateError:", "except ZeroDivisionError:"),
+    ),
+    "trusts the revision of a state item": (
+        Edit(StateTable, "save", "if found and items.revision_of(found) is None:", "if False:"),
+    ),
+    # ------------------------------------------------------------ a run's trouble is its own
+    "lets one run's error end its batch": (
+        Edit(Projector, "_bring_up", "except Exception", "except ZeroDivisionError"),
+    ),
+    "lets one run's error end a sweep": (Edit(Reconciler, "sweep", "except Exception", "except ZeroDivisionError"),),
+    "counts a guard that is still held as a death": (
+        Edit(CatchUp, "_begin_guarded", "guard is not None and _is_past(guard.until, now)", "guard is not None"),
+    ),
+    # ------------------------------------------------------------ writing, and slices
+    "starts only those slices again that are behind": tuple(
+        Edit(
+            owner,
+            "restart",
+            "even_parked or goes_on(each, before.extensions.get(each.name))",
+            "(piece := before.extensions.get(each.name)) is None or is_behind(each, piece, before.sequence)",
+        )
+        for owner in (rules, catch_up)
+    ),
+    "lets slices that stay go on when the run is another one": tuple(
+        Edit(owner, "restart", "outdated=True", "outdated=False") for owner in (rules, catch_up)
+    ),
 }
 
 RATES = {
+    "trusts the revision of a state item": Rates(break_state=0.2),
+    "goes on with a slice that saw the run before its record came": Rates(rebuild=0.5),
+    "lets one run's error end a sweep": Rates(odd_error=0.1, sweep=0.3),
+    "ignores the tombstone of a log": Rates(delete=0.2, restore_state=0.2),
+    "looks for another history only at commits that it covers whole": Rates(restore_log=0.3),
+    "counts a guard that is still held as a death": Rates(sweep=0.5, lost_record=0.5, stall=0.3),
     "brings deleted runs back": Rates(delete=0.3, throttle=0.2, stall=0.05, late_record=0.1),
     "sweeps without a look at the record": Rates(lost_record=0.3),
-    "begins another run without a look at its deadline": Rates(slow_invocation=0.5, late_record=0.2),
+    "begins another run without a look at its deadline": Rates(slow_invocation=1.0, late_record=0.2),
     "reads a log to its end without a look at its deadline": Rates(
         slow_invocation=0.5, short_page=1.0, late_record=0.2, cold_start=0.5
     ),
@@ -147,14 +210,35 @@ RATES = {
 """Of faults, for mutants that show themselves in rare encounters only: a delete is held up half-way, a late record lost."""
 
 FIRST_SEEDS = {
-    "takes the commits of a batch as they come": 4,
-    "tries a parked slice at every event": 1,
-    "goes on with a slice that saw another reducer's run": 1,
+    "saves without the condition on the revision": 2,
+    "folds duplicates": 2,
+    "takes the commits of a batch as they come": 31,
+    "goes on with a slice of another version": 1,
+    "sweeps without a look at the record": 21,
+    "goes on with a slice that saw another reducer's run": 13,
+    "goes on with an outdated slice": 13,
     "fails where an extension raises": 2,
-    "says of a parked slice that it has come as far as the core": 1,
-    "leaves a parked slice to its version": 4,
-    "resumes the core alone": 4,
-    "drops the slices of extensions that are not installed": 1,
+    "says of a parked slice that it has come as far as the core": 2,
+    "tries a parked slice at every event": 2,
+    "leaves a parked slice to its version": 6,
+    "resumes the core alone": 10,
+    "reads the log as it may have been a moment ago": 5,
+    "reads states as they may have been a moment ago": 10,
+    "does not ask again for keys that were left unprocessed": 4,
+    "drops the slices of extensions that are not installed": 2,
+    "replaces a state by one that covers less": 8,
+    "takes a log without beginning for a whole one": 4,
+    "forgets that a state was folded with its record": 4,
+    "folds across a gap": 9,
+    "does not go on where a log has lost its beginning": 9,
+    "does not notice that a log has another history": 6,
+    "ignores the tombstone of a log": 2,
+    "trusts what lies in a state item": 3,
+    "lets one run's error end its batch": 1,
+    "counts a guard that is still held as a death": 3,
+    "lets slices that stay go on when the run is another one": 2,
+    "looks for another history only at commits that it covers whole": 6,
+    "goes on with a slice that saw the run before its record came": 3,
 }
 """With which to begin, where that is known to be quicker than with 0."""
 

@@ -81,6 +81,9 @@ class Operators:
                 )
             except (ClientError, BotoCoreError):
                 return
+            except Exception as error:  # noqa: BLE001 (nothing but AWS may end it)
+                self._report(Finding("?", f"a sweep raised {error!r}"))
+                return
             self._pool.give_back(process)
             if then is not None:
                 then(report)
@@ -96,7 +99,9 @@ class Operators:
         if len(shards) < _MOST_SHARDS:
             self._feed.stream.split(self._random.choice(open_shards))
 
-    def catch_up(self, run_id: str, fold: Fold, extension: str | None = None, *, diverged: bool = False) -> None:
+    def catch_up(
+        self, run_id: str, fold: Fold = Fold.NEW, extension: str | None = None, *, diverged: bool = False
+    ) -> None:
         process = self._pool.take()
 
         def body() -> None:

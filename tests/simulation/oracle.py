@@ -135,6 +135,12 @@ class Oracle:
         self.unjudged: set[str] = set()
         """Runs whose logs were restored, until somebody mends their states."""
 
+        self.broken: set[str] = set()
+        """Runs whose state items can't be read, until they are written again."""
+
+        self.cut: set[str] = set()
+        """Runs whose logs were restored."""
+
         self.deadly: set[str] = set()
         self.healed_by_version: set[str] = set()
 
@@ -191,15 +197,10 @@ class Oracle:
     def has_record(self, run_id: str) -> bool:
         return self._item(run_id, 0) is not None
 
-    def has_folded_record(self, item: Item) -> bool:
-        """Return whether a state item was folded with its run's record. Without metadata, only the rest of it tells."""
-        record = self._item(item["run_id"]["S"], 0)
-        if record is None or "metadata" in item:
-            return record is not None
-        if json.loads(record["record"]["S"]).get("metadata") is not None:
-            return False
-        run_id, sequence, version = item["run_id"]["S"], int(item["sequence"]["N"]), int(item["reducer_version"]["N"])
-        return not self._fold(run_id, version, with_record=True, sequence=sequence).differences(item)
+    @staticmethod
+    def has_folded_record(item: Item) -> bool:
+        """Return whether a state item says that its run's record was folded."""
+        return item.get("has_record") == {"BOOL": True}
 
     def log(self, run_id: str) -> dict[int, str | None]:
         """Return what tells the events of a run's log apart, by sequence: all that it ever held, if the run wasn't deleted."""
@@ -277,6 +278,8 @@ class Oracle:
         Its extension saw the run as the core has it now, as it would go on from there; or as it was once, where it says so.
         """
         run_id, sequence = item["run_id"]["S"], int(piece["sequence"]["N"])
+        if "outdated" in piece and run_id in self.cut:
+            return []  # of the history that the log had before
         if sequence > int(item["sequence"]["N"]):
             return [f"{name} is at {sequence}, the core at {item['sequence']['N']}"]
         if "M" in piece.get("parked", {}):

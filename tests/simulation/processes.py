@@ -42,7 +42,7 @@ class Process:
         self.log = EventLog(client, tables[0], now=now)  # type: ignore[arg-type]
         self.states = StateTable(client, tables[1], sleep=around.scheduler.sleep)  # type: ignore[arg-type]
         self.projector = Projector(self.log, self.states, dispatch, now=now)
-        self.catch_up = CatchUp(self.log, self.states, dispatch, now=now)
+        self.catch_up = CatchUp(self.log, self.states, dispatch, owner=f"process {number}", now=now)
         self.reconciler = Reconciler(self.log, self.states, self.catch_up, now=now)
         self.store = RunStore(*tables, client=client)  # type: ignore[arg-type]
         self.store.event_log, self.store.state_table = self.log, self.states

@@ -63,7 +63,7 @@ class Readers:
 
     def _read_states(self, store: RunStore, run_ids: list[str]) -> None:
         before = {run_id: self._revision(run_id) for run_id in run_ids}
-        found = store.get_states(run_ids)
+        found = store.get_states(run_ids, unreadable=lambda _: None)
         for run_id in run_ids:
             read = found[run_id].revision if run_id in found else 0
             if read < before[run_id] and self._revision(run_id):
@@ -72,7 +72,7 @@ class Readers:
     def _revision(self, run_id: str) -> int:
         """Return the revision of a run's state; 0 where there is none that is to be read."""
         found = self._states.get({"run_id": {"S": run_id}})
-        if found is None or "created_at" not in found.item:
+        if found is None or "created_at" not in found.item or run_id in self._oracle.broken:
             return 0
         return int(found.item["revision"]["N"])
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from behest_core.testing import FunctionKilled
@@ -73,6 +74,9 @@ class Scheduler:
         self.now = now
         self.current: Task | None = None
         self.steps = 0
+        self.deaths: Counter[str] = Counter()
+        """How many tasks of a name were killed."""
+
         self._activate = activate
         self._order = itertools.count()
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -158,4 +162,5 @@ class Scheduler:
         if task.error is not None:
             raise task.error
         if task.was_killed or task.is_doomed:
+            self.deaths[task.name] += 1
             if_killed()
