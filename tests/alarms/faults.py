@@ -26,6 +26,7 @@ HEALED: dict[str, Callable[[Watch], None]] = {
     "duplicate_delivery": deliveries.twice,
     "stale_delivery": deliveries.again,
     "cold_start": deliveries.cold,
+    "break_state": runs.state_broken,
     "all that operators, readers and time do": runs.operated,
 }
 
@@ -48,6 +49,7 @@ OF_THE_SIMULATION: dict[str, tuple[str, Callable[[Watch], None]]] = {
     "invocation_throttled": ("ProjectorThrottlesAlarm", always(InvocationThrottled)),
     "slow_invocation": ("RunsUnfinishedAlarm", deliveries.slow),
     "zombie": ("ProjectorErrorsAlarm", always(TimeoutError)),
+    "odd_error": ("RunsRaisedAlarm", runs.fold_raises),
     "restore_log": ("RunsDivergedAlarm", runs.restored_and_written_on),
     "restore_state": ("RunsLaggingAlarm", runs.state_restored),
     "deadly": ("ProjectorErrorsAlarm", poisoned("deadly")),

@@ -142,6 +142,17 @@ def state_restored(watch: Watch) -> None:
     watch.sweep()
 
 
+def state_broken(watch: Watch) -> None:
+    """Something else writes to a state item, and the run goes on."""
+    write(watch)
+    watch.wait(2)
+    [item] = watch.stack.dynamodb.scan(TableName=watch.stack.state_table)["Items"]
+    watch.stack.dynamodb.put_item(TableName=watch.stack.state_table, Item=item | {"event_count": {"S": "many"}})
+    last = watch.stack.store.append(RUN, [custom()])
+    watch.wait(2)
+    assert watch.stack.store.get_state(RUN).event_count == last
+
+
 def operated(watch: Watch) -> None:
     """All that operators, readers and time do to a stack that is well."""
     write(watch)
