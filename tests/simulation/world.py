@@ -63,7 +63,7 @@ _GUARDED_SECONDS: Final = 901.0
 _MOST_SWEEPS: Final = 20
 _DEADLY: Final = 3
 _GUARDED: Final = ("sweep", "recover")
-_MOST_QUIET_SECONDS: Final = 3600.0
+_MOST_QUIET_SECONDS: Final = 4 * 3600.0
 
 
 class SimulationError(AssertionError):
