@@ -2,8 +2,8 @@
 
 Decoders recurse, and fail where the stack ends: at some 985 levels in one process, elsewhere in another. A log has to fold the
 same everywhere, so what nests deeper than NESTING is malformed, and that is seen without recursion. It is looked for where JSON
-comes in from a table, a stream or a file; what this process has encoded itself was built, and so is not as deep. How many values
-an array has is looked at here, too, before they are made.
+comes in from a table, a stream or a file, and before an event is written. How many values an array has is looked at here, too,
+before they are made.
 """
 
 from __future__ import annotations
