@@ -22,6 +22,7 @@
     ├── StateNotFoundError (LookupError)   the run never was at the sequence, or at the time, that was asked for
     ├── LogTruncatedError                  the log no longer reaches back as far as the state does
     ├── LogDivergedError                   the log has another history than the one that the state was folded from
+    ├── AlreadyRecordedError               another recorder of the process has the run
     ├── RunEndedError                      an event after a terminal one, in a recorder
     ├── RecordingError                     a recorder can't append
     ├── RunParkedError                     waiting for a run that is parked
@@ -242,6 +243,14 @@ class LogDivergedError(BehestError):
         )
         self.run_id = run_id
         self.covered = covered
+
+
+class AlreadyRecordedError(BehestError):
+    """Another recorder of this process has the run open: two would write everything twice."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} is recorded by another recorder of this process; close that one first")
+        self.run_id = run_id
 
 
 class RunEndedError(BehestError):

@@ -135,6 +135,7 @@ class RunStore:
         on_error: OnError = "raise",
         cut_at: int | None = None,
         redact: Redact | None = None,
+        content: bool | None = None,
     ) -> RunRecorder:
         """Return a recorder, for ``with``: entering it creates the run and records RunStarted, leaving it how the run ended.
 
@@ -156,6 +157,7 @@ class RunStore:
             on_error=on_error,
             cut_at=cut_at,
             redact=redact,
+            content=content,
         )
 
     def append(self, run_id: str, events: Iterable[NewEvent], *, expected_sequence: int | None = None) -> int:

@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from behest_core.errors import PluginError
 from behest_core.fold.reducer import REDUCER, Handler
+from behest_core.model.agent_events import CORE_EVENTS
 from behest_core.model.decoding import DECODE_ERRORS, EventDecoder, narrowed, split
-from behest_core.model.events import CORE_EVENTS, AnyEvent, Event, UnknownEvent, type_name
+from behest_core.model.events import AnyEvent, Event, UnknownEvent, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from behest_core.errors import InvalidValueError
-from behest_core.model.events import CORE_EVENTS, AnyEvent, EncodedEvent, Event, NewEvent, UnknownEvent, type_name
+from behest_core.model.agent_events import CORE_EVENTS
+from behest_core.model.events import AnyEvent, EncodedEvent, Event, NewEvent, Timed, UnknownEvent, type_name
 from behest_core.model.limits import Identifier
 from behest_core.model.nesting import NESTING, nests_too_deep
 from behest_core.model.timestamps import Timestamp, to_datetime
@@ -79,10 +80,10 @@ class EventDecoder:
 def narrowed(event_class: type[Event], fields: Iterable[str]) -> type[Event]:
     """Return a class of the same type that reads the timestamp and these fields only: for folds that don't look at the rest."""
     types = {each.name: each.type for each in msgspec.structs.fields(event_class)}
-    return msgspec.defstruct(  # type: ignore[return-value]  # it is one, by its bases
+    return msgspec.defstruct(  # type: ignore[return-value]  # a fold asks it for nothing else
         event_class.__name__,
         [(name, types[name]) for name in fields],
-        bases=(Event,),
+        bases=(Timed,),
         tag=type_name(event_class),
         gc=False,
         kw_only=True,

@@ -1,11 +1,14 @@
-"""The event vocabulary: what can happen to a run, and how it is written.
+"""The seed's event types, and what every event has; agent_events.py has the types that the seed lacks.
 
 An event is a JSON object, internally tagged: ``{"type":"TextDelta","delta":"Hi","timestamp":"2026-01-31T12:00:00Z"}``. The run is
-the key of the item it lies in. The core's seventeen types and their fields are the seed's (behest 0.3.3), `CacheMetrics` is
+the key of the item it lies in. The seventeen types here and their fields are the seed's (behest 0.3.3), `CacheMetrics` is
 of its 0.5.9. A plugin's types have a dotted name, `approvals.Requested`.
 
-Lenient in, exact out: fields that a class here doesn't name stay in the log and are ignored; a type that no class here names is
-an `UnknownEvent`, which counts and waits for the plugin that knows it.
+Beside the seed's fields are optional ones that say what an event belongs to: the step (`step_id`), the model call
+(`model_call_id`). They are absent where nobody said so, and no fold of the core looks at them.
+
+Lenient in, exact out: fields that a class doesn't name stay in the log and are ignored; a type that no class names is an
+`UnknownEvent`, which counts and waits for the plugin that knows it.
 """
 
 from __future__ import annotations
@@ -25,10 +28,25 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 
-class Event(Struct, gc=False, kw_only=True, tag_field="type"):
-    """A fact of a run. Subclasses name their fields; `tag` is the type on the wire."""
+class Timed(Struct, gc=False, kw_only=True, tag_field="type"):
+    """What any event is to a fold that looks at none of its fields."""
 
     timestamp: Timestamp
+
+
+class Event(Timed, kw_only=True):
+    """A fact of a run. Subclasses name their fields; `tag` is the type on the wire.
+
+    `step_id` is the step in which it happened.
+    """
+
+    step_id: str | UnsetType = UNSET
+
+
+class OfModelCall(Event, kw_only=True):
+    """An event that may say which model call it belongs to."""
+
+    model_call_id: str | UnsetType = UNSET
 
 
 class RunStarted(Event, tag="RunStarted"):
@@ -45,7 +63,7 @@ class ContextBuilt(Event, tag="ContextBuilt"):
     message_count: Count
 
 
-class ModelStarted(Event, tag="ModelStarted"):
+class ModelStarted(OfModelCall, tag="ModelStarted"):
     """The model was called, for the `iteration`-th time, counted from 1."""
 
     provider: str
@@ -53,20 +71,20 @@ class ModelStarted(Event, tag="ModelStarted"):
     iteration: Count
 
 
-class TextDelta(Event, tag="TextDelta"):
+class TextDelta(OfModelCall, tag="TextDelta"):
     """The model wrote a piece of text."""
 
     delta: str
 
 
-class ToolCallStarted(Event, tag="ToolCallStarted"):
+class ToolCallStarted(OfModelCall, tag="ToolCallStarted"):
     """The model began to write a tool call."""
 
     call_id: str
     tool_name: str
 
 
-class ToolCallDelta(Event, tag="ToolCallDelta"):
+class ToolCallDelta(OfModelCall, tag="ToolCallDelta"):
     """The model wrote a piece of a tool call's arguments."""
 
     call_id: str
@@ -81,13 +99,13 @@ class ToolCall(Struct, frozen=True, gc=False):
     arguments: JSON
 
 
-class ToolCallCompleted(Event, tag="ToolCallCompleted"):
+class ToolCallCompleted(OfModelCall, tag="ToolCallCompleted"):
     """The model finished writing a tool call."""
 
     call: ToolCall
 
 
-class ToolExecutionStarted(Event, tag="ToolExecutionStarted"):
+class ToolExecutionStarted(OfModelCall, tag="ToolExecutionStarted"):
     """A tool began to run."""
 
     call_id: str
@@ -123,7 +141,7 @@ class ToolExecutionResult(Struct, frozen=True, gc=False):
         return cls(failure=ToolFailure(error))
 
 
-class ToolExecutionFinished(Event, tag="ToolExecutionFinished"):
+class ToolExecutionFinished(OfModelCall, tag="ToolExecutionFinished"):
     """A tool ended. `duration_ms` is in milliseconds."""
 
     call_id: str
@@ -132,7 +150,7 @@ class ToolExecutionFinished(Event, tag="ToolExecutionFinished"):
     duration_ms: Count
 
 
-class AssistantMessageCommitted(Event, tag="AssistantMessageCommitted"):
+class AssistantMessageCommitted(OfModelCall, tag="AssistantMessageCommitted"):
     """The model's message was stored in the session."""
 
     message_id: str
@@ -144,13 +162,23 @@ class ToolMessageCommitted(Event, tag="ToolMessageCommitted"):
     message_id: str
 
 
-class UsageRecorded(Event, tag="UsageRecorded"):
-    """One model call used this many tokens (of this call, not of the run so far)."""
+class UsageRecorded(OfModelCall, tag="UsageRecorded"):
+    """One model call used this many tokens (of this call, not of the run so far).
+
+    `usage.input_tokens` are all that the model was given: those read from a cache or written to it are a part of them. So are
+    `reasoning_output_tokens` of the output, and `cache_creation_1h_input_tokens` of what was written to a cache: those that
+    are kept for an hour; the rest is kept for five minutes. `provider` and `model` are who answered, where that is known: a
+    router, or a fallback, may have chosen another than was asked.
+    """
 
     usage: TokenUsage
+    provider: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    reasoning_output_tokens: Count | UnsetType = UNSET
+    cache_creation_1h_input_tokens: Count | UnsetType = UNSET
 
 
-class CacheMetrics(Event, tag="CacheMetrics"):
+class CacheMetrics(OfModelCall, tag="CacheMetrics"):
     """What the provider's prompt cache did for one model call, in tokens."""
 
     cache_creation_input_tokens: Count
@@ -202,7 +230,7 @@ class EncodedEvent(Struct, frozen=True, gc=False):
     raw: bytes
 
 
-CORE_EVENTS: Final[tuple[type[Event], ...]] = (
+SEED_EVENTS: Final[tuple[type[Event], ...]] = (
     RunStarted,
     ContextBuilt,
     ModelStarted,

@@ -3,34 +3,43 @@
 - One invocation of an agent is one run. Its run id is the framework's own id for it, as text, where that has 1 to 255
   characters; a UUID derived from that id where it has not; a new UUID where the framework has none.
 - The run's metadata has `framework` and, as text, the original id: `framework_run_id`.
-- An id that comes again continues its run: another RunStarted in the same log.
+- An id that comes again continues its run: another RunStarted in the same log. While it is open, nobody else of this process
+  records it.
 - The recorder only warns (``on_error="warn"``). It begins without waiting for the table, and its end waits `END_WAIT` at most.
 - What an adapter does with a framework's objects goes on inside `unobtrusive`: what it raises is logged, and the agent goes on.
 - Whatever a framework passes as arguments, outputs or metadata is made JSON by `as_json`, which never fails, and cut at 64 KB.
 - An invocation that an Exception ends has failed; one that anything else stops was cancelled: see `stop`.
-- An invocation that stops to wait for somebody (an interrupt, an approval) is recorded with `Paused`. It has no terminal event,
-  as it is not over.
+- An invocation that stops to wait for somebody (an interrupt, an approval) is recorded with `pause`. It has no terminal event,
+  as it is not over. The one that brings the answer is recorded with `resume`, in both logs.
+- What a model is sent and what it gives is recorded by a `ModelCall` of its own, what an agent is made of by steps, so that all
+  that happens at once can be told apart.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
 from uuid import UUID, uuid4, uuid5
+from weakref import WeakValueDictionary
 
 import msgspec
 
-from behest_core.errors import InvalidRunIdError
-from behest_core.model.events import Event, ToolExecutionResult
+from behest_core.errors import AlreadyRecordedError, InvalidRunIdError
+from behest_core.model.agent_events import Paused
+from behest_core.model.events import ToolExecutionResult
 from behest_core.model.limits import check_run_id
 from behest_core.model.timestamps import now
-from behest_core.recording.recorder import RunRecorder, error_text, new_record
+from behest_core.recording import pauses
+from behest_core.recording.failures import error_text
+from behest_core.recording.recorder import RunRecorder, new_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from behest_core.dynamodb.event_table import EventLog
+    from behest_core.dynamodb.state_table import StateTable
     from behest_core.model.json import JSON
     from behest_core.recording.recorder import Redact
 
@@ -44,9 +53,10 @@ _logger = logging.getLogger("behest_core")
 
 
 class Store(Protocol):
-    """Where an adapter records: a `RunStore`, or anything else that has an event log."""
+    """Where an adapter records: a `RunStore`, or anything else that has both tables."""
 
     event_log: EventLog
+    state_table: StateTable
 
 
 class RecorderSettings(TypedDict, total=False):
@@ -56,6 +66,7 @@ class RecorderSettings(TypedDict, total=False):
     give_up_after: float
     cut_at: int | None
     redact: Redact | None
+    content: bool | None
 
 
 def checked(settings: RecorderSettings) -> RecorderSettings:
@@ -67,16 +78,6 @@ def checked(settings: RecorderSettings) -> RecorderSettings:
     return settings
 
 
-class Paused(Event, tag="agent.Paused"):
-    """The agent has stopped until somebody answers.
-
-    `reason` is a word or a sentence, `pending` are the ids of what it waits for, where they have ids.
-    """
-
-    reason: str
-    pending: list[str]
-
-
 def begin(  # noqa: PLR0913 (what a run record has)
     store: Store,
     framework: str,
@@ -85,30 +86,82 @@ def begin(  # noqa: PLR0913 (what a run record has)
     provider: str,
     model: str,
     session_id: object = None,
+    agent_name: str | None = None,
+    parent: RunRecorder | None = None,
+    tags: Iterable[str] = (),
+    user_id: object = None,
     metadata: Mapping[str, object] | None = None,
     settings: RecorderSettings | None = None,
 ) -> RunRecorder:
     """Begin to record an invocation of a framework's agent, without waiting for the table.
 
-    `framework_run_id` and `session_id` are the framework's ids, of any type; without them both are new.
+    `framework_run_id` and `session_id` are the framework's ids, of any type; without them both are new. `parent` is the run whose
+    tool or step invokes this agent: without a session of its own, the run is in its parent's. `metadata` is added to what the
+    other arguments say. Raises AlreadyRecordedError where another adapter of this process records the run.
     """
-    original = str(uuid4()) if framework_run_id is None else str(framework_run_id)
-    about = {"framework": framework, "framework_run_id": original, **(metadata or {})}
-    how: RecorderSettings = {"cut_at": _CUT_AT, **(settings or {})}
+    original = str(uuid4()) if framework_run_id in (None, "") else str(framework_run_id)
     record = new_record(
         provider=provider,
         model=model,
-        session_id=None if session_id is None else id_of(session_id),
-        metadata=as_json(about),
+        session_id=_session(session_id, parent),
+        metadata=as_json(
+            {
+                "framework": framework,
+                "framework_run_id": original,
+                **_told({"agent_name": agent_name, "tags": list(tags), "user_id": user_id}),
+                **_family(parent),
+                **(metadata or {}),
+            }
+        ),
         client_request_id=f"{framework}:{original}",
         run_id=id_of(original),
     )
-    return RunRecorder(store.event_log, record, on_error="warn", **how).start()
+    how: RecorderSettings = {"cut_at": _CUT_AT, **(settings or {})}
+    with _opening:
+        key = (store.event_log.table, record.run_id)
+        before = _open.get(key)
+        if before is not None and not before.is_closed:
+            raise AlreadyRecordedError(record.run_id)
+        run = RunRecorder(store.event_log, record, on_error="warn", **how).start()
+        _open[key] = run
+    return run
+
+
+_open: WeakValueDictionary[tuple[str, str], RunRecorder] = WeakValueDictionary()
+"""The runs that adapters of this process record, by table and run id."""
+
+_opening: Final = threading.Lock()
+
+
+def _session(session_id: object, parent: RunRecorder | None) -> str | None:
+    if session_id not in (None, ""):
+        return id_of(session_id)
+    return None if parent is None else parent.record.session_id
+
+
+def _family(parent: RunRecorder | None) -> dict[str, object]:
+    if parent is None:
+        return {}
+    known = parent.record.metadata
+    root = known.get("root_run_id") if isinstance(known, dict) else None
+    return {"parent_run_id": parent.run_id, "root_run_id": root or parent.run_id}
+
+
+def _told(known: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in known.items() if value not in (None, [])}
 
 
 def pause(run: RunRecorder, reason: str, pending: Iterable[object] = ()) -> None:
     """Record that the agent waits for somebody, see `Paused`."""
     run.emit(Paused(reason=reason, pending=[str(each) for each in pending], timestamp=now()))
+
+
+def resume(store: Store, run: RunRecorder, answers: Mapping[str, str], *, paused: object = None) -> None:
+    """Record that a run goes on where another one, or itself, had paused: `answers` by pending id, see `Resumed`.
+
+    `paused` is the framework's id of the run that waited, where it knows that. Otherwise it is looked for; see pauses.py.
+    """
+    pauses.answer(store, run, answers, None if paused in (None, "") else id_of(paused))
 
 
 def stop(run: RunRecorder, error: BaseException) -> None:
@@ -129,13 +182,15 @@ def failure(error: BaseException) -> ToolExecutionResult:
 
 @contextmanager
 def unobtrusive() -> Iterator[None]:
-    """Log whatever Exception is raised in here to `behest_core`, and go on.
+    """Log whatever Exception is raised in here to `behest_core`, and go on. That a run is recorded already is no fault.
 
     For a ``with`` block, also one that awaits; or as a decorator, ``@unobtrusive()``, of a function that isn't async and returns
     None.
     """
     try:
         yield
+    except AlreadyRecordedError as error:
+        _logger.info("%s", error)
     except Exception:
         _logger.exception("behest could not record what an agent did; the agent goes on")
 

@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
 import msgspec
+from msgspec import UNSET
 
 from behest_core.errors import RecordingError, RunEndedError
+from behest_core.model.agent_events import StepFinished, StepStarted
 from behest_core.model.cache import BoundedCache
+from behest_core.model.conversation import Told
 from behest_core.model.decoding import encode
 from behest_core.model.events import (
     AssistantMessageCommitted,
@@ -44,10 +47,13 @@ from behest_core.model.packing import check_fits
 from behest_core.model.record import RunRecord, run_id_for
 from behest_core.model.state import TokenUsage
 from behest_core.model.timestamps import from_datetime, now
+from behest_core.recording.content import CONTENT, is_recorded_by_default, without_content
+from behest_core.recording.failures import error_text
+from behest_core.recording.model_call import ModelCall
 from behest_core.recording.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from behest_core.dynamodb.event_table import EventLog
@@ -69,8 +75,9 @@ class RunRecorder:
 
     `interval` is how long events are gathered for a commit, in seconds. `give_up_after` is how long a commit is tried before
     `on_error` decides, in seconds. `cut_at` bounds, in bytes of JSON, a tool's output, error and arguments: what is larger is
-    replaced by its beginning and its size. `redact` sees each event as a JSON object before it is written, and returns what to
-    write, or None to leave it out.
+    replaced by its beginning and its size. Without `content` nothing of what was said is recorded, see content.py; None leaves
+    that to the environment variable BEHEST_RECORD_CONTENT. `redact` sees each event as a JSON object before it is written, and
+    returns what to write, or None to leave it out.
     """
 
     def __init__(  # noqa: PLR0913 (how to record is the agent's to say)
@@ -83,14 +90,19 @@ class RunRecorder:
         on_error: OnError = "raise",
         cut_at: int | None = None,
         redact: Redact | None = None,
+        content: bool | None = None,
     ) -> None:
         self._writer = Writer(log, record, interval=interval, give_up_after=give_up_after, on_error=on_error)
         self._cut_at = cut_at
         self._redact = redact
+        self._has_content = is_recorded_by_default() if content is None else content
         self._lock = threading.Lock()
-        self._has_ended = False
+        self._has_ended = self._is_closed = False
+        self._telling = threading.Lock()
+        self._told = Told()
         self._iterations = self._messages = 0
         self._tools_started: BoundedCache[float] = BoundedCache(_TOOLS_BYTES)
+        self._steps_started: BoundedCache[float] = BoundedCache(_TOOLS_BYTES)
 
     @property
     def record(self) -> RunRecord:
@@ -101,6 +113,16 @@ class RunRecorder:
     def run_id(self) -> str:
         """The run that is recorded."""
         return self.record.run_id
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called: nothing more is recorded."""
+        return self._is_closed
+
+    @property
+    def has_content(self) -> bool:
+        """Whether what is said is recorded."""
+        return self._has_content
 
     @property
     def dropped(self) -> int:
@@ -185,6 +207,7 @@ class RunRecorder:
         What is not appended after `timeout` seconds goes on being tried in the background, as long as the process lives. Raises
         as `flush`.
         """
+        self._is_closed = True
         return self._writer.close(timeout)
 
     async def aclose(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 (it cancels nothing: see `close`)
@@ -214,6 +237,8 @@ class RunRecorder:
         encoded = encode(event)
         if self._cut_at is not None and len(encoded.raw) > self._cut_at:
             encoded = _cut(encoded, self._cut_at)
+        if not self._has_content and encoded.type in CONTENT:
+            encoded = encode(without_content(msgspec.json.decode(encoded.raw)))
         if self._redact is not None:
             redacted = self._redact(msgspec.json.decode(encoded.raw))
             if redacted is None:
@@ -232,6 +257,73 @@ class RunRecorder:
             self._iterations += kind == "ModelStarted"
 
     # ------------------------------------------------------------ short forms
+
+    def model_call(  # noqa: PLR0913 (what a model is sent)
+        self,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        messages: Sequence[JSON] | None = None,
+        message_format: str = "openai",
+        system_instructions: JSON = None,
+        tool_definitions: JSON = None,
+        parameters: JSON = None,
+        model_call_id: str | None = None,
+        step_id: str | None = None,
+    ) -> ModelCall:
+        """Record that the model is called, and what it is sent; return the call, which records what it gives.
+
+        `messages` are all that the model sees, as JSON in the form that `message_format` names (docs/items.md); what the log has
+        already is not written again. Iterations are counted from 1.
+        """
+        step = UNSET if step_id is None else step_id
+        call = ModelCall(self.emit, model_call_id or str(uuid4()), step)
+        with self._telling:  # the log has the requests in the order in which they are told apart
+            self.emit(
+                ModelStarted(
+                    provider=provider or self.record.provider,
+                    model=model or self.record.model,
+                    iteration=self._iterations + 1,
+                    model_call_id=call.id,
+                    step_id=step,
+                    timestamp=now(),
+                )
+            )
+            if messages is not None:
+                for event in self._told.events(
+                    call.id,
+                    message_format,
+                    messages,
+                    system_instructions=system_instructions,
+                    tool_definitions=tool_definitions,
+                    parameters=parameters,
+                    timestamp=now(),
+                    step_id=step,
+                ):
+                    self.emit(event)
+        return call
+
+    def step_started(
+        self, name: str, kind: str, *, step_id: str | None = None, parent_step_id: str | None = None
+    ) -> str:
+        """Record that a part of the run begins; return its id. `kind` is ``agent``, ``node`` and so on: see StepStarted."""
+        step_id = step_id or str(uuid4())
+        parent = UNSET if parent_step_id is None else parent_step_id
+        self._steps_started.put(step_id, time.monotonic())
+        self.emit(StepStarted(step_id=step_id, name=name, kind=kind, parent_step_id=parent, timestamp=now()))
+        return step_id
+
+    def step_finished(self, step_id: str, error: BaseException | None = None) -> None:
+        """Record that a part of the run ended, by `error` where it failed or was stopped."""
+        began = self._steps_started.pop(step_id)
+        self.emit(
+            StepFinished(
+                step_id=step_id,
+                error=UNSET if error is None else error_text(error),
+                duration_ms=UNSET if began is None else round(1000 * (time.monotonic() - began)),
+                timestamp=now(),
+            )
+        )
 
     def model_started(self, *, provider: str | None = None, model: str | None = None) -> None:
         """The model is called. Iterations are counted from 1."""
@@ -297,16 +389,6 @@ class RunRecorder:
     def cancelled(self) -> None:
         """The run was stopped."""
         self.emit(RunCancelled(timestamp=now()))
-
-
-def error_text(error: BaseException) -> str:
-    """Return an exception's class and message; its class alone where it has no message, or can't tell it."""
-    name = type(error).__name__
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 (whatever the agent's own class raises)
-        message = ""
-    return f"{name}: {message}" if message else name
 
 
 def _cut(encoded: EncodedEvent, limit: int) -> EncodedEvent:

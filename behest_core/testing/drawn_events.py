@@ -43,13 +43,15 @@ class DrawnEvents:
     ) -> None:
         self._random = random
         self._types = {name: inspect.type_info(each) for name, each in classes.items()}
-        self._names = [*classes, *(name for name in favourites for _ in range(4))]
+        self._names = list(classes)
+        self._favourites = list(favourites) or self._names
         self._samples = samples
         self._count = 0
 
     def log(self, size: int) -> list[bytes]:
-        """Draw a log of so many events, as JSON objects. Raises CantDrawError."""
-        return [self.event(self._random.choice(self._names)) for _ in range(size)]
+        """Draw a log of so many events, half of them favourites, as JSON objects. Raises CantDrawError."""
+        names = (self._names, self._favourites)
+        return [self.event(self._random.choice(self._random.choice(names))) for _ in range(size)]
 
     def event(self, name: str) -> bytes:
         """Draw an event of a type: one of the samples, or made up. Raises CantDrawError where neither is there."""

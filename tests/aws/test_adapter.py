@@ -4,7 +4,6 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import SimpleNamespace
 from unittest.mock import ANY
 
 import msgspec
@@ -123,13 +122,15 @@ def test_any_value_becomes_json(value, expected):
 
 
 def test_settings_are_those_of_a_recorder():
-    settings = {"interval": 1.0, "give_up_after": 1.0, "cut_at": None, "redact": None}
+    settings = {"interval": 1.0, "give_up_after": 1.0, "cut_at": None, "redact": None, "content": False}
     assert checked(settings) == settings
 
 
 @pytest.mark.parametrize("name", ["intervall", "on_error"])
 def test_a_setting_that_there_is_not_is_refused_by_name(name):
-    with pytest.raises(TypeError, match=f"{name} is no setting; there are cut_at, give_up_after, interval, redact"):
+    with pytest.raises(
+        TypeError, match=f"{name} is no setting; there are content, cut_at, give_up_after, interval, redact"
+    ):
         checked({name: 1})
 
 
@@ -265,9 +266,3 @@ def test_a_tool_whose_error_cannot_be_told_has_its_class():
             raise RuntimeError
 
     assert failure(Silent()) == ToolExecutionResult.failed("Silent")
-
-
-def test_an_adapter_records_wherever_there_is_an_event_log(stack):
-    run = begin(SimpleNamespace(event_log=stack.store.event_log), "some", provider="p", model="m")
-    run.close()
-    assert stack.store.get_record(run.run_id).provider == "p"

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from behest_core.fold.rules import apply
+from behest_core.model.agent_events import CORE_EVENTS
 from behest_core.model.decoding import core_decoder
-from behest_core.model.events import CORE_EVENTS, AnyEvent, Event, type_name
+from behest_core.model.events import AnyEvent, Event, type_name
 from behest_core.model.state import FinishReason, RunState, RunStatus
 from tests.docs.pages import blocks, names, part, rows
 
@@ -20,7 +21,9 @@ LINES = EXAMPLES.text.splitlines()
 
 
 def fields_of(event_class: type[Event]) -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(event_class) if field.name != "timestamp"]
+    """Return the fields that a type's row and example have: without those that any event may have."""
+    fields = msgspec.structs.fields(event_class)
+    return [each.encode_name for each in fields if each.required or each.name != "step_id" if each.name != "timestamp"]
 
 
 def folded(event: AnyEvent) -> RunState:

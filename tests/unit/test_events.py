@@ -5,7 +5,7 @@ from behest_core.errors import InvalidValueError
 from behest_core.model import events
 from behest_core.model.decoding import core_decoder, encode, encode_event
 from behest_core.model.events import (
-    CORE_EVENTS,
+    SEED_EVENTS,
     Event,
     TextDelta,
     ToolCall,
@@ -21,7 +21,7 @@ from tests.wire import encoded_events_of
 
 def test_the_core_has_the_seeds_seventeen_types_and_cache_metrics():
     seeds = {name for line in golden_runs(SEED_FOLD) for each in line["events"] for name in each["event"]}
-    assert {events.type_name(each) for each in CORE_EVENTS} == seeds | {"CacheMetrics"}
+    assert {events.type_name(each) for each in SEED_EVENTS} == seeds | {"CacheMetrics"}
 
 
 def test_type_comes_first():

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from ag_ui.core import BaseEvent, Event, EventType, RunStartedEvent
 from pydantic import TypeAdapter
 
+from behest_core.model.agent_events import Paused
 from behest_core.model.events import (
     AssistantMessageCommitted,
     NewEvent,
@@ -35,7 +36,7 @@ from behest_core.model.events import (
 )
 from behest_core.model.state import TokenUsage
 from behest_core.model.timestamps import from_datetime
-from behest_core.recording.adapter import Paused, as_json, id_of
+from behest_core.recording.adapter import as_json, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

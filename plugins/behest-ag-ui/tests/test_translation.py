@@ -32,6 +32,7 @@ from behest_ag_ui import translate
 from msgspec import UNSET
 from pydantic import ValidationError
 
+from behest_core.model.agent_events import Paused
 from behest_core.model.decoding import encode_event
 from behest_core.model.events import (
     AssistantMessageCommitted,
@@ -46,7 +47,7 @@ from behest_core.model.events import (
     UsageRecorded,
 )
 from behest_core.model.state import TokenUsage as Usage
-from behest_core.recording.adapter import Paused, id_of
+from behest_core.recording.adapter import id_of
 
 AT = "2026-01-31T12:00:00.000000Z"
 

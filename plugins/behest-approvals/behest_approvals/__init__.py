@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta, Struct, field
 
+from behest_core.model.agent_events import Paused
 from behest_core.model.events import (
     ModelStarted,
     RunCancelled,
@@ -28,7 +29,6 @@ from behest_core.model.events import (
     ToolExecutionStarted,
 )
 from behest_core.plugins import Event, Extension, ExtensionState, hookimpl
-from behest_core.recording.adapter import Paused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,8 +3,8 @@ import pytest
 from behest_approvals import CALL_ID, PENDING, Denied, Expired, Granted, Requested
 from msgspec.json import encode
 
+from behest_core.model.agent_events import Paused
 from behest_core.model.limits import EXTENSION_BYTES
-from behest_core.recording.adapter import Paused
 from behest_core.testing.builders import at, model_started, raw_commit, run_completed, run_failed, run_started
 from behest_core.testing.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
 

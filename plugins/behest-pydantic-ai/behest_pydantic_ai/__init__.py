@@ -52,11 +52,13 @@ class BehestRecording(Outermost):
     def _begin(self, ctx: RunContext[Any], parent_run_id: str | None) -> RunRecorder:
         agent = ctx.agent.name if ctx.agent else None
         about = {"agent": agent, "parent_run_id": parent_run_id}
+        names = named(ctx.model)
         return begin(
             self._store,
             "pydantic-ai",
             ctx.run_id,
-            **named(ctx.model),
+            provider=names["provider"],
+            model=names["model"],
             session_id=self._session_id or ctx.conversation_id,
             metadata={
                 **{key: value for key, value in about.items() if value is not None},

@@ -1,0 +1,91 @@
+"""Answered pauses: how the log of a run that waited and the log of the run that goes on say that they belong together.
+
+- The run that goes on has `Resumed` with the id of the one that waited; that one has `Resumed` with the id of the one that goes
+  on, and then its end: RunCompleted, with the finish reason ``paused``. So nothing waits for ever. Where the same run goes on,
+  `Resumed` is in it once.
+- Where a framework doesn't know which run had waited, it is looked for among the session's latest runs: the newest that is not
+  over and ends with a `Paused` of one of the answered ids, or of none.
+- All that needs the tables is done beside the agent, and waits for nothing of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+
+from behest_core.dynamodb.items import LAST_POSITION
+from behest_core.model.agent_events import Paused, Resumed
+from behest_core.model.decoding import core_decoder
+from behest_core.model.events import RunCompleted
+from behest_core.model.state import UnknownFinishReason
+from behest_core.model.timestamps import now
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from behest_core.recording.adapter import Store
+    from behest_core.recording.recorder import RunRecorder
+
+_LOOKED_AT: Final = 20
+"""How many runs of the session, the newest ones, may be the one that waits."""
+
+_PAUSED: Final = UnknownFinishReason("paused")
+
+_logger = logging.getLogger("behest_core")
+
+
+def answer(store: Store, run: RunRecorder, answers: Mapping[str, str], paused_run_id: str | None = None) -> None:
+    """Tell both logs that `run` goes on with what another run waited for, in the background where a table has to be read."""
+    if paused_run_id == run.run_id:
+        run.emit(_resumed(answers))
+        return
+    if paused_run_id is not None:
+        run.emit(_resumed(answers, paused_run_id=paused_run_id))
+    name = f"behest-answer-{run.run_id}"
+    threading.Thread(target=_tell, args=(store, run, answers, paused_run_id), name=name, daemon=True).start()
+
+
+def _tell(store: Store, run: RunRecorder, answers: Mapping[str, str], paused_run_id: str | None) -> None:
+    try:
+        waited = paused_run_id or find(store, run.record.session_id, answers, besides=run.run_id)
+        if paused_run_id is None:
+            run.flush()  # so that its beginning comes first; the run may be over by now
+            store.event_log.append(run.run_id, [_resumed(answers, paused_run_id=waited)])
+        if waited is not None:
+            ended = RunCompleted(finish_reason=_PAUSED, iterations=0, timestamp=now())
+            store.event_log.append(waited, [_resumed(answers, answering_run_id=run.run_id), ended])
+    except Exception:
+        _logger.exception("behest could not record that run %s answers a paused one", run.run_id)
+
+
+def _resumed(
+    answers: Mapping[str, str], *, paused_run_id: str | None = None, answering_run_id: str | None = None
+) -> Resumed:
+    return Resumed(
+        answers=dict(answers),
+        paused_run_id=UNSET if paused_run_id is None else paused_run_id,
+        answering_run_id=UNSET if answering_run_id is None else answering_run_id,
+        timestamp=now(),
+    )
+
+
+def find(store: Store, session_id: str, answered: Mapping[str, str], besides: str) -> str | None:
+    """Return the run of a session that waits for one of these answers, None where none does."""
+    for state in store.state_table.find(session_id=session_id, limit=_LOOKED_AT):
+        if state.run_id != besides and not state.status.is_terminal:
+            paused = _last_pause(store, state.run_id)
+            if paused is not None and (not paused.pending or not answered or answered.keys() & set(paused.pending)):
+                return state.run_id
+    return None
+
+
+def _last_pause(store: Store, run_id: str) -> Paused | None:
+    """Return the pause that a run's log ends with: nothing is recorded behind it until somebody answers."""
+    commit = store.event_log.last_commit(run_id, LAST_POSITION)
+    if commit is None or commit.is_record:
+        return None
+    events, _ = core_decoder.decode(commit.read().json)
+    return events[-1] if events and isinstance(events[-1], Paused) else None
