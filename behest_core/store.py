@@ -21,6 +21,7 @@ from behest_core.fold.history import state_at_sequence, state_at_time
 from behest_core.model.limits import check_run_id
 from behest_core.model.timestamps import as_text, from_datetime
 from behest_core.recording.recorder import RunRecorder, new_record
+from behest_core.transcript.reading import TranscriptReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from behest_core.model.state import RunState, RunStatus
     from behest_core.recording.recorder import Redact
     from behest_core.recording.writer import OnError
+    from behest_core.transcript.entries import Transcript
+    from behest_core.transcript.reading import Price
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
@@ -248,6 +251,23 @@ class RunStore:
         The read is consistent: it holds every event whose append has returned.
         """
         return self.event_log.events(run_id, after, limit)
+
+    def transcript(self, run_id: str, *, price: Price | None = None) -> Transcript:
+        """Return a run as a conversation, read from its log: who said what, which tools were used, and what they gave.
+
+        `price` says what a model call cost, such as `load(["cost"]).price` of `behest_core.plugins.loading`. Raises
+        RunNotFoundError, RunDeletedError, IncompleteLogError where the log's beginning has expired, MalformedEventError.
+        """
+        record, events = self.event_log.whole(check_run_id(run_id))
+        reader = TranscriptReader(run_id, record, price)
+        is_empty = record is None
+        for each in events:
+            reader.add(each.event)
+            is_empty = False
+        if is_empty:
+            self.event_log.head(run_id)  # raises RunDeletedError where that is why
+            raise RunNotFoundError(run_id)
+        return reader.transcript
 
     def states(  # noqa: PLR0913 (the ways to narrow it down)
         self,

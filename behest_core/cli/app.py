@@ -29,6 +29,7 @@ from behest_core.cli.commands.new_plugin import new_plugin
 from behest_core.cli.commands.rebuild_runs import rebuild_runs
 from behest_core.cli.commands.resume_runs import resume_runs
 from behest_core.cli.commands.show_run import show_run
+from behest_core.cli.commands.show_transcript import show_transcript
 from behest_core.cli.commands.verify_runs import verify_runs
 from behest_core.plugins.loading import allowed_by_environment, load
 from behest_core.terminal import say
@@ -171,6 +172,7 @@ app.command("demo")(demo)
 app.command("runs")(list_runs)
 app.command("show")(show_run)
 app.command("events")(list_events)
+app.command("transcript")(show_transcript)
 app.command("fold")(fold_lines)
 app.command("import")(import_runs)
 app.command("export")(export_runs)

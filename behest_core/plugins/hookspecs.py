@@ -1,6 +1,7 @@
 """The hooks of behest. A plugin implements those it needs with `hookimpl`, and has an entry point in group ``behest``.
 
-All but `behest_run_changed` are called once, when a process starts, and never per event.
+`behest_run_changed` and `behest_price` are called whenever there is something to react to, or to price. The others are called
+once, when a process starts, and none is called by the fold.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from behest_core.fold.extension import Extension
     from behest_core.model.change import RunChanged
-    from behest_core.model.events import Event
+    from behest_core.model.events import Event, UsageRecorded
 
 PROJECT: Final = "behest"
 
@@ -56,6 +57,16 @@ def behest_run_changed(change: RunChanged) -> None:
 
     `change.id` is the same when a change comes again. If it raises, the change goes to the queue of failed reactions, with the
     plugin's name; EventBridge and other plugins get it all the same.
+    """
+    raise AssertionError("a specification is not called")
+
+
+@hookspec
+def behest_price(provider: str, model: str, usage: UsageRecorded) -> int | None:
+    """Return what one model call cost, in nanodollars (1 USD is 1,000,000,000), or None where the plugin has no price for it.
+
+    `provider` and `model` are who answered. Called where a run is shown, for each call, by `RunStore.transcript` with these
+    plugins. The first plugin that knows a price counts. One that raises is left out, and the log `behest_core` says so.
     """
     raise AssertionError("a specification is not called")
 

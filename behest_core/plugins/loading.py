@@ -7,6 +7,7 @@ the others go on: its slices stay as they are, and catch up when it is mended.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -26,6 +27,10 @@ from behest_core.plugins import hookspecs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from behest_core.model.events import UsageRecorded
+
+_logger = logging.getLogger("behest_core")
+
 GROUP: Final = "behest"
 ALL: Final = "*"
 
@@ -41,6 +46,7 @@ class Plugin(Struct, frozen=True):
     extensions: tuple[Extension, ...] = ()
     upcasters: dict[str, Any] = field(default_factory=dict)
     reactions: tuple[Callable[[RunChanged], None], ...] = ()
+    prices: tuple[Callable[..., int | None], ...] = ()
     commands: tuple[Callable[[Any], None], ...] = ()
     refused: str | None = None
 
@@ -51,6 +57,19 @@ class Plugins(Struct, frozen=True):
     dispatch: Dispatch = CORE
     used: tuple[Plugin, ...] = ()
     refused: tuple[Plugin, ...] = ()
+
+    def price(self, provider: str, model: str, usage: UsageRecorded) -> int | None:
+        """Return what a model call cost, in nanodollars, by the first plugin that knows; None where none does."""
+        for plugin in self.used:
+            for price_of in plugin.prices:
+                try:
+                    nano_usd = price_of(provider=provider, model=model, usage=usage)
+                except Exception:
+                    _logger.exception("plugin %s could not price a call; it is left out", plugin.name)
+                    continue
+                if nano_usd is not None:
+                    return nano_usd
+        return None
 
 
 def allowed_by_environment() -> list[str]:
@@ -151,8 +170,9 @@ def plugin_from(implementation: object, name: str, distribution: str = "", versi
             event_types=tuple(_given(manager, "behest_event_types", _is_event_class, "event classes")),
             extensions=tuple(_given(manager, "behest_extensions", _is_extension, "extensions")),
             upcasters=_upcasters(manager),
-            reactions=_functions(manager, "behest_run_changed"),
-            commands=_functions(manager, "behest_commands"),
+            reactions=_functions(manager, "behest_run_changed", "change"),
+            prices=_functions(manager, "behest_price"),
+            commands=_functions(manager, "behest_commands", "app"),
         )
     except pluggy.PluginValidationError as error:
         return Plugin(name, distribution, version, refused=f"{error}; docs/plugins.md has each hook's signature")
@@ -166,18 +186,22 @@ def _hooks(manager: pluggy.PluginManager, implementation: object) -> tuple[str, 
     return tuple(sorted(caller.name for caller in manager.get_hookcallers(implementation) or []))
 
 
-def _functions(manager: pluggy.PluginManager, hook: str) -> tuple[Callable[[Any], None], ...]:
-    """Return a plugin's implementations of a hook of one argument: called one by one, what one raises is no other's concern."""
-    return tuple(_of_one_argument(each) for each in getattr(manager.hook, hook).get_hookimpls())
+def _functions(manager: pluggy.PluginManager, hook: str, *positional: str) -> tuple[Callable[..., Any], ...]:
+    """Return a plugin's implementations of a hook: called one by one, what one raises is no other's concern.
+
+    They take the hook's arguments by name, those in `positional` by place.
+    """
+    return tuple(_with_any_arguments(each, positional) for each in getattr(manager.hook, hook).get_hookimpls())
 
 
-def _of_one_argument(implementation: pluggy.HookImpl) -> Callable[[Any], None]:
-    """Return the implementation as a function of the hook's argument, which pluggy lets it leave out."""
+def _with_any_arguments(implementation: pluggy.HookImpl, positional: tuple[str, ...]) -> Callable[..., Any]:
+    """Return the implementation as a function of all arguments of the hook, of which pluggy lets it leave out any."""
     function: Callable[..., Any] = implementation.function
-    takes_it = bool(implementation.argnames)
+    taken = set(implementation.argnames)
 
-    def call(argument: object) -> None:
-        function(*[argument] if takes_it else [])
+    def call(*given: object, **named: object) -> Any:  # noqa: ANN401 (whatever the hook returns)
+        arguments = {**dict(zip(positional, given, strict=True)), **named}
+        return function(**{name: value for name, value in arguments.items() if name in taken})
 
     return call
 

@@ -17,6 +17,7 @@ LAYERS = [
     ("errors",),
     ("model",),
     ("fold",),
+    ("transcript",),
     ("plugins",),
     ("dynamodb",),
     ("recording",),
@@ -29,7 +30,7 @@ LAYERS = [
 ]
 """From the bottom up. A name is a folder, or a module that stands by itself."""
 
-PURE = ("errors", "model", "fold")
+PURE = ("errors", "model", "fold", "transcript")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
