@@ -1,7 +1,8 @@
 """The core's own family of event types, `agent.*`: what the seed's types can't say of an agent's work.
 
-What the model was sent and what it answered, calls that fail, steps, pauses and their answers, tools that were refused. Each says
-by id what it belongs to: nothing has to be inferred from the order. None of them changes the state but its counts and its time.
+What the model was sent and what it answered, calls that fail, steps, pauses and their answers, tools that were refused, gaps in
+the recording. Each says by id what it belongs to: nothing has to be inferred from the order. None of them changes the state but
+its counts and its time.
 
 Names follow OpenTelemetry's conventions for GenAI where those have one; docs/items.md has the table.
 """
@@ -15,6 +16,7 @@ from msgspec import UNSET, UnsetType
 from behest_core.model.events import SEED_EVENTS, Event, ToolCall
 from behest_core.model.json import JSON
 from behest_core.model.limits import Count
+from behest_core.model.timestamps import Timestamp
 
 
 class ModelRequested(Event, tag="agent.ModelRequested"):
@@ -130,6 +132,18 @@ class ToolRefused(Event, tag="agent.ToolRefused"):
     model_call_id: str | UnsetType = UNSET
 
 
+class RecordingGap(Event, tag="agent.RecordingGap"):
+    """Events of the run are missing here, as they could not be recorded.
+
+    `dropped` is how many by reason, which is the class or the code of an error; `first_at` and `last_at` are when the first and
+    the last of them was given up.
+    """
+
+    dropped: dict[str, Count]
+    first_at: Timestamp
+    last_at: Timestamp
+
+
 AGENT_EVENTS: Final[tuple[type[Event], ...]] = (
     ModelRequested,
     ModelFinished,
@@ -140,6 +154,7 @@ AGENT_EVENTS: Final[tuple[type[Event], ...]] = (
     Resumed,
     TextDiscarded,
     ToolRefused,
+    RecordingGap,
 )
 
 CORE_EVENTS: Final = (*SEED_EVENTS, *AGENT_EVENTS)

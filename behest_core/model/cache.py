@@ -57,5 +57,13 @@ class BoundedCache(Generic[Value]):
         self._bytes -= found[1]
         return found[0]
 
+    def names(self) -> list[str]:
+        """Return the names under which something is kept."""
+        with self._lock:
+            return list(self._kept)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._kept
+
     def __len__(self) -> int:
         return len(self._kept)

@@ -262,3 +262,7 @@ NewEvent: TypeAlias = Event | UnknownEvent | EncodedEvent | Mapping[str, JSON]
 def type_name(event_class: type[Event]) -> str:
     """Return the type that is written for the class."""
     return str(event_class.__struct_config__.tag)
+
+
+TERMINAL_TYPES: Final = frozenset(map(type_name, (RunCompleted, RunFailed, RunCancelled)))
+"""The types of events that end a run."""

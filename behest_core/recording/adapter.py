@@ -7,7 +7,9 @@
   records it.
 - The recorder only warns (``on_error="warn"``). It begins without waiting for the table, and its end waits `END_WAIT` at most.
 - What an adapter does with a framework's objects goes on inside `unobtrusive`: what it raises is logged, and the agent goes on.
-- Whatever a framework passes as arguments, outputs or metadata is made JSON by `as_json`, which never fails, and cut at 64 KB.
+- Whatever a framework passes as arguments, outputs or metadata is made storable by the recorder (storable.py). A tool's
+  arguments, output and error are cut at 64 KB.
+- A tool that has begun has an end at the latest when the run has: the recorder sees to that. An adapter only tells what it sees.
 - An invocation that an Exception ends has failed; one that anything else stops was cancelled: see `stop`.
 - An invocation that stops to wait for somebody (an interrupt, an approval) is recorded with `pause`. It has no terminal event,
   as it is not over. The one that brings the answer is recorded with `resume`, in both logs.
@@ -24,23 +26,22 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
 from uuid import UUID, uuid4, uuid5
 from weakref import WeakValueDictionary
 
-import msgspec
-
 from behest_core.errors import AlreadyRecordedError, InvalidRunIdError
 from behest_core.model.agent_events import Paused
 from behest_core.model.events import ToolExecutionResult
 from behest_core.model.limits import check_run_id
 from behest_core.model.timestamps import now
 from behest_core.recording import pauses
-from behest_core.recording.failures import error_text
+from behest_core.recording.failures import text_with_causes
+from behest_core.recording.open_tools import CANCELLED
 from behest_core.recording.recorder import RunRecorder, new_record
+from behest_core.recording.storable import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from behest_core.dynamodb.event_table import EventLog
     from behest_core.dynamodb.state_table import StateTable
-    from behest_core.model.json import JSON
     from behest_core.recording.recorder import Redact
 
 END_WAIT: Final = 2.0
@@ -50,6 +51,22 @@ _NAMESPACE: Final = UUID("5d0c0f5e-6f4b-5c55-8d0a-8a4f5f5d2b61")
 _CUT_AT: Final = 64 * 1024
 
 _logger = logging.getLogger("behest_core")
+
+__all__ = [
+    "END_WAIT",
+    "Paused",
+    "RecorderSettings",
+    "Store",
+    "as_json",
+    "begin",
+    "checked",
+    "failure",
+    "id_of",
+    "pause",
+    "resume",
+    "stop",
+    "unobtrusive",
+]
 
 
 class Store(Protocol):
@@ -100,19 +117,18 @@ def begin(  # noqa: PLR0913 (what a run record has)
     other arguments say. Raises AlreadyRecordedError where another adapter of this process records the run.
     """
     original = str(uuid4()) if framework_run_id in (None, "") else str(framework_run_id)
+    about: Any = {
+        "framework": framework,
+        "framework_run_id": original,
+        **_told({"agent_name": agent_name, "tags": list(tags), "user_id": user_id}),
+        **_family(parent),
+        **(metadata or {}),
+    }
     record = new_record(
         provider=provider,
         model=model,
         session_id=_session(session_id, parent),
-        metadata=as_json(
-            {
-                "framework": framework,
-                "framework_run_id": original,
-                **_told({"agent_name": agent_name, "tags": list(tags), "user_id": user_id}),
-                **_family(parent),
-                **(metadata or {}),
-            }
-        ),
+        metadata=about,  # made storable by the recorder
         client_request_id=f"{framework}:{original}",
         run_id=id_of(original),
     )
@@ -177,7 +193,7 @@ def stop(run: RunRecorder, error: BaseException) -> None:
 
 def failure(error: BaseException) -> ToolExecutionResult:
     """Return the result of a tool that raised `error`, or was stopped by it."""
-    return ToolExecutionResult.failed(error_text(error))
+    return ToolExecutionResult.failed(text_with_causes(error) if isinstance(error, Exception) else CANCELLED)
 
 
 @contextmanager
@@ -202,25 +218,3 @@ def id_of(original: object) -> str:
         return check_run_id(text)
     except InvalidRunIdError:
         return str(uuid5(_NAMESPACE, text.encode(errors="surrogatepass").hex()))
-
-
-def as_json(value: object) -> JSON:
-    """Return any object as JSON: pydantic models as they dump themselves, what nobody knows as its text. Never raises."""
-    try:
-        decoded: JSON = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dumped))
-    except Exception:  # noqa: BLE001 (foreign objects: keys of any type, surrogates, cycles, whatever their methods raise)
-        return _text(value)
-    return decoded
-
-
-def _dumped(value: object) -> object:
-    dump: Any = getattr(value, "model_dump", None)
-    return dump(mode="json") if callable(dump) else str(value)
-
-
-def _text(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 (the same)
-        text = f"<{type(value).__name__}>"
-    return text.encode(errors="backslashreplace").decode()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value")
 
+_LONG = 50_000  # characters, of at most six bytes of JSON each: of an event there is room for other things
+
 
 class ModelCall:
     """A call of a model; `RunRecorder.model_call` begins it. `id` is its `model_call_id`, `step_id` the step that it is in."""
@@ -117,8 +119,10 @@ class ModelCall:
     ) -> None:
         """Record that the answer is complete, and what is not told yet of it.
 
-        `text` is recorded where the call gave none in pieces.
+        `text` is recorded where the call gave none in pieces; a long one in pieces, which no item bounds.
         """
+        if text is not None and len(text) > _LONG and not self.has_text:
+            self.text(text)
         self._emit(
             ModelFinished(
                 model_call_id=self.id,

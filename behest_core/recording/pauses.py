@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from behest_core.dynamodb.items import LAST_POSITION
-from behest_core.model.agent_events import Paused, Resumed
+from behest_core.model.agent_events import Paused, RecordingGap, Resumed
 from behest_core.model.decoding import core_decoder
 from behest_core.model.events import RunCompleted
 from behest_core.model.state import UnknownFinishReason
@@ -88,4 +88,5 @@ def _last_pause(store: Store, run_id: str) -> Paused | None:
     if commit is None or commit.is_record:
         return None
     events, _ = core_decoder.decode(commit.read().json)
-    return events[-1] if events and isinstance(events[-1], Paused) else None
+    told = [each for each in events if not isinstance(each, RecordingGap)]
+    return told[-1] if told and isinstance(told[-1], Paused) else None

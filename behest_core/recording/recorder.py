@@ -4,6 +4,9 @@
   the agent. So an agent pays microseconds, and a run few write units.
 - Leaving the recorder records how the run ended, unless the agent has said so: RunCompleted, RunFailed with the exception, or
   RunCancelled. After a terminal event nothing is taken but another RunStarted.
+- What an agent says is made storable (storable.py), split or cut (cut.py) where the log can't hold it as it is. An ending is
+  always recorded, if need be without what it said; and whatever goes wrong while one is recorded, the agent's own exception wins.
+- The end of a run ends the tools that have none, and tells what was dropped: `agent.RecordingGap`.
 - With ``on_error="warn"`` no event raises: one that can't be recorded is dropped, counted in `dropped`, and a warning in the log
   `behest_core` says why.
 """
@@ -11,9 +14,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
@@ -21,14 +24,16 @@ from uuid import uuid4
 import msgspec
 from msgspec import UNSET
 
-from behest_core.errors import RecordingError, RunEndedError
-from behest_core.model.agent_events import StepFinished, StepStarted
+from behest_core.errors import InvalidValueError, RecordingError, RunEndedError
+from behest_core.model.agent_events import Paused, StepFinished, StepStarted
 from behest_core.model.cache import BoundedCache
 from behest_core.model.conversation import Told
 from behest_core.model.decoding import encode
 from behest_core.model.events import (
+    TERMINAL_TYPES,
     AssistantMessageCommitted,
     EncodedEvent,
+    Event,
     ModelStarted,
     RunCancelled,
     RunCompleted,
@@ -48,8 +53,12 @@ from behest_core.model.record import RunRecord, run_id_for
 from behest_core.model.state import TokenUsage
 from behest_core.model.timestamps import from_datetime, now
 from behest_core.recording.content import CONTENT, is_recorded_by_default, without_content
-from behest_core.recording.failures import error_text
+from behest_core.recording.cut import fitted, is_readable, needs_a_look_from
+from behest_core.recording.failures import error_text, text_with_causes
+from behest_core.recording.halves import Halves
 from behest_core.recording.model_call import ModelCall
+from behest_core.recording.open_tools import CANCELLED, TOOL_TYPES, OpenTools
+from behest_core.recording.storable import as_object, mended_event, storable, storable_record, type_of
 from behest_core.recording.writer import Writer
 
 if TYPE_CHECKING:
@@ -63,11 +72,14 @@ if TYPE_CHECKING:
 
     Redact = Callable[[dict[str, JSON]], Mapping[str, JSON] | None]
 
-_TERMINAL: Final = frozenset({type_name(RunCompleted), type_name(RunFailed), type_name(RunCancelled)})
-LIFECYCLE: Final = _TERMINAL | {type_name(RunStarted)}
-_ERROR_LENGTH: Final = 10_000  # characters
-_TOOLS_BYTES: Final = 1024 * 1024
-"""What is kept of tools that have started and not ended yet: of some thousand calls with ids of the usual length."""
+LIFECYCLE: Final = TERMINAL_TYPES | {type_name(RunStarted)}
+_GAP_BEFORE: Final = TERMINAL_TYPES | {type_name(Paused)}
+_STEPS_BYTES: Final = 1024 * 1024
+"""What is kept of steps that have not ended: of some thousand."""
+
+_UNTOLD: Final = "(could not be recorded)"
+
+_logger = logging.getLogger("behest_core")
 
 
 class RunRecorder:
@@ -92,17 +104,23 @@ class RunRecorder:
         redact: Redact | None = None,
         content: bool | None = None,
     ) -> None:
+        record, changes = storable_record(record)
+        if changes:
+            _logger.warning("behest changed the record of run %s to store it: %s", record.run_id, "; ".join(changes))
         self._writer = Writer(log, record, interval=interval, give_up_after=give_up_after, on_error=on_error)
         self._cut_at = cut_at
+        self._longest = needs_a_look_from(cut_at)
         self._redact = redact
         self._has_content = is_recorded_by_default() if content is None else content
-        self._lock = threading.Lock()
+        self._writes_all = self._has_content and redact is None
+        self._lock = threading.RLock()
         self._has_ended = self._is_closed = False
         self._telling = threading.Lock()
         self._told = Told()
         self._iterations = self._messages = 0
-        self._tools_started: BoundedCache[float] = BoundedCache(_TOOLS_BYTES)
-        self._steps_started: BoundedCache[float] = BoundedCache(_TOOLS_BYTES)
+        self._halves = Halves()
+        self._tools = OpenTools()
+        self._steps_started: BoundedCache[float] = BoundedCache(_STEPS_BYTES)
 
     @property
     def record(self) -> RunRecord:
@@ -127,7 +145,7 @@ class RunRecorder:
     @property
     def dropped(self) -> int:
         """How many events were not written, and will not be."""
-        return self._writer.dropped
+        return self._writer.gap.total
 
     # ------------------------------------------------------------ beginning and end
 
@@ -157,12 +175,14 @@ class RunRecorder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if not self._has_ended and self._writer.error is None:
-                self._emit_end(error)
-            self.close()
-        except RecordingError:
+            try:
+                self._end(error)
+            finally:
+                self.close()
+        except Exception as failure:
             if error is None:
-                raise  # otherwise the agent's own error is the one to see
+                raise
+            _logger.warning("behest could not record how run %s ended: %r", self.run_id, failure)
 
     async def __aenter__(self) -> Self:
         self._writer.start()
@@ -176,23 +196,36 @@ class RunRecorder:
 
     def _abandon(self) -> None:
         """End the run, as nobody leaves what was not entered. What there is to write is written in the background."""
-        with suppress(RecordingError):
-            if self._writer.error is None:
-                self.cancelled()
+        try:
+            self._end(asyncio.CancelledError())
             self.close(timeout=0)
+        except Exception as failure:  # noqa: BLE001 (what it was interrupted by is to go on)
+            _logger.warning("behest could not record how run %s ended: %r", self.run_id, failure)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await asyncio.shield(asyncio.to_thread(self.__exit__, kind, error, traceback))
 
-    def _emit_end(self, error: BaseException | None) -> None:
+    def _end(self, error: BaseException | None) -> None:
+        """Record how the run ended, unless that is known, or can't be written any more."""
+        if self._has_ended or self._writer.error is not None:
+            return
+        ending = self._ending(error)
+        try:
+            self.emit(ending)
+        except RecordingError:
+            raise
+        except Exception:
+            self._end_anyhow(ending)
+            raise
+
+    def _ending(self, error: BaseException | None) -> Event:
         if error is None:
-            self.completed()
-        elif isinstance(error, Exception):
-            self.failed(error)
-        else:
-            self.cancelled()  # CancelledError, KeyboardInterrupt, SystemExit
+            return RunCompleted(finish_reason="stop", iterations=self._iterations, timestamp=now())
+        if isinstance(error, Exception):
+            return RunFailed(error=text_with_causes(error), timestamp=now())
+        return RunCancelled(timestamp=now())  # CancelledError, KeyboardInterrupt, SystemExit
 
     def flush(self, timeout: float | None = None) -> int:
         """Wait until all that was emitted is in the log, at most `timeout` seconds; return the last sequence there.
@@ -207,6 +240,8 @@ class RunRecorder:
         What is not appended after `timeout` seconds goes on being tried in the background, as long as the process lives. Raises
         as `flush`.
         """
+        for half in self._halves.left_alone():
+            self.emit(half)
         self._is_closed = True
         return self._writer.close(timeout)
 
@@ -219,42 +254,92 @@ class RunRecorder:
     def emit(self, event: NewEvent) -> None:
         """Record an event: an instance of an event class, or its JSON object; without `timestamp`, that is now.
 
-        Raises InvalidValueError and EventTooLargeError for an event that could not be folded or stored, RunEndedError after a
+        What the log can't hold as it is is made storable. Raises InvalidValueError for an event that could not be folded, as it
+        lacks a field or has one of another type, EventTooLargeError for one that has nothing to cut, RunEndedError after a
         terminal event, RecordingError where what came before can't be appended.
         """
         try:
-            encoded = self._encoded(event)
-            if encoded is not None:
-                self._put(encoded)
+            for each in self._halves.resume(event) if self._halves.held else (event,):
+                for said in self._said(each):
+                    self._put(said, said if self._writes_all else self._written(said))
         except Exception as error:
             if self._writer.on_error == "raise":
                 raise
             self._writer.drop(1, error)
+            self._end_anyhow(event)
 
-    def _encoded(self, event: NewEvent) -> EncodedEvent | None:
+    def _said(self, event: NewEvent) -> Sequence[EncodedEvent]:
+        """Return what an agent said as the log can hold it: as it is, mended, or in pieces."""
         if not isinstance(event, msgspec.Struct):
             event = {"timestamp": now(), **event}
-        encoded = encode(event)
-        if self._cut_at is not None and len(encoded.raw) > self._cut_at:
-            encoded = _cut(encoded, self._cut_at)
-        if not self._has_content and encoded.type in CONTENT:
-            encoded = encode(without_content(msgspec.json.decode(encoded.raw)))
-        if self._redact is not None:
-            redacted = self._redact(msgspec.json.decode(encoded.raw))
-            if redacted is None:
-                return None
+        try:
+            encoded = encode(event)
+        except InvalidValueError:
+            held = self._halves.hold(as_object(event))
+            if held is None:
+                return ()
+            encoded = encode(mended_event(held))
+        return (encoded,) if len(encoded.raw) <= self._longest else self._fitting(encoded, event)
+
+    def _fitting(self, encoded: EncodedEvent, event: NewEvent) -> Sequence[EncodedEvent]:
+        events = fitted(encoded, self._cut_at)
+        if isinstance(event, Event) and not all(is_readable(each, event.__class__) for each in events):
+            events = (encoded,)  # its class has no place for what says that something was cut
+        for each in events:
+            check_fits(self.run_id, each)
+        return events
+
+    def _written(self, said: EncodedEvent) -> EncodedEvent | None:
+        """Return what is written of an event, without its content, or redacted; None where it is left out."""
+        if not self._has_content and said.type in CONTENT:
+            said = encode(without_content(msgspec.json.decode(said.raw)))
+        if self._redact is None:
+            return said
+        redacted = self._redact(msgspec.json.decode(said.raw))
+        if redacted is None:
+            return None
+        try:
             encoded = encode(redacted)
+        except InvalidValueError:
+            encoded = encode(mended_event(as_object(redacted)))
         check_fits(self.run_id, encoded)
         return encoded
 
-    def _put(self, event: EncodedEvent) -> None:
-        kind = event.type
+    def _put(self, said: EncodedEvent, written: EncodedEvent | None) -> None:
+        """Write an event, as `written` says it; where that is None, only note it."""
         with self._lock:  # so that nothing comes in behind a terminal event
-            if self._has_ended and kind != "RunStarted":
-                raise RunEndedError(self.run_id, kind)
-            self._writer.put(event, urgent=kind in LIFECYCLE)
-            self._has_ended = kind in _TERMINAL
+            if self._has_ended and said.type != "RunStarted":
+                if self._tools.was_ended(said):
+                    return
+                raise RunEndedError(self.run_id, said.type)
+            if said.type in TOOL_TYPES:
+                self._tools.note(said)
+            if written is None:
+                return
+            kind = written.type
+            if kind in TERMINAL_TYPES:
+                self._end_tools(said)
+            if kind in _GAP_BEFORE:
+                self._writer.tell_gap()
+            self._writer.put(written, urgent=kind in LIFECYCLE)
+            self._has_ended = kind in TERMINAL_TYPES
             self._iterations += kind == "ModelStarted"
+
+    def _end_tools(self, ending: EncodedEvent) -> None:
+        for each in self._tools.end_all(_why(ending)):
+            self.emit(each)
+
+    def _end_anyhow(self, event: NewEvent) -> None:
+        """Where a terminal event could not be recorded, record that the run ended, without anything that was said of it."""
+        kind = type_of(event)
+        bare: dict[object, Event] = {
+            type_name(RunCompleted): RunCompleted(finish_reason=_UNTOLD, iterations=self._iterations, timestamp=now()),
+            type_name(RunFailed): RunFailed(error=_UNTOLD, timestamp=now()),
+            type_name(RunCancelled): RunCancelled(timestamp=now()),
+        }
+        if kind in bare and not self._has_ended:
+            encoded = encode(bare[kind])
+            self._put(encoded, encoded)
 
     # ------------------------------------------------------------ short forms
 
@@ -277,6 +362,8 @@ class RunRecorder:
         already is not written again. Iterations are counted from 1.
         """
         step = UNSET if step_id is None else step_id
+        # the requests are compared as JSON before they are emitted
+        sent = None if messages is None else [storable(each) for each in messages]
         call = ModelCall(self.emit, model_call_id or str(uuid4()), step)
         with self._telling:  # the log has the requests in the order in which they are told apart
             self.emit(
@@ -289,14 +376,14 @@ class RunRecorder:
                     timestamp=now(),
                 )
             )
-            if messages is not None:
+            if sent is not None:
                 for event in self._told.events(
                     call.id,
                     message_format,
-                    messages,
-                    system_instructions=system_instructions,
-                    tool_definitions=tool_definitions,
-                    parameters=parameters,
+                    sent,
+                    system_instructions=storable(system_instructions),
+                    tool_definitions=storable(tool_definitions),
+                    parameters=storable(parameters),
                     timestamp=now(),
                     step_id=step,
                 ):
@@ -346,7 +433,6 @@ class RunRecorder:
 
     def tool_started(self, call_id: str, name: str) -> None:
         """A tool begins."""
-        self._tools_started.put(call_id, time.monotonic())
         self.emit(ToolExecutionStarted(call_id=call_id, tool_name=name, timestamp=now()))
 
     def tool_finished(
@@ -356,10 +442,8 @@ class RunRecorder:
 
         `duration_ms` is by default the time since `tool_started`, 0 where there was none.
         """
-        now_at = time.monotonic()
-        started_at = self._tools_started.pop(call_id)
         if duration_ms is None:
-            duration_ms = 0 if started_at is None else round(1000 * (now_at - started_at))
+            duration_ms = self._tools.milliseconds_of(call_id)
         self.emit(
             ToolExecutionFinished(
                 call_id=call_id, tool_name=name, result=result, duration_ms=duration_ms, timestamp=now()
@@ -382,44 +466,22 @@ class RunRecorder:
         self.emit(RunCompleted(finish_reason=finish_reason, iterations=self._iterations, timestamp=now()))
 
     def failed(self, error: str | Exception) -> None:
-        """The run ended in an error. Of an exception its class and message are kept, 10,000 characters of them."""
-        text = error if isinstance(error, str) else error_text(error)
-        self.emit(RunFailed(error=text[:_ERROR_LENGTH], timestamp=now()))
+        """The run ended in an error. Of an exception its class and message are kept, and those of what it comes from."""
+        text = text_with_causes(error) if isinstance(error, Exception) else error
+        self.emit(RunFailed(error=text, timestamp=now()))
 
     def cancelled(self) -> None:
         """The run was stopped."""
         self.emit(RunCancelled(timestamp=now()))
 
 
-def _cut(encoded: EncodedEvent, limit: int) -> EncodedEvent:
-    """Cut what a tool gave, why it failed, or its arguments, where that is larger than so many bytes of JSON."""
-    event = msgspec.json.decode(encoded.raw)
-    match event:
-        case {"type": "ToolCallCompleted", "call": call}:
-            call["arguments"] = _cut_value(call["arguments"], limit)
-        case {"type": "ToolExecutionFinished", "result": {"Success": success}}:
-            success["output"] = _cut_value(success["output"], limit)
-        case {"type": "ToolExecutionFinished", "result": {"Failure": failure}}:
-            failure["error"] = _cut_text(failure["error"], limit)
-        case _:
-            return encoded
-    return EncodedEvent(encoded.type, msgspec.json.encode(event))
-
-
-def _cut_value(value: JSON, limit: int) -> JSON:
-    """Return the value, or its beginning and its size."""
-    encoded = msgspec.json.encode(value)
-    if len(encoded) <= limit:
-        return value
-    return {"cut": encoded[:limit].decode(errors="ignore"), "bytes": len(encoded)}
-
-
-def _cut_text(text: str, limit: int) -> str:
-    """Do the same with what has to stay a text."""
-    encoded = text.encode()
-    if len(encoded) <= limit:
-        return text
-    return f"{encoded[:limit].decode(errors='ignore')} (cut, of {len(encoded)} bytes)"
+def _why(ending: EncodedEvent) -> str:
+    """Return why a tool that is open has ended, by the event that the run ended with."""
+    if ending.type == "RunCancelled":
+        return CANCELLED
+    if ending.type == "RunFailed":
+        return f"the run failed: {msgspec.json.decode(ending.raw)['error']}"
+    return "the run ended"
 
 
 def new_record(  # noqa: PLR0913 (a run record has as many fields)

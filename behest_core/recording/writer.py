@@ -7,7 +7,9 @@
   or the permissions aren't there: that is a mistake in the settings, and waiting doesn't mend it.
 - Then `on_error` decides: "raise" keeps what is left and raises in whoever puts or flushes next, "warn" drops and counts it,
   and writes a warning to the log `behest_core`.
-- The buffer is bounded by the memory that it takes: an agent that is faster than the table waits, or its events are dropped.
+- The buffer is bounded by the memory that it takes: an agent that is faster than the table waits, or its events are dropped. What
+  is urgent, such as a run's end, has room of its own.
+- What was dropped is told in the run's own log, before its end where it is known by then, else as the last thing of all.
 - At the interpreter's exit, and on SIGTERM, what was put in is appended.
 """
 
@@ -21,13 +23,19 @@ import threading
 import time
 import weakref
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.dynamodb.event_table import PendingCommit
 from behest_core.errors import ContentionError, RecordingError
+from behest_core.model.agent_events import RecordingGap
+from behest_core.model.decoding import encode
+from behest_core.model.events import type_name
 from behest_core.model.packing import lots
+from behest_core.recording.gap import Gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +51,13 @@ _FULL_BYTES: Final = 128 * 1024
 """A buffer this large is appended at once: a commit of it, compressed, is far from an item's limit."""
 
 _BUFFER_BYTES: Final = 16 * 1024 * 1024
+_URGENT_BYTES: Final = 256 * 1024
+"""What urgent events may take beyond that."""
+
 _EVENT_OVERHEAD: Final = 128
 """What an event in the buffer takes in memory beside its JSON, in bytes."""
+
+_GAP: Final = type_name(RecordingGap)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _LAST_CHANCE: Final = 10.0
@@ -65,7 +78,7 @@ _logger = logging.getLogger("behest_core")
 
 
 class Writer:
-    """Appends to one run. `last` is the last sequence that is in the log, `dropped` how many events never will be.
+    """Appends to one run. `last` is the last sequence that is in the log, `gap` the events that never will be.
 
     `record` is the run's, and after creating it the one that is stored; `log` is where they are appended. Times are in seconds.
     """
@@ -75,7 +88,7 @@ class Writer:
     ) -> None:
         self.record = record
         self.on_error = on_error
-        self.dropped = 0
+        self.gap = Gap()
         self.last = 0
         self.error: Exception | None = None
         self.log = log
@@ -85,7 +98,7 @@ class Writer:
         self._bytes = 0
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._is_created = self._is_urgent = self._is_closing = False
+        self._is_created = self._is_urgent = self._is_closing = self._has_last_words = False
         self._flushes = 0
         self._thread = threading.Thread(target=self._work, name="behest-recorder", daemon=True)
 
@@ -106,9 +119,10 @@ class Writer:
     def put(self, event: EncodedEvent, *, urgent: bool) -> None:
         """Take an event. Raises RecordingError, unless it is to warn only."""
         size = _size(event)
+        limit = _BUFFER_BYTES + _URGENT_BYTES if urgent else _BUFFER_BYTES
         with self._lock:
-            if (self.error is not None or self._bytes + size > _BUFFER_BYTES) and not self._waits_for_room(size):
-                self.dropped += 1
+            if (self.error is not None or self._bytes + size > limit) and not self._waits_for_room(size, limit):
+                self.gap.add(1, "BufferFull" if self.error is None else _code(self.error))
                 return
             self._buffer.append(event)
             self._bytes += size
@@ -118,10 +132,23 @@ class Writer:
             elif len(self._buffer) == 1:
                 self._changed.notify_all()
 
-    def _waits_for_room(self, size: int) -> bool:
+    def tell_gap(self) -> None:
+        """Put in what was dropped and has not been told, if anything was."""
+        with self._lock:
+            self._put_gap()
+
+    def _put_gap(self) -> None:
+        told = self.gap.take() if self.error is None else None
+        if told is not None:
+            event = encode(told)
+            self._buffer.append(event)
+            self._bytes += _size(event)
+            self._changed.notify_all()
+
+    def _waits_for_room(self, size: int, limit: int) -> bool:
         """Wait while the buffer is full; False where nothing can be put in any more and nobody is to hear of it."""
         self._raise_error()
-        while self.error is None and self._bytes + size > _BUFFER_BYTES:
+        while self.error is None and self._bytes + size > limit:
             if self.on_error == "warn":
                 return False
             self._is_urgent = True
@@ -136,7 +163,7 @@ class Writer:
 
     def drop(self, count: int, error: Exception) -> None:
         """Count events that will not be written, and say why in the log."""
-        self.dropped += count
+        self.gap.add(count, _code(error))
         _logger.warning("behest dropped %d events of run %s: %r", count, self.record.run_id, error)
 
     def flush(self, timeout: float | None = None) -> int:
@@ -156,15 +183,17 @@ class Writer:
 
     def close(self, timeout: float | None = None) -> int:
         """Flush, and let the thread end; what can't be appended in time still is in the background, while the process lives."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            return self.flush(timeout)
+            self.flush(timeout)
         finally:
             with self._lock:
                 self._is_closing = True
                 self._changed.notify_all()
                 is_idle = self._is_idle()
             if is_idle:
-                self._thread.join()
+                self._thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return self.last
 
     # ------------------------------------------------------------ the thread
 
@@ -201,6 +230,9 @@ class Writer:
         with self._lock:
             while not self._buffer and not self._is_closing and self.error is None:
                 self._changed.wait()
+            if not self._buffer and not self._has_last_words:
+                self._has_last_words = True  # which are not tried for ever where they can't be written either
+                self._put_gap()
             if not self._buffer or self.error is not None:
                 return False
             self._changed.wait_for(self._is_due, self._interval)
@@ -230,7 +262,11 @@ class Writer:
     def _drop_if_only_warning(self, count: int, error: Exception) -> bool:
         if self.on_error == "raise":
             return False
-        self.drop(count, error)
+        gaps = [event for event in islice(self._buffer, count) if event.type == _GAP]
+        if count > len(gaps):
+            self.drop(count - len(gaps), error)
+        for gap in gaps:
+            self.gap.take_back(msgspec.json.decode(gap.raw, type=RecordingGap))
         self._forget(count)
         return True
 

@@ -91,6 +91,10 @@ class Nasty:
     __repr__ = __str__
 
 
+class NastyDict(dict):
+    items = __repr__ = __iter__ = Nasty.__str__
+
+
 def cycle():
     value = []
     value.append(value)
@@ -109,9 +113,16 @@ def cycle():
         (float("nan"), None),
         ({1: "a"}, {"1": "a"}),
         ({None: "a", (1, 2): "b"}, {"None": "a", "(1, 2)": "b"}),
-        ("\ud800", "'\\ud800'"),
+        ("\ud800", "\ufffd"),
+        ("\ud83d\ude00", "\U0001f600"),
         (Nasty(), "<Nasty>"),
-        (cycle(), "[[...]]"),
+        (cycle(), ["[[...]]"]),
+        ({"a": 1, "b": Nasty(), "c": ["\ud800", None]}, {"a": 1, "b": "<Nasty>", "c": ["\ufffd", None]}),
+        ({"a": Point("\ud800")}, {"a": {"x": "\ufffd"}}),
+        ({"a": Struct(Nasty())}, {"a": {"x": "<Nasty>"}}),
+        (NastyDict(a=Nasty()), "<NastyDict>"),
+        (dict.fromkeys(["\ud800", "\udc00"], 1), {"\ufffd": 1, "\ufffd_": 1}),
+        pytest.param(10**5000, hex(10**5000), id="a number that is too long to spell"),
     ],
 )
 def test_any_value_becomes_json(value, expected):
@@ -173,34 +184,38 @@ def test_without_a_table_everything_is_dropped_and_counted_at_once(stack, caplog
     assert "ResourceNotFoundException" in caplog.text
 
 
-def test_an_event_that_can_not_be_recorded_is_dropped_and_counted(stack, caplog):
+def test_an_event_that_can_not_be_recorded_is_dropped_and_counted_and_the_log_says_so(stack, caplog):
     run = begin(stack.store, "some", "r", provider="p", model="m")
-    run.text("x" * 500_000)
     run.text(5)
+    run.emit(5)
     run.completed()
     run.text("late")
     run.close()
     assert run.dropped == 3
-    assert [each["type"] for each in raw_events(stack, run)] == ["RunStarted", "RunCompleted"]
-    assert [name in caplog.text for name in ("EventTooLarge", "InvalidValue", "RunEnded")] == [True] * 3
+    kinds = ["RunStarted", "agent.RecordingGap", "RunCompleted", "agent.RecordingGap"]
+    assert [each["type"] for each in raw_events(stack, run)] == kinds
+    assert [each.get("dropped") for each in raw_events(stack, run)] == [
+        None,
+        {"InvalidValueError": 1, "TypeError": 1},
+        None,
+        {"RunEndedError": 1},
+    ]
+    assert [name in caplog.text for name in ("InvalidValue", "TypeError", "RunEnded")] == [True] * 3
+    assert state_of(stack, run).status is RunStatus.COMPLETED
 
 
-def test_metadata_that_can_not_be_stored_stops_no_agent(stack, caplog):
-    run = begin(stack.store, "some", "r", provider="p", model="m", metadata={"much": "x" * 500_000})
-    run.completed()
-    run.close()
-    assert run.dropped == 2
-    assert "r: StateTooLargeError" in caplog.text
-
-
-def test_a_redaction_that_raises_lets_nothing_through(stack):
+def test_a_redaction_that_raises_lets_nothing_through_but_that_the_run_ended(stack):
     def redact(event):
         raise KeyError("password")
 
     run = begin(stack.store, "some", "r", provider="p", model="m", settings={"redact": redact})
     run.text("secret")
+    run.failed("secret")
     run.close()
-    assert (run.dropped, raw_events(stack, run)) == (2, [])
+    assert run.dropped == 3
+    gap, ending = raw_events(stack, run)
+    assert gap["dropped"] == {"KeyError": 3}
+    assert ending == {"type": "RunFailed", "timestamp": ANY, "error": "(could not be recorded)"}
 
 
 def test_closing_is_done_though_whoever_waits_for_it_is_cancelled(stack):
@@ -257,7 +272,7 @@ def test_an_exception_fails_a_run_and_whatever_else_stops_it_cancels_it(stack, e
 
 def test_a_tool_that_raised_has_the_error_as_its_result():
     assert failure(LookupError("no such city")) == ToolExecutionResult.failed("LookupError: no such city")
-    assert failure(asyncio.CancelledError()) == ToolExecutionResult.failed("CancelledError")
+    assert failure(asyncio.CancelledError()) == ToolExecutionResult.failed("cancelled")
 
 
 def test_a_tool_whose_error_cannot_be_told_has_its_class():

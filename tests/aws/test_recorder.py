@@ -14,7 +14,8 @@ import pytest
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import EventTooLargeError, InvalidValueError, RecordingError, RunEndedError, RunExistsError
 from behest_core.fold.rules import fold
-from behest_core.model.events import RunStarted, TextDelta, ToolExecutionResult
+from behest_core.model.decoding import encode
+from behest_core.model.events import RunStarted, TextDelta, ToolExecutionResult, ToolExecutionStarted
 from behest_core.model.limits import EVENT_BYTES
 from behest_core.model.state import RunStatus
 from behest_core.recording import writer as module
@@ -319,7 +320,7 @@ def test_a_table_that_stays_away_only_warns_if_it_is_to(stack, record, caplog):
         run.text("kept")
     assert run.dropped == 1
     assert "dropped 1 events" in caplog.text
-    assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
+    assert types(stack, run) == ["RunStarted", "TextDelta", "agent.RecordingGap", "RunCompleted"]
 
 
 def after_its_thread_has_stopped(run):
@@ -353,7 +354,7 @@ def test_a_full_buffer_drops_and_counts_if_it_is_to_warn_only(stack, record, mon
             run.text("x" * 50)
         monkeypatch.undo()
         assert run.dropped == 4
-    assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
+    assert types(stack, run) == ["RunStarted", "TextDelta", "agent.RecordingGap", "RunCompleted"]
 
 
 def test_an_event_that_could_not_be_folded_is_refused_at_once(stack, record):
@@ -361,7 +362,7 @@ def test_an_event_that_could_not_be_folded_is_refused_at_once(stack, record):
         with pytest.raises(InvalidValueError):
             run.emit(TextDelta(delta=5, timestamp=at(1)))
         with pytest.raises(EventTooLargeError):
-            run.text("x" * 500_000)
+            run.emit({"type": "many.Fields", **{str(n): n for n in range(100_000)}})
     assert types(stack, run) == ["RunStarted", "RunCompleted"]
 
 
@@ -499,11 +500,11 @@ def test_the_events_that_wait_take_no_more_memory_than_the_buffer_may(stack, len
 
 def test_what_is_known_of_tools_that_never_end_is_bounded_by_memory(record):
     with record(on_error="warn") as run:
-        started = run._tools_started
 
         def start_tools():
             for n in range(200):
-                started.put(f"{n}".ljust(200_000, "\U0001f680"), 1.0)
+                call_id = f"{n}".ljust(100_000, "\U0001f680")
+                run._tools.note(encode(ToolExecutionStarted(call_id=call_id, tool_name="t", timestamp=at(1))))
 
         held, _ = memory_of(start_tools)
     assert held < 1.2 * 1024 * 1024
@@ -537,11 +538,11 @@ def test_events_that_are_json_objects_are_cut_alike(stack, record):
 
 
 def test_a_large_error_of_a_tool_is_cut_and_says_so(stack, record):
-    with record(cut_at=20) as run:
+    with record(cut_at=60) as run:
         run.tool_finished("c", "t", ToolExecutionResult.failed("é" * 100), 1)
         run.tool_finished("c", "t", ToolExecutionResult.failed("short"), 1)
     errors = [json.loads(each.raw)["result"]["Failure"]["error"] for each in list(stack.store.events(run.run_id))[1:3]]
-    assert errors == ["é" * 10 + " (cut, of 200 bytes)", "short"]
+    assert errors == ["é" * 20 + " (cut, of 200 bytes)", "short"]
 
 
 def test_an_error_that_can_not_be_told_fails_the_run_all_the_same(stack, record):

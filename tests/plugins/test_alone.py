@@ -23,6 +23,7 @@ BEHAVIOURS = {
     "test_concurrency.py",
     "test_failures.py",
     "test_models.py",
+    "test_odd_values.py",
     "test_pauses.py",
     "test_runs.py",
     "test_settings.py",

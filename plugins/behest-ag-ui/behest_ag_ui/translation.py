@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ag_ui.core import BaseEvent, Event, EventType, RunStartedEvent
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from behest_core.model.agent_events import Paused
 from behest_core.model.events import (
@@ -84,7 +84,14 @@ def parsed(event: AGUIEvent) -> BaseEvent | None:
     """Return the event as an object; None for a type that the installed protocol doesn't know. Raises as `translate`."""
     if isinstance(event, BaseEvent):
         return event
-    return _from_json(event) if event.get("type") in _TYPES else None
+    if event.get("type") not in _TYPES:
+        return None
+    try:
+        return _from_json(event)
+    except ValidationError:  # a lone surrogate, say, which is no text to pydantic
+        mended = _from_json(as_json(event))
+        # the recorder joins the halves of a character, so that they must come to it as they are
+        return mended.model_copy(update={"delta": event["delta"]}) if "delta" in event else mended
 
 
 def time_of(event: BaseEvent) -> datetime:

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import threading
-from asyncio import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +114,8 @@ class RecordedRun:
         elif output.status == "error":
             result = ToolExecutionResult.failed(str(output.content))
         else:
-            result = ToolExecutionResult.ok(as_json(output.content))
+            # langchain-core gives a tool's None to the model, and to us, as JSON
+            result = ToolExecutionResult.ok(None if output.content == "null" else as_json(output.content))
         self._tool_finished(tool, result)
 
     def tool_raised(self, tool: UUID, error: BaseException) -> None:
@@ -170,12 +170,4 @@ class RecordedRun:
         elif isinstance(error, GraphDrained):
             pause(self._recorder, str(error))
         else:
-            if isinstance(error, CancelledError):
-                self._stop_tools(error)
             stop(self._recorder, error)
-
-    def _stop_tools(self, error: CancelledError) -> None:
-        """Record the end of tools that were cancelled with the run: langchain-core tells it since 1.8."""
-        for call_id, name in [*self._tools.values()]:
-            self._recorder.tool_finished(call_id, name, failure(error))
-        self._tools.clear()

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from agents.lifecycle import RunHooksBase
 from agents.result import RunResultStreaming
 
-from behest_core.model.events import ToolExecutionResult
-from behest_core.recording.adapter import END_WAIT, as_json, failure, pause, unobtrusive
+from behest_core.recording.adapter import END_WAIT, as_json, pause, unobtrusive
 from behest_openai_agents.reading import Answer, call_id, model_of, tokens_of, tool_result
 
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ class Recording:
         self._finish_reason = "stop"
         self.is_over = self._has_output = False
         self._end_wait = END_WAIT
-        self._open_tools: dict[str, str] = {}
         self._usage: Usage | None = None
         self._answers = self._answers_read = 0
         self._text_recorded = 0  # characters, of the answer that is awaited
@@ -101,7 +99,6 @@ class Recording:
 
     def _record_end(self, outcome: RunResult | RunResultStreaming | BaseException) -> None:
         if isinstance(outcome, Exception):
-            self._fail_open_tools(failure(outcome))
             self.run.failed(outcome)
         elif isinstance(outcome, BaseException):
             self._cancel()
@@ -116,12 +113,7 @@ class Recording:
 
     def _cancel(self) -> None:
         self._end_wait = 0.0
-        self._fail_open_tools(ToolExecutionResult.failed("cancelled"))
         self.run.cancelled()
-
-    def _fail_open_tools(self, failed: ToolExecutionResult) -> None:
-        for tool_call_id, name in self._open_tools.items():
-            self.run.tool_finished(tool_call_id, name, failed)
 
     @unobtrusive()
     def close(self) -> None:
@@ -213,16 +205,12 @@ class Recording:
     @unobtrusive()
     def on_tool_start(self, context: RunContextWrapper[Any], _agent: Agent[Any], tool: Tool) -> None:
         """Record that a tool begins."""
-        tool_call_id = _tool_call_id(context, tool)
-        self._open_tools[tool_call_id] = tool.name
-        self.run.tool_started(tool_call_id, tool.name)
+        self.run.tool_started(_tool_call_id(context, tool), tool.name)
 
     @unobtrusive()
     def on_tool_end(self, context: RunContextWrapper[Any], _agent: Agent[Any], tool: Tool, output: object) -> None:
         """Record that a tool ended."""
-        tool_call_id = _tool_call_id(context, tool)
-        self._open_tools.pop(tool_call_id, None)
-        self.run.tool_finished(tool_call_id, tool.name, tool_result(context, output))
+        self.run.tool_finished(_tool_call_id(context, tool), tool.name, tool_result(context, output))
 
     @unobtrusive()
     def on_agent_end(self, *_: object) -> None:

@@ -69,8 +69,8 @@ def test_a_tool_that_brings_the_run_down_is_recorded_with_the_error(stack, runne
         asyncio.run(runner.run(agent(*answers("fatal"), tools=[fatal]), "Oslo?"))
     run = the_recorded(stack.store)
     assert run.types == ["RunStarted", *ASKED, *USED, "RunFailed"]
-    error = "UserError: Error running tool fatal: no such city"
-    assert run.of("ToolExecutionFinished")[0]["result"] == {"Failure": {"error": error}}
+    error = "UserError: Error running tool fatal: no such city\ncaused by ValueError: no such city"
+    assert run.of("ToolExecutionFinished")[0]["result"] == {"Failure": {"error": f"the run failed: {error}"}}
     assert (run.state.status, run.state.last_error) == (RunStatus.FAILED, error)
 
 

@@ -59,7 +59,6 @@ class RecordedRun(RecordedTools):
     """The capability of one run."""
 
     def __init__(self, begin: Callable[[RunContext[Any], str | None], RunRecorder]) -> None:
-        super().__init__()
         self._begin = begin
         self._answer: ModelResponse | None = None  # the latest that is recorded
         self._unanswered: RunContext[Any] | None = None  # of the latest request, if it raised
@@ -105,8 +104,6 @@ class RecordedRun(RecordedTools):
     @unobtrusive()
     def _stopped(self, error: BaseException) -> None:
         self._settle()
-        for call in list(self.running.values()):  # of a cancelled run: tools hear of it later than the run
-            self.raised(call, error)
         if isinstance(error, RunCancelled):
             self._run.cancelled()
         else:

@@ -46,13 +46,10 @@ class Outermost(AbstractCapability[Any]):
 
 
 class RecordedTools(Outermost):
-    """The tools of one run; `running` are those that have begun, by call id."""
+    """The tools of one run."""
 
     _run: RunRecorder
     _run_id: str | None = None
-
-    def __init__(self) -> None:
-        self.running: dict[str, ToolCallPart] = {}
 
     async def wrap_tool_execute(
         self,
@@ -86,13 +83,12 @@ class RecordedTools(Outermost):
         try:
             output = await tool
         except (ApprovalRequired, CallDeferred):
-            self._put_off(call)
             raise
         except SkipToolExecution as skip:
             self._gave(call, skip.result)
             raise
         except BaseException as error:
-            self.raised(call, error)
+            self._raised(call, error)
             raise
         finally:
             caller.reset(token)
@@ -101,12 +97,7 @@ class RecordedTools(Outermost):
 
     @unobtrusive()
     def _began(self, call: ToolCallPart) -> None:
-        self.running[call.tool_call_id] = call
         self._run.tool_started(call.tool_call_id, call.tool_name)
-
-    @unobtrusive()
-    def _put_off(self, call: ToolCallPart) -> None:
-        del self.running[call.tool_call_id]
 
     @unobtrusive()
     def _gave(self, call: ToolCallPart, output: object) -> None:
@@ -114,10 +105,9 @@ class RecordedTools(Outermost):
         self._ended(call, ToolExecutionResult.ok(as_json(value)))
 
     @unobtrusive()
-    def raised(self, call: ToolCallPart, error: BaseException) -> None:
+    def _raised(self, call: ToolCallPart, error: BaseException) -> None:
         """Record that a tool raised, or was stopped by this."""
         self._ended(call, failure(error))
 
     def _ended(self, call: ToolCallPart, result: ToolExecutionResult) -> None:
-        if self.running.pop(call.tool_call_id, None):  # nothing where the run's own end was first
-            self._run.tool_finished(call.tool_call_id, call.tool_name, result)
+        self._run.tool_finished(call.tool_call_id, call.tool_name, result)

@@ -65,7 +65,7 @@ def test_a_task_that_is_cancelled_while_a_tool_runs(stack, recording, hanging):
     asyncio.run(cancel_when(hanging, agent.run("Oslo?")))
     run = the_recorded(stack.store)
     assert run.types == ["RunStarted", *ASKED, *RAN, "RunCancelled"]
-    assert run.of("ToolExecutionFinished")[0]["result"] == {"Failure": {"error": "CancelledError"}}
+    assert run.of("ToolExecutionFinished")[0]["result"] == {"Failure": {"error": "cancelled"}}
     assert run.state.status is RunStatus.CANCELLED
     assert run.state.total_usage == FIRST_TOKENS
 
@@ -80,7 +80,7 @@ def test_a_tool_that_raises_stops_the_one_beside_it(stack, recording, hanging):
         asyncio.run(agent.run("Oslo?"))
     run = the_recorded(stack.store)
     errors = {each["tool_name"]: each["result"]["Failure"]["error"] for each in run.of("ToolExecutionFinished")}
-    assert errors == {"fail": "KeyError: 'Oslo'", "weather": "CancelledError"}
+    assert errors == {"fail": "KeyError: 'Oslo'", "weather": "cancelled"}
     assert run.state.last_error == "KeyError: 'Oslo'"
 
 

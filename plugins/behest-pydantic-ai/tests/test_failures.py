@@ -31,7 +31,9 @@ def test_a_tool_that_asks_the_model_to_try_again_has_failed(stack, recording):
     run = the_recorded(stack.store)
     assert run.types == WITH_A_TOOL
     [finished] = run.of("ToolExecutionFinished")
-    assert finished["result"] == {"Failure": {"error": "ToolRetryError: which Oslo?"}}
+    assert finished["result"] == {
+        "Failure": {"error": "ToolRetryError: which Oslo?\ncaused by ModelRetry: which Oslo?"}
+    }
     assert run.state.status is RunStatus.COMPLETED
 
 

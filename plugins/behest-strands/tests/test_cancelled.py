@@ -82,7 +82,7 @@ def test_a_task_that_is_cancelled_while_a_tool_works_is_cancelled(stack, agent_o
             await task
 
     asyncio.run(ask())
-    assert the_recorded(stack.store).types == ["RunStarted", *ASKS, "ToolExecutionStarted", "RunCancelled"]
+    assert the_recorded(stack.store).types == ["RunStarted", *ASKS, *TOOL, "RunCancelled"]
 
 
 def test_a_stream_that_nobody_reads_to_its_end_is_cancelled(stack, agent_of):

@@ -1,0 +1,88 @@
+"""OpenTools: which tools have begun and not ended, so that each has an end when its run has.
+
+Tools may be cancelled with the run, be killed, or be held back by their framework, which tells it late or never. An end that is
+told after the recorder has told it is nothing new.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from behest_core.model.cache import BoundedCache
+from behest_core.model.events import (
+    EncodedEvent,
+    ToolExecutionFinished,
+    ToolExecutionResult,
+    ToolExecutionStarted,
+    type_name,
+)
+from behest_core.model.timestamps import now
+
+_STARTED: Final = type_name(ToolExecutionStarted)
+FINISHED: Final = type_name(ToolExecutionFinished)
+CANCELLED: Final = "cancelled"
+"""Why a tool has ended that was stopped, alone or with its run."""
+
+TOOL_TYPES: Final = frozenset({_STARTED, FINISHED})
+
+_BYTES: Final = 1024 * 1024
+"""What is kept of tools that have not ended: of some thousand calls with ids of the usual length."""
+
+
+class _Tool(Struct, gc=False):
+    call_id: str
+    tool_name: str
+
+
+_read = msgspec.json.Decoder(_Tool).decode
+
+
+class OpenTools:
+    """The tools of one run that have begun, by call id, in bounded memory: of too many, the first are forgotten."""
+
+    def __init__(self) -> None:
+        self._open: BoundedCache[tuple[str, float]] = BoundedCache(_BYTES, lambda each: sys.getsizeof(each[0]))
+        self._ended: BoundedCache[None] = BoundedCache(_BYTES)
+
+    def note(self, event: EncodedEvent) -> None:
+        """Note that a tool began or ended: an event of one of TOOL_TYPES."""
+        tool = _read(event.raw)
+        if event.type == _STARTED:
+            self._open.put(tool.call_id, (tool.tool_name, time.monotonic()))
+        else:
+            self._open.pop(tool.call_id)
+
+    def milliseconds_of(self, call_id: str) -> int:
+        """Return how long ago a tool began, 0 where nobody knows."""
+        found = self._open.get(call_id)
+        return 0 if found is None else round(1000 * (time.monotonic() - found[1]))
+
+    def end_all(self, reason: str) -> list[ToolExecutionFinished]:
+        """Return the ends of the tools that have none."""
+        ends = []
+        for call_id in self._open.names():
+            milliseconds = self.milliseconds_of(call_id)
+            found = self._open.pop(call_id)
+            if found is not None:
+                self._ended.put(call_id, None)
+                ends.append(_end(call_id, found[0], reason, milliseconds))
+        return ends
+
+    def was_ended(self, event: EncodedEvent) -> bool:
+        """Return whether the event is the end of a tool that has been ended with the run."""
+        return event.type == FINISHED and _read(event.raw).call_id in self._ended
+
+
+def _end(call_id: str, name: str, reason: str, milliseconds: int) -> ToolExecutionFinished:
+    return ToolExecutionFinished(
+        call_id=call_id,
+        tool_name=name,
+        result=ToolExecutionResult.failed(reason),
+        duration_ms=milliseconds,
+        timestamp=now(),
+    )
