@@ -3,23 +3,25 @@
 Money is whole nanodollars: 1 USD is 1,000,000,000. Each model call is priced by itself and rounded to the nearest, half up; sums
 are exact. So nothing drifts, and the same log gives the same sum however it is cut.
 
-- A usage belongs to the model of the run's latest ModelStarted; before any, to the run's own.
+- A usage belongs to who answered, where it says that (`provider`, `model`). Otherwise to the model of the ModelStarted with its
+  `model_call_id`; without such an id to that of the latest ModelStarted; before any, to the run's own.
+- Tokens have one meaning (behest's docs/items.md): what was read from a cache and written to one is a part of the input, what was
+  thought a part of the output. Each part has its own price.
 - A call of a model without a price counts in `unpriced_calls` and `unpriced_tokens`, and costs nothing. A cost is whole only
   where `unpriced_calls` is 0.
-- `cached_input_tokens` (OpenAI's) are part of `input_tokens`. `cache_read_input_tokens` and `cache_creation_input_tokens`
-  (Anthropic's) come beside them, unless the price says `input_includes_cache`. Reads that are given under both names are the same
-  tokens: the larger number counts.
-- A CacheMetrics says for one model call what the usage of that call may say too. It is taken for the usage before it that has
-  none yet, else for the next one, up to the next ModelStarted. It is used where that usage has no cache fields, and ignored where
-  it has: no token is charged twice. One that no usage is for is counted in `unclaimed_cache_metrics`.
+- A CacheMetrics says for one model call what the usage of that call may say too. It is taken for the usage before it of the same
+  call that has none yet, else for the next one. It is used where that usage has no cache fields, and ignored where it has: no
+  token is charged twice. One that no usage is for is counted in `unclaimed_cache_metrics`.
 - Prices are fixed when the plugin is loaded. The extension's version has the table's checksum in it: other prices are another
   version, and stored slices are then folded again.
-- 24 models are kept by name. The rest, and names longer than 96 characters, are in `other_models`.
+- 24 models are kept by name. The rest, and names longer than 96 characters, are in `other_models`; priced they are all the same.
+- Which model a call asked for is kept where that isn't the run's usual one, for the last 16 of such calls.
 """
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
@@ -31,7 +33,6 @@ from behest_cost.prices import Price, PriceTable, Rate, Rates, merged, shipped, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from behest_core.model.state import TokenUsage
     from behest_core.plugins import RunView
 
 __all__ = ["CostState", "ModelCost", "Price", "PriceTable", "cost_of", "merged", "shipped", "with_changes"]
@@ -45,13 +46,19 @@ MODELS: Final = 24
 NAME: Final = 96
 """The longest name of a model that is kept, with its provider, in characters."""
 
-_HANDLERS: Final = 1
+_LOOKED_UP: Final = 256
+"""The longest name of a model that is looked up, in characters: an inference profile's ARN has some 150."""
+
+_CALLS: Final = 16
+"""For how many calls of other models than the run's usual one it is kept which model they asked for."""
+
+_HANDLERS: Final = 2
 """Raised whenever the handlers give another slice for the same log and prices."""
 
 _PICO_PER_NANO: Final = 1000
 
 
-class ModelCost(Struct):
+class ModelCost(Struct, gc=False):
     """What a model's calls used and cost. The four kinds of tokens don't overlap."""
 
     calls: int = 0
@@ -64,33 +71,40 @@ class ModelCost(Struct):
     unpriced_tokens: int = 0
 
 
-class OpenCall(Struct, omit_defaults=True):
+class OpenCall(Struct, omit_defaults=True, gc=False):
     """What the CacheMetrics and the UsageRecorded of one model call need of each other: whichever came first.
 
     `waits_for` is ``metrics`` after a usage without cache fields, ``repeat`` after one with them, ``usage`` after CacheMetrics.
+    `created` are the tokens written to a cache, `hour` those of them that are kept for an hour, `read` those read from one.
     """
 
     waits_for: Literal["metrics", "repeat", "usage"]
+    call_id: str = ""
     model: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
     created: int = 0
+    hour: int = 0
     read: int = 0
-    cached: int = 0
+    reasoning: int = 0
 
 
 class CostState(ExtensionState):
-    """The slice. `priced_as_of` is the date of the price table; `model` is the latest ModelStarted's ``provider/model``."""
+    """The slice. `priced_as_of` is the date of the price table; `model` is the run's usual ``provider/model``.
+
+    `other_models` is None until there is one. `asked` is by call which other model it asked for.
+    """
 
     nano_usd: int = 0
     calls: int = 0
     unpriced_calls: int = 0
     unpriced_tokens: int = 0
     models: dict[str, ModelCost] = field(default_factory=dict)
-    other_models: ModelCost = field(default_factory=ModelCost)
+    other_models: ModelCost | None = None
     unclaimed_cache_metrics: int = 0
     priced_as_of: str | None = None
     model: str | None = None
+    asked: dict[str, str] = field(default_factory=dict)
     open_call: OpenCall | None = None
 
 
@@ -104,30 +118,32 @@ def cost_of(table: PriceTable) -> Extension:
 
     @cost.on(ModelStarted)
     def begin_call(state: CostState, event: ModelStarted, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
-        state.model = f"{event.provider}/{event.model}"[: NAME + 1]
-        state.open_call = None
+        model = f"{event.provider}/{event.model}"[:_LOOKED_UP]
+        if event.model_call_id is UNSET:
+            state.model, state.open_call = model, None
+        else:
+            _remember(state, event.model_call_id, model)
 
     @cost.on(UsageRecorded)
     def charge_usage(state: CostState, event: UsageRecorded, run: RunView) -> None:
         state.priced_as_of = rates.dated
-        model = state.model or f"{run.provider or 'unknown'}/{run.model or 'unknown'}"[: NAME + 1]
-        call = _called(model, event.usage)
+        call = _called(_model_of(state, event, run), event)
         before = state.open_call
-        if before is not None and before.waits_for == "usage":
+        if before is not None and before.waits_for == "usage" and before.call_id == call.call_id:
             state.unclaimed_cache_metrics -= 1
             if call.waits_for == "metrics":
-                call.created, call.read, call.cached = before.created, before.read, before.cached
+                call.created, call.read = before.created, before.read
             state.open_call = None
         else:
             state.open_call = call
-        _add(state, call, rates.of(model), 1)
+        _add(state, call, rates.of(call.model), 1)
 
     @cost.on(CacheMetrics)
     def charge_cache(state: CostState, event: CacheMetrics, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
-        call = state.open_call
-        if call is None or call.waits_for == "usage":
+        call, call_id = state.open_call, _text(event.model_call_id)
+        if call is None or call.waits_for == "usage" or call.call_id != call_id:
             state.unclaimed_cache_metrics += 1
-            state.open_call = _with_metrics(OpenCall("usage"), event)
+            state.open_call = _with_metrics(OpenCall("usage", call_id), event)
             return
         state.open_call = None
         if call.waits_for == "metrics":
@@ -138,16 +154,52 @@ def cost_of(table: PriceTable) -> Extension:
     return cost
 
 
-def _called(model: str, usage: TokenUsage) -> OpenCall:
+def _remember(state: CostState, call_id: str, model: str) -> None:
+    if state.model is None:
+        state.model = model
+    elif model != state.model and len(call_id) <= NAME:
+        state.asked[call_id] = model
+        if len(state.asked) > _CALLS:
+            del state.asked[next(iter(state.asked))]
+
+
+def price_of(rates: Rates, provider: str, model: str, event: UsageRecorded) -> int | None:
+    """Return what one call cost, in nanodollars, None where the model has no price."""
+    call = _called(f"{provider}/{model}"[:_LOOKED_UP], event)
+    rate = rates.of(call.model)
+    return None if rate is None else _nano_usd(call, rate)
+
+
+def _model_of(state: CostState, event: UsageRecorded, run: RunView) -> str:
+    """Return the ``provider/model`` that a usage is of."""
+    asked = state.asked.get(event.model_call_id) if isinstance(event.model_call_id, str) else None
+    asked = asked or state.model or f"{run.provider or 'unknown'}/{run.model or 'unknown'}"
+    if event.model is UNSET and event.provider is UNSET:
+        return asked[:_LOOKED_UP]
+    provider, _, model = asked.partition("/")
+    return f"{_text(event.provider) or provider}/{_text(event.model) or model}"[:_LOOKED_UP]
+
+
+def _called(model: str, event: UsageRecorded) -> OpenCall:
+    usage, call_id = event.usage, _text(event.model_call_id)
     created, read, cached = (
         usage.cache_creation_input_tokens,
         usage.cache_read_input_tokens,
         usage.cached_input_tokens,
     )
+    waits_for: Literal["metrics", "repeat"] = "repeat"
     if created is UNSET and read is UNSET and cached is UNSET:
-        return OpenCall("metrics", model, usage.input_tokens, usage.output_tokens)
+        waits_for = "metrics"
     return OpenCall(
-        "repeat", model, usage.input_tokens, usage.output_tokens, _count(created), _count(read), _count(cached)
+        waits_for,
+        call_id,
+        model,
+        usage.input_tokens,
+        usage.output_tokens,
+        _count(created),
+        _count(event.cache_creation_1h_input_tokens),
+        max(_count(read), _count(cached)),  # two names of the same tokens
+        _count(event.reasoning_output_tokens),
     )
 
 
@@ -155,37 +207,49 @@ def _count(count: int | UnsetType) -> int:
     return 0 if count is UNSET else count
 
 
+def _text(text: str | UnsetType) -> str:
+    return "" if text is UNSET else text[:NAME]
+
+
 def _with_metrics(call: OpenCall, event: CacheMetrics) -> OpenCall:
     call.created = event.cache_creation_input_tokens
-    call.read = event.cache_read_input_tokens
-    call.cached = event.cached_input_tokens
+    call.read = max(event.cache_read_input_tokens, event.cached_input_tokens)
     return call
+
+
+def _nano_usd(call: OpenCall, rate: Rate) -> int:
+    """Return what a call cost. Parts that are more than the whole, as a writer may tell them, take nothing off it."""
+    created, read, hour = call.created, call.read, min(call.hour, call.created)
+    new = max(call.input_tokens - created - read, 0)
+    reasoning = min(call.reasoning, call.output_tokens)
+    pico = (
+        new * rate.input
+        + read * rate.cache_read
+        + (created - hour) * rate.cache_write
+        + hour * rate.cache_write_1h
+        + (call.output_tokens - reasoning) * rate.output
+        + reasoning * rate.reasoning
+    )
+    return (pico + _PICO_PER_NANO // 2) // _PICO_PER_NANO
 
 
 def _add(state: CostState, call: OpenCall, rate: Rate | None, sign: Literal[1, -1]) -> None:
     """Add a call to its model and to the run, or take it back."""
-    read = max(call.cached, call.read)
-    within = call.created + read if rate is not None and rate.input_includes_cache else call.cached
-    new = call.input_tokens - within if call.input_tokens > within else 0
+    created, read, output = call.created, call.read, call.output_tokens
+    new = max(call.input_tokens - created - read, 0)
     model = _model(state, call.model)
     model.calls += sign
     model.input_tokens += sign * new
     model.cache_read_tokens += sign * read
-    model.cache_write_tokens += sign * call.created
-    model.output_tokens += sign * call.output_tokens
+    model.cache_write_tokens += sign * created
+    model.output_tokens += sign * output
     state.calls += sign
     if rate is None:
         for each in (model, state):
             each.unpriced_calls += sign
-            each.unpriced_tokens += sign * (new + read + call.created + call.output_tokens)
+            each.unpriced_tokens += sign * (new + read + created + output)
     else:
-        pico = (
-            new * rate.input
-            + read * rate.cache_read
-            + call.created * rate.cache_write
-            + call.output_tokens * rate.output
-        )
-        nano_usd = sign * ((pico + _PICO_PER_NANO // 2) // _PICO_PER_NANO)
+        nano_usd = sign * _nano_usd(call, rate)
         model.nano_usd += nano_usd
         state.nano_usd += nano_usd
 
@@ -195,12 +259,30 @@ def _model(state: CostState, name: str) -> ModelCost:
     if model is not None:
         return model
     if len(name) > NAME or len(state.models) >= MODELS:
+        if state.other_models is None:
+            state.other_models = ModelCost()
         return state.other_models
     return state.models.setdefault(name, ModelCost())
+
+
+def _prices() -> PriceTable:
+    """Return the shipped prices, or those of the file that BEHEST_PRICES names laid over them."""
+    file = os.environ.get("BEHEST_PRICES")
+    return with_changes(file) if file else shipped()
 
 
 @hookimpl
 def behest_extensions() -> Sequence[Extension]:
     """Return the extension `cost`, with the shipped prices, or those of the file that BEHEST_PRICES names laid over them."""
-    file = os.environ.get("BEHEST_PRICES")
-    return [cost_of(with_changes(file) if file else shipped())]
+    return [cost_of(_prices())]
+
+
+@hookimpl
+def behest_price(provider: str, model: str, usage: UsageRecorded) -> int | None:
+    """Return what one model call cost, in nanodollars, by the same prices."""
+    return price_of(_rates(os.environ.get("BEHEST_PRICES")), provider, model, usage)
+
+
+@cache
+def _rates(file: str | None) -> Rates:  # noqa: ARG001 (it is what the rates depend on)
+    return Rates(_prices())

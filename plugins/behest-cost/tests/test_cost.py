@@ -1,8 +1,11 @@
 from decimal import Decimal
+from types import MappingProxyType
 
 import behest_cost
 import pytest
 from behest_cost import MODELS, NAME, NANO, Price, PriceTable, cost_of, merged, shipped
+from behest_cost.names import names_of
+from msgspec import UNSET
 from msgspec.json import encode
 
 from behest_core.fold.dispatch import Dispatch
@@ -28,7 +31,9 @@ TABLE = PriceTable(
     {
         "p/m": price(4, 10, cache_read=1, cache_write=5),
         "p/plain": price(4, 10),
-        "p/within": price(4, 10, cache_read=1, cache_write=5, input_includes_cache=True),
+        "p/cheap": price("0.15", "0.60"),
+        "p/dear": price(2, 8),
+        "p/tiers": price(4, 10, cache_read=1, cache_write=5, cache_write_1h=8, reasoning=20),
         "p/tiny": price("0.0005", "0.000001"),
         "p/m-*": price(2, 2),
         "p/m-mini*": price(1, 1),
@@ -40,16 +45,17 @@ def compiled(table=TABLE):
     return Dispatch([cost_of(table)])
 
 
-def model(name="m", provider="p"):
-    return ModelStarted(provider=provider, model=name, iteration=1, timestamp=at(2))
+def model(name="m", provider="p", call=UNSET):
+    return ModelStarted(provider=provider, model=name, iteration=1, model_call_id=call, timestamp=at(2))
 
 
-def usage(given=MILLION, written=0, **cache):
-    return UsageRecorded(usage=TokenUsage(given, written, **cache), timestamp=at(3))
+def usage(given=MILLION, written=0, call=UNSET, more=MappingProxyType({}), **cache):
+    return UsageRecorded(usage=TokenUsage(given, written, **cache), model_call_id=call, timestamp=at(3), **more)
 
 
-def metrics(created=0, read=0, cached=0):
+def metrics(created=0, read=0, cached=0, call=UNSET):
     return CacheMetrics(
+        model_call_id=call,
         cache_creation_input_tokens=created,
         cache_read_input_tokens=read,
         cached_input_tokens=cached,
@@ -66,6 +72,93 @@ def usd(state):
 
 
 # ---------------------------------------------------------------- which model
+
+
+def test_two_models_at_once_cost_each_its_own():
+    state = cost(model("cheap", call="a"), model("dear", call="b"), usage(call="a"), usage(call="b"), run_completed())
+    assert usd(state) == 2.15
+    assert {name: usd(each) for name, each in state["models"].items()} == {"p/cheap": 0.15, "p/dear": 2}
+
+
+def test_a_cheaper_model_within_a_dearer_ones_call_costs_its_own():
+    state = cost(
+        model("dear", call="outer"),
+        usage(call="outer"),
+        model("cheap", call="inner"),
+        usage(call="inner"),
+        model("dear", call="again"),
+        usage(call="again"),
+    )
+    assert usd(state) == 4.15
+
+
+def test_who_answered_is_who_is_paid():
+    who = {"provider": "p", "model": "dear"}
+    assert usd(cost(model("cheap", call="a"), usage(call="a", more=who))) == 2
+    assert usd(cost(model("cheap", call="a"), usage(call="a", more={"model": "dear"}))) == 2
+    assert usd(cost(usage(more=who))) == 2
+
+
+def test_a_usage_that_comes_late_still_is_of_its_own_call():
+    others = [each for n in range(15) for each in (model("dear", call=f"d{n}"), usage(0, call=f"d{n}"))]
+    state = cost(model("cheap", call="a"), model("dear", call="b"), *others, usage(call="b"), usage(call="a"))
+    assert usd(state) == 2.15
+
+
+def test_cache_metrics_are_of_the_call_that_they_name():
+    state = cost(
+        model(call="a"),
+        usage(MILLION, call="a"),
+        metrics(read=MILLION, call="b"),
+        usage(MILLION, call="b"),
+    )
+    assert (usd(state), state["unclaimed_cache_metrics"]) == (4 + 1, 0)
+
+
+PROFILE = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "found_as"),
+    [
+        ("bedrock", PROFILE, "anthropic/claude-sonnet-4-5*"),
+        ("aws.bedrock", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic/claude-sonnet-4-5*"),
+        ("bedrock", "global.anthropic.claude-opus-4-1-20250805-v1:0", "anthropic/claude-opus-4-1*"),
+        ("bedrock", "anthropic.claude-haiku-4-5-20251001-v1:0", "anthropic/claude-haiku-4-5*"),
+        ("google-vertex", "claude-sonnet-4-5@20250929", "anthropic/claude-sonnet-4-5*"),
+        ("azure", "gpt-4o-2024-11-20", "openai/gpt-4o-2024-11-20"),
+        ("azure.ai.openai", "gpt-5.5", "openai/gpt-5.5"),
+        ("openai", "gpt-5.5-2026-03-01", "openai/gpt-5.5"),
+        ("openai", "ft:gpt-4o-2024-08-06:org::id", None),
+        ("openrouter", "openai/gpt-4o", None),
+        ("bedrock", "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc", None),
+    ],
+)
+def test_a_model_is_found_under_the_names_by_which_it_is_the_same(provider, name, found_as):
+    price = None if found_as is None else shipped().models[found_as].input
+    state = cost(model(name, provider), usage(), table=shipped())
+    assert (state["unpriced_calls"], usd(state)) == ((1, 0) if price is None else (0, float(price)))
+
+
+def test_a_name_too_long_to_be_kept_is_looked_up_whole():
+    table = PriceTable("2026-01-01", {f"bedrock/{PROFILE}": price(7, 7)})
+    state = cost(model(PROFILE, "bedrock", call="a"), usage(call="a"), table=table)
+    assert (usd(state), state["unpriced_calls"], state["other_models"]["calls"]) == (7, 0, 1)
+
+
+def test_a_name_of_its_own_comes_before_all_others():
+    names = list(names_of(f"bedrock/{PROFILE}"))
+    assert names[0] == f"bedrock/{PROFILE}"
+    assert names[-1] == "anthropic/claude-sonnet-4-5"
+
+
+def test_what_a_call_is_shown_to_cost_is_what_it_is_charged(monkeypatch):
+    monkeypatch.delenv("BEHEST_PRICES", raising=False)
+    [price_of] = plugin_from(behest_cost, "cost").prices
+    event = usage(MILLION, MILLION, cache_read_input_tokens=MILLION // 2)
+    charged = cost(model("gpt-4o", "openai"), event, table=shipped())
+    assert price_of(provider="openai", model="gpt-4o", usage=event) == charged["nano_usd"]
+    assert price_of(provider="openai", model="unheard-of", usage=event) is None
 
 
 def test_a_usage_is_priced_by_the_model_that_was_called_last():
@@ -93,8 +186,8 @@ def test_a_price_is_found_by_name_then_by_the_longest_beginning(name, expected):
 
 def test_a_call_without_a_price_is_counted_and_not_taken_for_free():
     state = cost(model("m"), usage(), model("new"), usage(70, 30, cache_read_input_tokens=5))
-    assert (state["unpriced_calls"], state["unpriced_tokens"], state["calls"], usd(state)) == (1, 105, 2, 4)
-    assert state["models"]["p/new"]["unpriced_tokens"] == 105
+    assert (state["unpriced_calls"], state["unpriced_tokens"], state["calls"], usd(state)) == (1, 100, 2, 4)
+    assert state["models"]["p/new"]["unpriced_tokens"] == 100
 
 
 # ---------------------------------------------------------------- money
@@ -121,14 +214,19 @@ def test_cached_input_tokens_are_a_part_of_the_input():
     assert (state["models"]["p/m"]["input_tokens"], state["models"]["p/m"]["cache_read_tokens"]) == (750_000, 250_000)
 
 
-def test_cache_reads_and_writes_come_beside_the_input():
-    cache = {"cache_read_input_tokens": MILLION, "cache_creation_input_tokens": MILLION}
-    assert usd(cost(model(), usage(MILLION, **cache))) == 4 + 1 + 5
-
-
-def test_where_the_price_says_so_they_are_a_part_of_the_input():
+def test_cache_reads_and_writes_are_parts_of_the_input():
     cache = {"cache_read_input_tokens": MILLION // 2, "cache_creation_input_tokens": MILLION // 4}
-    assert usd(cost(model("within"), usage(MILLION, **cache))) == 0.25 * 4 + 0.5 * 1 + 0.25 * 5
+    state = cost(model(), usage(MILLION, **cache))
+    assert usd(state) == 0.25 * 4 + 0.5 * 1 + 0.25 * 5
+    tokens = state["models"]["p/m"]
+    assert tokens["input_tokens"] + tokens["cache_read_tokens"] + tokens["cache_write_tokens"] == MILLION
+
+
+def test_what_is_kept_for_an_hour_and_what_is_thought_have_their_own_price():
+    tiers = {"cache_creation_1h_input_tokens": MILLION // 2, "reasoning_output_tokens": MILLION // 4}
+    event = usage(MILLION, MILLION, more=tiers, cache_creation_input_tokens=MILLION)
+    assert usd(cost(model("tiers"), event)) == 0.5 * 5 + 0.5 * 8 + 0.75 * 10 + 0.25 * 20
+    assert usd(cost(model("m"), event)) == 5 + 10
 
 
 def test_reads_under_both_names_are_the_same_tokens():
@@ -138,6 +236,8 @@ def test_reads_under_both_names_are_the_same_tokens():
 
 def test_more_cached_than_there_was_input_is_never_less_than_nothing():
     assert usd(cost(model(), usage(0, cached_input_tokens=MILLION))) == 1
+    more = {"cache_creation_1h_input_tokens": MILLION, "reasoning_output_tokens": MILLION}
+    assert usd(cost(model("tiers"), usage(0, 0, more=more))) == 0
 
 
 def test_without_a_price_of_their_own_cache_tokens_cost_what_input_does():
@@ -147,8 +247,8 @@ def test_without_a_price_of_their_own_cache_tokens_cost_what_input_does():
 
 @pytest.mark.parametrize("in_order", [True, False])
 def test_cache_metrics_give_a_usage_the_cache_counts_it_lacks(in_order):
-    pair = [usage(MILLION, 7), metrics(created=MILLION, read=MILLION)]
-    said_so = cost(model(), usage(MILLION, 7, cache_creation_input_tokens=MILLION, cache_read_input_tokens=MILLION))
+    pair = [usage(2 * MILLION, 7), metrics(created=MILLION, read=MILLION)]
+    said_so = cost(model(), usage(2 * MILLION, 7, cache_creation_input_tokens=MILLION, cache_read_input_tokens=MILLION))
     state = cost(model(), *(pair if in_order else pair[::-1]))
     assert (state["models"], state["nano_usd"]) == (said_so["models"], said_so["nano_usd"])
     assert state["unclaimed_cache_metrics"] == 0
@@ -163,7 +263,8 @@ def test_cache_metrics_that_repeat_a_usage_are_not_charged_twice(in_order):
 
 def test_cache_metrics_of_an_unpriced_call_are_counted():
     state = cost(model("new"), usage(10), metrics(read=5))
-    assert (state["unpriced_calls"], state["unpriced_tokens"], state["calls"]) == (1, 15, 1)
+    assert (state["unpriced_calls"], state["unpriced_tokens"], state["calls"]) == (1, 10, 1)
+    assert state["models"]["p/new"]["cache_read_tokens"] == 5
 
 
 def test_cache_metrics_without_a_usage_cost_nothing_and_are_counted():
@@ -197,11 +298,13 @@ def test_models_beyond_the_cap_and_names_that_are_too_long_are_counted_together(
     assert (len(state["models"]), state["other_models"]["calls"], state["calls"]) == (MODELS, 3, MODELS + 3)
 
 
-def test_the_largest_slice_is_far_below_the_cap():
+def test_the_largest_slice_is_below_the_cap():
     names = [f"{n:02}" + "\x01" * (NAME - 4) for n in range(MODELS + 1)]
-    cache = {"cache_read_input_tokens": 2**58, "cache_creation_input_tokens": 2**58}
-    state = cost(*(each for name in names for each in (model(name), usage(2**50, 2**50, **cache))))
-    assert len(encode(state)) < EXTENSION_BYTES / 2
+    cache = {"cache_read_input_tokens": 2**57, "cache_creation_input_tokens": 2**57}
+    calls = [(model(name, call=name), usage(2**59, 2**50, call=name, **cache)) for name in names]
+    long = [model(f"{n}" + "\x01" * 2000, call=f"{n:02}" + "\x01" * (NAME - 2)) for n in range(20)]
+    state = cost(*(each for call in calls for each in call), *long)
+    assert EXTENSION_BYTES / 2 < len(encode(state)) < EXTENSION_BYTES
 
 
 # ---------------------------------------------------------------- prices
