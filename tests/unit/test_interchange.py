@@ -13,6 +13,7 @@ from behest_core.model.events import EncodedEvent
 from behest_core.model.packing import RecordedEvent
 from behest_core.model.state import RunState
 from tests.builders import RUN, at, run_record
+from tests.docs.test_vocabulary import LINES
 from tests.golden import differences, golden_files, golden_lines
 
 RECORD = {
@@ -98,6 +99,17 @@ def test_unknown_types_and_fields_are_kept_number_by_number():
     [event] = read_run("runs.jsonl", 1, data).events
     assert event.raw.endswith(b'"cost":1.50}')
     assert event.raw.startswith(b'{"type":"approvals.Requested"')
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: json.loads(line)["type"])
+def test_every_event_with_all_that_it_can_say_comes_back_as_it_was(line):
+    event = {**json.loads(line), "step_id": "s-1", "future": [1.50, None]}
+    kept = json.dumps(event, separators=(",", ":")).encode()
+    written = write_run(run_record(), [RecordedEvent(RUN, 1, "", kept)])
+    [read] = read_run("file", 1, written).events
+    assert json.loads(read.raw) == event
+    assert same_event(RUN, read.raw, kept)
+    assert b"1.5" in read.raw
 
 
 def test_what_a_line_has_beside_its_run_is_ignored():

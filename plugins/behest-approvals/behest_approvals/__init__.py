@@ -7,8 +7,9 @@
   change nothing else. So nothing is ever negative, and a redelivered answer counts once as an answer.
 - A call that was answered may be asked for again.
 - The end of the run answers nothing: what was pending then stays so. A query that looks for people to ask filters by status too.
-- A run that its framework has stopped to wait (`agent.Paused`, which the adapters record) is `paused` until it goes on or ends.
-  An answer that begins another run, as most frameworks have it, leaves it so.
+- A run that its framework has stopped to wait (`agent.Paused`, which the adapters record) is `paused` until it is answered
+  (`agent.Resumed`), goes on or ends. The answers are counted with the others, in the run that waited: not again in another one
+  that the answer begins.
 - 32 pending requests are kept by call id. One beyond them, or with a call id that is empty or longer than 128 characters, counts
   in `waiting` and in `unnamed`. While there are unnamed ones, an answer to an unknown call is taken as an answer to one of them.
 """
@@ -17,9 +18,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, field
 
-from behest_core.model.agent_events import Paused
+from behest_core.model.agent_events import Paused, Resumed
 from behest_core.model.events import (
     ModelStarted,
     RunCancelled,
@@ -109,7 +110,7 @@ class ApprovalsState(ExtensionState):
     paused: Pause | None = None
 
 
-approvals: Final = Extension("approvals", ApprovalsState, version=1)
+approvals: Final = Extension("approvals", ApprovalsState, version=2)
 
 
 @approvals.on(Requested)
@@ -165,6 +166,21 @@ def pause(state: ApprovalsState, event: Paused, run: RunView) -> None:  # noqa: 
 def is_paused(state: ApprovalsState) -> bool:
     """Return whether the run is paused."""
     return state.paused is not None
+
+
+@approvals.on(Resumed)
+def resume(state: ApprovalsState, event: Resumed, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
+    """Count the answers to a pause, which is over."""
+    state.paused = None
+    if event.paused_run_id is not UNSET:
+        return
+    answers = list(event.answers.values())
+    state.granted += answers.count("granted")
+    state.denied += answers.count("denied")
+    state.expired += answers.count("expired")
+    for call_id in event.answers:
+        state.pending.pop(call_id, None)
+    state.waiting = len(state.pending) + state.unnamed
 
 
 @approvals.on(RunStarted, ModelStarted, ToolExecutionStarted, RunCompleted, RunFailed, RunCancelled, when=is_paused)

@@ -3,7 +3,7 @@ import pytest
 from behest_approvals import CALL_ID, PENDING, Denied, Expired, Granted, Requested
 from msgspec.json import encode
 
-from behest_core.model.agent_events import Paused
+from behest_core.model.agent_events import Paused, Resumed
 from behest_core.model.limits import EXTENSION_BYTES
 from behest_core.testing.builders import at, model_started, raw_commit, run_completed, run_failed, run_started
 from behest_core.testing.folding import assert_any_cut_gives_the_same, commits_of, folded, slice_of, table_of
@@ -96,6 +96,27 @@ def test_a_run_that_goes_on_or_ends_is_paused_no_more(event):
     assert slice_of(TABLE, paused("call-1"), event)["paused"] is None
 
 
+def resumed(answers, **runs):
+    return Resumed(answers=answers, timestamp=at(5), **runs)
+
+
+@pytest.mark.parametrize("runs", [{}, {"answering_run_id": "another"}], ids=["the same run", "another run"])
+def test_a_pause_that_is_answered_is_over_and_its_answers_count(runs):
+    answers = {"c1": "granted", "c2": "denied", "c3": "expired", "c4": "answered", "c5": "granted"}
+    state = slice_of(TABLE, paused(*answers), resumed(answers, **runs))
+    assert state["paused"] is None
+    assert counts(state) == {"granted": 2, "denied": 1, "expired": 1}
+
+
+def test_an_answer_to_another_runs_pause_counts_there():
+    assert counts(slice_of(TABLE, resumed({"c1": "granted"}, paused_run_id="another"))) == {}
+
+
+def test_a_request_that_the_answer_to_a_pause_names_waits_no_more():
+    state = slice_of(TABLE, requested("c1"), requested("c2"), paused("c1"), resumed({"c1": "denied"}))
+    assert counts(state) == {"waiting": 1, "requested": 2, "denied": 1}
+
+
 def test_a_run_that_is_not_paused_says_so():
     assert slice_of(TABLE, run_started(), requested())["paused"] is None
 
@@ -112,6 +133,8 @@ def test_any_cut_into_batches_gives_the_same():
         granted(),
         denied("c2"),
         requested("c3"),
+        paused("c3"),
+        resumed({"c3": "granted"}),
     ]
     assert_any_cut_gives_the_same(TABLE, *log)
 
