@@ -37,7 +37,7 @@ from behest_core.model.timestamps import canonical
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from behest_core.fold.dispatch import HalfRead
+    from behest_core.fold.extension import HalfRead
     from behest_core.model.json import JSON
     from behest_core.model.packing import RecordedEvent
 

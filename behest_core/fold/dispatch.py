@@ -6,45 +6,34 @@ reducer's alone.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from behest_core.errors import PluginError
+from behest_core.fold.extension import HalfRead
 from behest_core.fold.reducer import REDUCER, Handler
+from behest_core.fold.slices import Listening, Placed, Slices
 from behest_core.model.agent_events import CORE_EVENTS
 from behest_core.model.decoding import DECODE_ERRORS, EventDecoder, narrowed, split
 from behest_core.model.events import AnyEvent, Event, UnknownEvent, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from behest_core.fold.extension import Condition, Extension, ExtensionHandler
+    from behest_core.fold.extension import Extension
+    from behest_core.model.state import RunState
 
     Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
-    Placed = tuple[int, ExtensionHandler, Condition | None]
-
-
-class HalfRead(Struct, gc=False):
-    """An event that the core can read and an extension that listens to it can't."""
-
-    event: AnyEvent
-    listened: type[Event]
-    error: Exception
-
-    @property
-    def timestamp(self) -> str:
-        """The event's."""
-        return self.event.timestamp
 
 
 class Dispatch:
     """The compiled table.
 
     `readers` are the classes that events are read into, by their own. `handlers` are the core's by class, `listeners` the
-    extensions': by class, the place of the extension, the handler, and while what it is called. `switched` are, by place, the
-    classes of the extension that nobody listens to always.
+    extensions': by class, the place of the extension, the handler, and while what it is called. Either may be changed until
+    something is folded.
     Raises PluginError where two claim one name or one type.
     """
 
@@ -57,7 +46,6 @@ class Dispatch:
         self.extensions = tuple(extensions)
         self.upcasters = dict(upcasters or {})
         self.listeners: dict[type, tuple[Placed, ...]] = _listeners(self.extensions)
-        self.switched = [_switched(place, self.listeners) for place in range(len(self.extensions))]
         self.event_types = _by_type([*CORE_EVENTS, *event_types, *self.listeners])
         _check_names(self.extensions)
         core = {each: narrowed(each, _reads(each)) for each in CORE_EVENTS}
@@ -71,6 +59,14 @@ class Dispatch:
             for each, change in REDUCER.items()
             for reader in (each, self.readers[each], core[each])
         }
+
+    def slices(self, run: RunState) -> Slices | None:
+        """Return the slices of a run that is going to be folded, None where there are no extensions."""
+        return Slices(run, self._listening) if self.extensions else None
+
+    @cached_property
+    def _listening(self) -> Listening:
+        return Listening(self.extensions, self.listeners, self.handlers)
 
     def _reader(self, each: type[Event], core: Mapping[type[Event], type[Event]]) -> type[Event]:
         return each if each in self.listeners else core.get(each) or narrowed(each, ())
@@ -123,14 +119,6 @@ def _listeners(extensions: tuple[Extension, ...]) -> dict[type, tuple[Placed, ..
         for event_class, listeners in extension.listeners.items():
             found.setdefault(event_class, []).extend((place, *listener) for listener in listeners)
     return {event_class: tuple(each) for event_class, each in found.items()}
-
-
-def _switched(place: int, listeners: Mapping[type, Sequence[Placed]]) -> tuple[type, ...]:
-    return tuple(
-        event_class
-        for event_class, each in listeners.items()
-        if any(where == place for where, _, _ in each) and all(when is not None for _, _, when in each)
-    )
 
 
 def _check_names(extensions: tuple[Extension, ...]) -> None:

@@ -26,12 +26,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from behest_core.errors import PluginError
-from behest_core.model.events import Event
-from behest_core.model.json import plain_check
+from behest_core.fold.settling import Settling
+from behest_core.model.events import AnyEvent, Event
 from behest_core.model.state import CORE_FOLD
 
 if TYPE_CHECKING:
@@ -60,6 +59,19 @@ def _is_event_class(candidate: object) -> bool:
 
 class ExtensionState(Struct):
     """The base of an extension's state: fields with defaults, of types that JSON has."""
+
+
+class HalfRead(Struct, gc=False):
+    """An event that the core can read and an extension that listens to it can't."""
+
+    event: AnyEvent
+    listened: type[Event]
+    error: Exception
+
+    @property
+    def timestamp(self) -> str:
+        """The event's."""
+        return self.event.timestamp
 
 
 class RunView:
@@ -101,10 +113,7 @@ class Extension:
         self.version = version
         self._listeners: dict[type[Event], list[Listener]] = {}
         try:
-            self.decode: Callable[[bytes], ExtensionState] = msgspec.json.Decoder(state).decode
-            self.blank = msgspec.json.encode(state())
-            self.decode(self.blank)
-            self.is_plain = plain_check(state)
+            self.settling = Settling(name, state)
         except (TypeError, ValueError) as error:
             raise PluginError(
                 f"extension {name}: {state.__name__} can't be stored ({error}); "

@@ -23,15 +23,14 @@ from __future__ import annotations
 
 from itertools import chain
 from operator import length_hint
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from behest_core.errors import BehestError, LogDivergedError, MalformedEventError, MalformedRecordError
-from behest_core.fold.dispatch import CORE, Dispatch, HalfRead
+from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.reducer import REDUCER_VERSION
 from behest_core.fold.restart import goes_on, is_behind, restart
-from behest_core.fold.slices import Slices
 from behest_core.model.commit import identity
 from behest_core.model.decoding import DECODE_ERRORS
 from behest_core.model.limits import check_metadata_size, check_text_size
@@ -42,6 +41,8 @@ from behest_core.model.timestamps import canonical
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from behest_core.fold.extension import HalfRead
+    from behest_core.fold.slices import Slices
     from behest_core.model.commit import Commit
     from behest_core.model.events import AnyEvent
 
@@ -251,7 +252,7 @@ def begin(state: RunState, record: RunRecord) -> None:
 def fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch = CORE) -> Folded:
     """Fold what lies behind the state's checkpoint, in place."""
     checkpoint, duplicates, gap, last = state.sequence, 0, None, None
-    slices = Slices(state, dispatch) if dispatch.extensions else None
+    slices = dispatch.slices(state)
     for commit in commits:
         if state.parked is not None:
             break
@@ -305,6 +306,7 @@ def apply(
     if not events:
         return None
     left, applied, error = iter(events), len(events), None
+    folded: Any = state if slices is None else slices
     handler_of = (dispatch.handlers if slices is None else slices.begin_commit(events, left)).get
     sequence, event_count = state.sequence, state.event_count
     try:
@@ -313,14 +315,14 @@ def apply(
         for event in left:
             handler = handler_of(event.__class__)
             if handler is not None:
-                handler(state, event)
+                handler(folded, event)
     except Exception as raised:  # noqa: BLE001 (whatever a handler raises, it is about the event at hand)
         applied, error = applied - length_hint(left) - 1, raised
     if applied > 0:
         state.sequence = sequence + applied
         state.event_count = event_count + applied
         state.updated_at = events[applied - 1].timestamp
-    if slices is not None:
+    if slices is not None and slices.touched:
         slices.end_commit()
     return error
 
@@ -350,7 +352,7 @@ def replay(
     state = RunState(run_id=run_id, reducer_version=REDUCER_VERSION)
     if record is not None:
         begin(state, record)
-    slices = Slices(state, dispatch) if dispatch.extensions else None
+    slices = dispatch.slices(state)
     error = apply(state, events, dispatch, slices)
     if error is not None:
         state.parked = _park(state.sequence + 1, error)

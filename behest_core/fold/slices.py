@@ -7,246 +7,359 @@ The rules:
   Where the log no longer reaches back, it is parked instead, and what there is of its slice stays.
 - What an extension folds of a commit counts whole or not at all: if a handler raises, or what it left can't be stored, the
   slice goes back to the commit's beginning, and is parked.
+- A commit that is over is settled (settling.py): no slice depends on where a batch ends.
 - An extension that isn't installed is left as it is.
 
-A slice is JSON from one fold to the next, and an extension's state only while events concern it. Most events concern none. So
-a run has a table of its own, in which only those that do have another handler than the core's.
+Most events concern no extension, and most folds are short. So what is alike for all runs is made once, in a `Listening`. A slice
+is JSON until an event concerns it, a state from then on, and JSON again when the fold is over. And a run has a table of its own,
+in which only those types have another handler than the core's that an extension listens to, and waits for.
 """
 
 from __future__ import annotations
 
 from operator import length_hint
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from behest_core.errors import InvalidValueError, LogTruncatedError, StateTooLargeError
-from behest_core.fold.dispatch import HalfRead
-from behest_core.fold.extension import Extension, ExtensionState, RunView
+from behest_core.errors import LogTruncatedError, StateTooLargeError
+from behest_core.fold.extension import Condition, Extension, ExtensionHandler, ExtensionState, HalfRead, RunView
 from behest_core.fold.restart import goes_on, is_behind
-from behest_core.model.json import check_storable
+from behest_core.fold.settling import Settled, write
 from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES
 from behest_core.model.state import ExtensionSlice, Parked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from behest_core.fold.dispatch import Dispatch
-    from behest_core.fold.extension import Condition
     from behest_core.fold.reducer import Handler
     from behest_core.model.events import AnyEvent
     from behest_core.model.state import RunState
 
-_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
-_EVERY: Final = 7  # of 39 digits in a row, five or more are among every seventh byte
-_MANY: Final = b"00000"
-_TOO_MANY_DIGITS: Final = b"0" * 39
+Placed: TypeAlias = tuple[int, ExtensionHandler, Condition | None]
+Teller: TypeAlias = "Callable[[Slices, Any], None]"
 
-_encode: Final = msgspec.json.Encoder().encode
+
+class Listening:
+    """Who listens to what, for the slices of all runs.
+
+    `listeners` has the extensions' handlers by class: the extension's place, the handler, and while what it is called. `core` has
+    the core's handlers. By place, `conditions` are those of an extension's handlers that have one, `classes` what it listens to,
+    and `waited_for` those of them that nobody listens to always.
+    """
+
+    def __init__(
+        self,
+        extensions: tuple[Extension, ...],
+        listeners: Mapping[type, tuple[Placed, ...]],
+        core: Mapping[type, Handler],
+    ) -> None:
+        self.extensions = extensions
+        self.heard = {each: (core.get(each), placed) for each, placed in listeners.items()}
+        self.core: dict[type, Teller] = {each: _alone(handler) for each, handler in core.items()}
+        self.tellers: dict[type, Teller] = {
+            **self.core,
+            **dict.fromkeys(listeners, Slices.tell),
+            HalfRead: Slices.tell_half_read,
+        }
+        places = range(len(extensions))
+        self.conditions = [_conditions(place, listeners) for place in places]
+        self.classes = [_classes(place, listeners) for place in places]
+        waited_for = {each: placed for each, placed in listeners.items() if all(when for _, _, when in placed)}
+        self.waited_for = [_classes(place, waited_for) for place in places]
+
+
+def _alone(handler: Handler) -> Teller:
+    return lambda slices, event: handler(slices.run, event)
+
+
+def _classes(place: int, listeners: Mapping[type, tuple[Placed, ...]]) -> tuple[type, ...]:
+    return tuple(each for each, placed in listeners.items() if any(where == place for where, _, _ in placed))
+
+
+def _conditions(place: int, listeners: Mapping[type, tuple[Placed, ...]]) -> tuple[Condition, ...]:
+    found = [when for placed in listeners.values() for where, _, when in placed if where == place and when is not None]
+    return tuple(dict.fromkeys(found))
 
 
 class _Live(Struct):
-    """A slice that goes on, or did until it was parked.
+    """A slice that an event concerned.
 
-    `before` is what the run has of it, None for one that begins. `stored` is its state before the commit at hand, as JSON, and
-    `sequence` how far that has come; `state` is None until an event concerns it.
+    `before` is what the run has of it, None for one that begins. `settled` is what it was before the commit at hand, None where
+    it isn't folded; `state` is what it is now, None where it isn't folded any more, and `sequence` says how far it has come then.
+    `held` says of each condition whether it holds, or what it raised.
     """
 
     place: int
     extension: Extension
     before: ExtensionSlice | None
-    stored: bytes
-    switched: tuple[type, ...]
-    sequence: int = 0
+    settled: Settled | None = None
     state: ExtensionState | None = None
+    is_touched: bool = False
     is_changed: bool = False
+    conditions: tuple[Condition, ...] = ()
+    held: dict[Condition, bool | Exception] = {}
+    sequence: int = 0
     parked: Parked | None = None
 
 
-class Slices:
-    """The slices of one run while it is folded, from `run.sequence` on."""
+class _Now:
+    """The event at hand, told by what is left of its commit: the fold itself counts once for a commit.
 
-    def __init__(self, run: RunState, dispatch: Dispatch) -> None:
+    It knows nothing of the slices, so that a fold leaves no circle of references behind.
+    """
+
+    __slots__ = ("_run", "events", "left", "start")
+
+    def __init__(self, run: RunState) -> None:
         self._run = run
-        self._view = RunView(self._as_of_now)
-        self._core = dispatch.handlers
-        self._listeners = dispatch.listeners
-        self._handlers: dict[type, Handler] = {
-            **self._core,
-            **dict.fromkeys(self._listeners, self._tell),
-            HalfRead: self._tell_half_read,
-        }
-        self._all = _opened(run, dispatch)
-        self._live: list[_Live | None] = [None] * len(dispatch.extensions)
-        for live in self._all:
-            if live.parked is None:
-                self._live[live.place] = live
-        self._touched: dict[int, _Live] = {}
-        opened = {live.extension.name for live in self._all}
-        self._bytes = sum(len(bytes(piece.raw)) for name, piece in run.extensions.items() if name not in opened)
-        self._bytes += sum(len(live.stored) for live in self._all)
+        self.start = run.sequence
+        self.events: Sequence[AnyEvent | HalfRead] = ()
+        self.left: Iterator[AnyEvent | HalfRead] = iter(())
+
+    def position(self) -> int:
+        return self.start + len(self.events) - length_hint(self.left)
+
+    def look(self) -> RunState:
+        """Return the run as it is after the event at hand."""
+        run, position = self._run, self.position()
+        run.event_count += position - run.sequence
+        run.sequence = position
+        run.updated_at = self.events[position - self.start - 1].timestamp
+        return run
+
+
+class Slices:
+    """The slices of one run while it is folded, from `run.sequence` on.
+
+    `touched` are those that the commit at hand may have changed.
+    """
+
+    def __init__(self, run: RunState, listening: Listening) -> None:
+        self.run = run
+        self.touched: list[_Live] = []
+        self._listening = listening
+        self._tellers = listening.tellers.copy()
+        self._live: list[_Live | None] = [None] * len(listening.extensions)
+        self._now = _Now(run)
+        self._view = RunView(self._now.look)
+        self._from = run.sequence
+        self._bytes: int | None = None
 
     # ---------------------------------------------------------------- a commit
 
     def begin_commit(
         self, events: Sequence[AnyEvent | HalfRead], left: Iterator[AnyEvent | HalfRead]
-    ) -> Mapping[type, Handler]:
-        """Begin a commit, given its events and what will be left of them. Give the handlers for them, by class."""
-        self._events, self._left, self._start = events, left, self._run.sequence
-        return self._handlers
+    ) -> Mapping[type, Teller]:
+        """Begin a commit, given its events and what will be left of them. Return what tells of them, by class."""
+        now = self._now
+        now.events, now.left, now.start = events, left, self.run.sequence
+        return self._tellers
 
     def end_commit(self) -> None:
-        """Settle what the commit changed: keep what can be stored, park what can't."""
-        for live in self._touched.values():
-            if live.parked is None:
+        """Settle what the commit touched: keep what can be stored, park what can't."""
+        touched, self.touched = self.touched, []
+        for live in touched:
+            live.is_touched = False
+            if live.state is not None:
                 self._settle(live)
-        self._touched.clear()
 
-    def _position(self) -> int:
-        return self._start + len(self._events) - length_hint(self._left)
-
-    def _as_of_now(self) -> RunState:
-        """Return the run as it is after the event at hand; the fold itself counts once for a commit."""
-        run, position = self._run, self._position()
-        run.event_count += position - run.sequence
-        run.sequence = position
-        run.updated_at = self._events[position - self._start - 1].timestamp
-        return run
-
-    def _tell(self, run: RunState, event: AnyEvent) -> None:
+    def tell(self, event: AnyEvent) -> None:
         """Apply an event to the core and to the slices that listen to it."""
-        event_class = event.__class__
-        core = self._core.get(event_class)
+        core, listeners = self._listening.heard[event.__class__]
         if core is not None:
-            core(run, event)
-        for place, handler, when in self._listeners[event_class]:
-            live = self._live[place]
-            if live is None or (live.state is None and not self._is_read(live)):
+            core(self.run, event)
+        lives = self._live
+        for place, handler, when in listeners:
+            live = lives[place] or self._open(place)
+            if live.state is None or (when is not None and live.held[when] is False):
                 continue
+            if not live.is_touched:
+                live.is_touched = True
+                self.touched.append(live)
             try:
-                if when is None or when(live.state):
-                    self._touched[place] = live
-                    handler(live.state, event, self._view)
+                if when is not None:
+                    _check(live.held[when])
+                handler(live.state, event, self._view)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is the extension's)
                 # the message of a plugin's exception may hold payload
                 self._park(live, error, f"raised by {handler.__name__} of extension {live.extension.name}")
-            for switched in live.switched:
-                self._switch(switched)
+            else:
+                if live.conditions:
+                    self._ask(live)
 
-    def _is_read(self, live: _Live) -> bool:
-        """Read a slice; say whether the extension's class can."""
-        try:
-            live.state = live.extension.decode(live.stored)
-        except Exception as error:  # noqa: BLE001 (the extension's class may refuse it with anything)
-            what = f"{live.extension.state.__name__} can't read the stored slice"
-            self._park(live, error, f"{what}; raise the version of {live.extension.name}")
-        return live.state is not None
-
-    def _tell_half_read(self, run: RunState, event: HalfRead) -> None:
+    def tell_half_read(self, event: HalfRead) -> None:
         """Apply an event to the core, and park the slices that listen to it."""
-        core = self._core.get(event.event.__class__)
+        core, listeners = self._listening.heard[event.listened]
         if core is not None:
-            core(run, event.event)
-        for place, _, _ in self._listeners[event.listened]:
-            live = self._live[place]
-            if live is not None:
+            core(self.run, event.event)
+        for place, _, _ in listeners:
+            live = self._live[place] or self._open(place)
+            if live.state is not None:
                 self._park(
                     live, event.error, f"a {event.listened.__name__} that extension {live.extension.name} can't read"
                 )
 
-    def _switch(self, event_class: type) -> None:
-        """Let the core alone have the events of a class while no extension waits for them."""
-        handler = self._core.get(event_class)
-        for place, _, when in self._listeners[event_class]:
-            live = self._live[place]
-            if live is not None and (live.state is None or _holds(when, live.state)):
-                handler = self._tell
-                break
-        if handler is None:
-            self._handlers.pop(event_class, None)
-        else:
-            self._handlers[event_class] = handler
+    # ---------------------------------------------------------------- which slices go on, and wait for what
+
+    def _open(self, place: int) -> _Live:
+        """Read a slice, if it goes on: not where it is parked, or can't be folded any more, or its class can't read it."""
+        live = self._found(place)
+        extension, before = live.extension, live.before
+        if live.parked is None and goes_on(extension, before):
+            stored = extension.settling.blank if before is None else bytes(before.raw)
+            try:
+                live.settled = extension.settling.read(stored)
+                live.state = live.settled.state
+            except Exception as error:  # noqa: BLE001 (the extension's class may refuse it with anything)
+                what = f"{extension.state.__name__} can't read the stored slice"
+                self._park(live, error, f"{what}; raise the version of {extension.name}")
+        if live.state is None:
+            self._switch(self._listening.classes[place])
+        elif live.conditions:
+            self._ask(live)
+        return live
+
+    def _found(self, place: int) -> _Live:
+        """Return a slice as the run has it; parked where it is behind by now."""
+        extension = self._listening.extensions[place]
+        before = self.run.extensions.get(extension.name)
+        live = self._live[place] = _Live(place, extension, before, conditions=self._listening.conditions[place])
+        if goes_on(extension, before) and is_behind(extension, before, self._from):
+            gone = LogTruncatedError(self.run.run_id, self._from)
+            live.parked = _parked(extension, 1, gone, str(gone))
+            live.sequence = before.sequence if before is not None else 0
+        return live
+
+    def _ask(self, live: _Live) -> None:
+        """Ask what a state waits for: when it was read, and each time when it may have changed."""
+        state, held, is_new = live.state, live.held, False
+        for when in live.conditions:
+            try:
+                holds: bool | Exception = bool(when(state))
+            except Exception as error:  # noqa: BLE001 (the event that is waited for raises it again)
+                holds = error
+            if held.get(when) is not holds:
+                held[when] = holds
+                is_new = True
+        if is_new:
+            self._switch(self._listening.waited_for[live.place])
+
+    def _switch(self, classes: Iterable[type]) -> None:
+        """Let the core alone have the events of classes that no extension waits for."""
+        tellers, lives, core, heard = self._tellers, self._live, self._listening.core, self._listening.heard
+        for event_class in classes:
+            for place, _, when in heard[event_class][1]:
+                live = lives[place]
+                if live is None or (live.state is not None and (when is None or live.held[when] is not False)):
+                    tellers[event_class] = Slices.tell
+                    break
+            else:
+                if event_class in core:
+                    tellers[event_class] = core[event_class]
+                else:
+                    tellers.pop(event_class, None)
 
     # ---------------------------------------------------------------- what can be stored
 
     def _settle(self, live: _Live) -> None:
-        """Go on with the state as it will be read again: what a state holds beyond its JSON must not depend on batches."""
+        """Go on with the state as it will be read again, if it can be stored: not too large, nor all slices together."""
         try:
-            stored = _encode(live.state)
-            total = self._bytes + len(stored) - len(live.stored)
-            live.state = self._read_back(live.extension, stored, total)
+            settled = live.extension.settling.settle(live.state)
+            was = live.settled.size if live.settled is not None else 0
+            most = (self._bytes or self._most_bytes()) - was + settled.size
+            if settled.size > EXTENSION_BYTES or most > EXTENSIONS_BYTES:
+                most = self._measured(live, settled)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the extension's)
             self._park(live, error, f"the state of extension {live.extension.name} can't be stored")
         else:
-            live.is_changed |= stored != live.stored
-            self._bytes, live.stored = total, stored
+            self._bytes = most
+            live.settled, live.state, live.is_changed = settled, settled.state, True
+            if live.conditions:
+                self._ask(live)
 
-    def _read_back(self, extension: Extension, stored: bytes, total: int) -> ExtensionState:
-        """Return the state as it will be read again, if it can be stored: it and the others' have so many bytes in total."""
-        if len(stored) > EXTENSION_BYTES:
-            raise StateTooLargeError(self._run.run_id, len(stored), EXTENSION_BYTES)
+    def _measured(self, live: _Live, settled: Settled) -> int:
+        """Return the bytes of all slices, counted exactly. Raise StateTooLargeError where they, or this slice's, are too many."""
+        run_id = self.run.run_id
+        if settled.measure() > EXTENSION_BYTES:
+            raise StateTooLargeError(run_id, settled.size, EXTENSION_BYTES)
+        known = [each.settled for each in self._live if each is not None and each.settled is not None]
+        self._bytes = self._most_bytes() + sum(
+            each.measure() - size for each, size in [(each, each.size) for each in known]
+        )
+        total = self._bytes - _size(live) + settled.size
         if total > EXTENSIONS_BYTES:
-            raise StateTooLargeError(self._run.run_id, total, EXTENSIONS_BYTES)
-        try:
-            state = extension.decode(stored)
-        except ValueError as error:
-            raise InvalidValueError(f"extension {extension.name}", "holds what its fields can't") from error
-        if _has_too_many_digits(stored) or not extension.is_plain(state):
-            check_storable(msgspec.json.decode(stored), extension.name)
-        return state
+            raise StateTooLargeError(run_id, total, EXTENSIONS_BYTES)
+        return total
+
+    def _most_bytes(self) -> int:
+        """Return the most bytes that all slices have: exactly what the run has, until one is settled."""
+        if self._bytes is None:
+            extensions = self.run.extensions
+            new = [each for each in self._listening.extensions if each.name not in extensions]
+            self._bytes = sum(len(bytes(piece.raw)) for piece in extensions.values())
+            self._bytes += sum(len(each.settling.blank) for each in new)
+        return self._bytes
 
     def _park(self, live: _Live, error: Exception, message: str) -> None:
         """Stop folding a slice: it stays as it was before the commit."""
-        self._live[live.place] = None
-        live.sequence = self._start
-        live.parked = _parked(live.extension, self._position(), error, message)
+        live.state = None
+        live.sequence = self._now.start
+        live.parked = _parked(live.extension, self._now.position(), error, message)
+        self._switch(self._listening.classes[live.place])
+
+    # ---------------------------------------------------------------- when the fold is over
 
     def store(self) -> bool:
         """Put the slices into the run; return whether anything else than their checkpoints has changed."""
-        is_news = False
-        for live in self._all:
-            before = live.before
-            is_news |= before is None or live.is_changed or live.parked is not None
-            if live.parked is None:
-                live.sequence = self._run.sequence
-            if before is None or live.is_changed:
-                piece = ExtensionSlice(raw=Raw(live.stored), sequence=live.sequence, version=live.extension.version)
-            else:
-                piece = replace(before, sequence=live.sequence)
-            piece.parked = live.parked
-            self._run.extensions[live.extension.name] = piece
+        run, is_news = self.run, False
+        for place, extension in enumerate(self._listening.extensions):
+            live = self._live[place]
+            if live is None:
+                before = run.extensions.get(extension.name)
+                if before is not None and not is_behind(extension, before, self._from):
+                    piece = ExtensionSlice(raw=before.raw, sequence=run.sequence, version=before.version)
+                    run.extensions[extension.name] = piece
+                    continue
+                live = self._found(place)
+            is_news |= self._store(live)
+        return is_news
+
+    def _store(self, live: _Live) -> bool:
+        """Put one into the run; return whether more than its checkpoint has changed."""
+        extension, before = live.extension, live.before
+        if not goes_on(extension, before):
+            return False
+        if live.parked is None:
+            live.sequence = self.run.sequence
+        stored = _stored(live)
+        if before is not None and stored == bytes(before.raw):
+            piece = replace(before, sequence=live.sequence, parked=live.parked)
+            is_news = live.parked is not None
+        else:
+            piece = ExtensionSlice(
+                raw=Raw(stored), sequence=live.sequence, version=extension.version, parked=live.parked
+            )
+            is_news = True
+        self.run.extensions[extension.name] = piece
         return is_news
 
 
-def _holds(when: Condition | None, state: ExtensionState) -> bool:
-    try:
-        return when is None or when(state)
-    except Exception:  # noqa: BLE001 (the event that it is asked for raises it again)
-        return True
+def _check(holds: bool | Exception) -> None:  # noqa: FBT001 (it is what was answered)
+    if isinstance(holds, Exception):
+        raise holds
 
 
-def _has_too_many_digits(stored: bytes) -> bool:
-    """Return whether a number of the JSON may have more digits than DynamoDB keeps."""
-    return _MANY in stored[::_EVERY].translate(_DIGITS) and _TOO_MANY_DIGITS in stored.translate(_DIGITS)
+def _size(live: _Live) -> int:
+    return 0 if live.settled is None else live.settled.size
 
 
-def _opened(run: RunState, dispatch: Dispatch) -> list[_Live]:
-    """Return the slices that go on: not those that are parked. One that is behind by now can't be folded."""
-    opened = []
-    for place, extension in enumerate(dispatch.extensions):
-        before = run.extensions.get(extension.name)
-        if not goes_on(extension, before):
-            continue
-        stored = extension.blank if before is None else bytes(before.raw)
-        live = _Live(place, extension, before, stored, dispatch.switched[place])
-        if is_behind(extension, before, run.sequence):
-            gone = LogTruncatedError(run.run_id, run.sequence)
-            live.parked = _parked(extension, 1, gone, str(gone))
-            live.sequence = before.sequence if before is not None else 0
-        opened.append(live)
-    return opened
+def _stored(live: _Live) -> bytes:
+    """Return a slice as JSON, as it was when the last commit that it counts was over."""
+    if live.is_changed and live.settled is not None:
+        return live.settled.json() if live.state is None else write(live.state)
+    return live.extension.settling.blank if live.before is None else bytes(live.before.raw)
 
 
 def _parked(extension: Extension, sequence: int, error: Exception, message: str) -> Parked:

@@ -16,9 +16,8 @@ from msgspec import inspect
 from behest_core.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    Check = Callable[[Any], bool]
     JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 else:
     JSON = Any
@@ -65,42 +64,27 @@ def _is_plain_key(key: object) -> bool:
     return isinstance(key, str) and key.isascii() and key != ""
 
 
-def plain_check(value_type: Any) -> Check:  # noqa: ANN401 (a type, in any of the forms there are)
-    """Return a function that says of values of the type whether they need no closer look, but for the digits of their numbers.
+def is_plain_type(value_type: Any) -> bool:  # noqa: ANN401 (a type, in any of the forms there are)
+    """Return whether what JSON gives for the type can be stored, but for the digits of its numbers and for empty keys.
 
     Most of a value's type says that already: text that JSON can hold is UTF-8, and a class has a name for each of its fields.
     """
-    return _plain_check(inspect.type_info(value_type), ()) or (lambda _: True)
+    return _is_plain_type(inspect.type_info(value_type), (), 0)
 
 
-def _plain_check(found: inspect.Type, within: tuple[inspect.Type, ...]) -> Check | None:
-    """Return the check of a type that lies within others, None where it needs none."""
-    if isinstance(found, _PLAIN_TYPES):
-        return None
-    if isinstance(found, inspect.StructType) and found not in within:
-        checks = [_field_check(each.name, _plain_check(each.type, (*within, found))) for each in found.fields]
-        return _every([check for check in checks if check is not None])
-    if isinstance(found, inspect.ListType):
-        item = _plain_check(found.item_type, within)
-        return None if item is None else lambda value: all(map(item, value))
-    if isinstance(found, inspect.DictType) and isinstance(found.key_type, inspect.StrType):
-        entry = _plain_check(found.value_type, within)
-        return lambda value: "" not in value and (entry is None or all(map(entry, value.values())))
+def _is_plain_type(found: inspect.Type, within: tuple[type, ...], depth: int) -> bool:
+    """Return whether a type is plain that lies so deep, within these classes: one that holds itself has no depth."""
+    if isinstance(found, _PLAIN_TYPES) or depth >= _NESTING:
+        return depth < _NESTING
     if isinstance(found, inspect.UnionType) and len(found.types) == 2 and found.includes_none:
-        checks = [_plain_check(each, within) for each in found.types]
-        given = _every([check for check in checks if check is not None])
-        return None if given is None else lambda value: value is None or given(value)
-    return lambda _: False
-
-
-def _field_check(name: str, check: Check | None) -> Check | None:
-    return None if check is None else lambda value: check(getattr(value, name))
-
-
-def _every(checks: list[Check]) -> Check | None:
-    if len(checks) < 2:
-        return checks[0] if checks else None
-    return lambda value: all(check(value) for check in checks)
+        return all(_is_plain_type(each, within, depth) for each in found.types)
+    if isinstance(found, inspect.StructType) and found.cls not in within:
+        return all(_is_plain_type(each.type, (*within, found.cls), depth + 1) for each in found.fields)
+    if isinstance(found, inspect.ListType):
+        return _is_plain_type(found.item_type, within, depth + 1)
+    if isinstance(found, inspect.DictType) and isinstance(found.key_type, inspect.StrType):
+        return _is_plain_type(found.value_type, within, depth + 1)
+    return False
 
 
 def _children(item: list[JSON] | dict[str, JSON], where: str) -> Iterator[tuple[JSON, str]]:

@@ -120,7 +120,7 @@ def test_over_the_seeds_runs_each_usage_is_priced_or_counted_and_each_tool_call_
         priced += cost["calls"] - cost["unpriced_calls"]
         unpriced += cost["unpriced_calls"]
         tools = slices["tools"].state
-        calls += sum(tool["calls"] for tool in [*tools["tools"].values(), tools["other"]])
+        calls += sum(tool["calls"] for tool in [*tools["tools"].values(), tools["other"] or {"calls": 0}])
     assert calls > 0
     assert priced + unpriced > 0
 

@@ -54,13 +54,13 @@ class Tool(Struct):
 
 
 class ToolsState(ExtensionState):
-    """The slice. Times to first token and durations are in milliseconds, None until there is one.
+    """The slice. Times to first token and durations are in milliseconds. These and `other` are None until there is one.
 
     `started_at` is the first RunStarted's time. `waiting_since` is when the model was called that has not written text yet.
     """
 
     tools: dict[str, Tool] = field(default_factory=dict)
-    other: Tool = field(default_factory=Tool)
+    other: Tool | None = None
     model_calls: int = 0
     first_token_ms: int | None = None
     longest_first_token_ms: int | None = None
@@ -77,10 +77,12 @@ tools: Final = Extension("tools", ToolsState, version=1)
 def count_call(state: ToolsState, event: ToolExecutionFinished, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
     """Add the call to its tool."""
     tool = _tool(state, event.tool_name)
+    took = event.duration_ms
     tool.calls += 1
     tool.errors += isinstance(event.result.failure, ToolFailure)
-    tool.total_ms += event.duration_ms
-    tool.longest_ms = max(tool.longest_ms, event.duration_ms)
+    tool.total_ms += took
+    if took > tool.longest_ms:  # noqa: PLR1730 (`max` is a call)
+        tool.longest_ms = took
 
 
 def _tool(state: ToolsState, name: str) -> Tool:
@@ -88,6 +90,8 @@ def _tool(state: ToolsState, name: str) -> Tool:
     if tool is not None:
         return tool
     if not 1 <= len(name) <= NAME or len(state.tools) >= TOOLS:
+        if state.other is None:
+            state.other = Tool()
         return state.other
     return state.tools.setdefault(name, Tool())
 
@@ -112,7 +116,9 @@ def end_wait(state: ToolsState, event: TextDelta, run: RunView) -> None:  # noqa
         return
     if state.first_token_ms is None:
         state.first_token_ms = waited
-    state.longest_first_token_ms = max(waited, state.longest_first_token_ms or 0)
+    longest = state.longest_first_token_ms
+    if longest is None or waited > longest:
+        state.longest_first_token_ms = waited
 
 
 @tools.on(RunStarted)
@@ -134,10 +140,11 @@ def end_run(state: ToolsState, event: RunCompleted | RunFailed | RunCancelled, r
 def _milliseconds(state: ToolsState, since: str, until: str) -> int | None:
     """Return the whole milliseconds between two times, 0 where the clock went back, None where one can't be read."""
     try:
-        return max(0, (to_datetime(until) - to_datetime(since)) // _MILLISECOND)
+        passed = to_datetime(until) - to_datetime(since)
     except ValueError:
         state.unreadable_times += 1
         return None
+    return passed // _MILLISECOND if passed.days >= 0 else 0
 
 
 @hookimpl
