@@ -16,7 +16,7 @@ from behest_core.fold.extension import HalfRead
 from behest_core.fold.reducer import REDUCER, Handler
 from behest_core.fold.slices import Listening, Placed, Slices
 from behest_core.model.agent_events import CORE_EVENTS
-from behest_core.model.decoding import DECODE_ERRORS, EventDecoder, narrowed, split
+from behest_core.model.decoding import CommitDecoder, EventDecoder, narrowed
 from behest_core.model.events import AnyEvent, Event, UnknownEvent, type_name
 
 if TYPE_CHECKING:
@@ -51,8 +51,10 @@ class Dispatch:
         core = {each: narrowed(each, _reads(each)) for each in CORE_EVENTS}
         self.readers = {each: self._reader(each, core) for each in self.event_types.values()}
         self._core = EventDecoder(core.values())
-        self._decoder = EventDecoder(
-            self.readers[each] for name, each in self.event_types.items() if name not in self.upcasters
+        self._in_full = EventDecoder(self.readers.values())
+        cast_up = {each for name, each in self.event_types.items() if name in self.upcasters and each in self.listeners}
+        self._commits: CommitDecoder[AnyEvent | HalfRead] = CommitDecoder(
+            (reader for each, reader in self.readers.items() if each not in cast_up), self._decode_one
         )
         self.handlers: dict[type, Handler] = {
             reader: change.handler
@@ -73,19 +75,7 @@ class Dispatch:
 
     def decode(self, events: bytes) -> tuple[list[AnyEvent | HalfRead], Exception | None]:
         """Decode a commit's events, up to the first that the core can't read; give what is wrong with that one."""
-        decoded, error = self._decoder.decode(events)
-        if error is None and not self.upcasters:
-            return decoded, None  # type: ignore[return-value]  # a list of the narrower type
-        return self._decode_each(events)
-
-    def _decode_each(self, events: bytes) -> tuple[list[AnyEvent | HalfRead], Exception | None]:
-        decoded: list[AnyEvent | HalfRead] = []
-        try:
-            for raw in split(events):
-                decoded.append(self._decode_one(bytes(raw)))  # noqa: PERF401 (those before an error count)
-        except DECODE_ERRORS as error:
-            return decoded, error
-        return decoded, None
+        return self._commits.decode(events)
 
     def _decode_one(self, raw: bytes) -> AnyEvent | HalfRead:
         event = self._core.decode_one(raw)
@@ -96,7 +86,7 @@ class Dispatch:
         try:
             if name in self.upcasters:
                 return msgspec.convert(self.upcasters[name](msgspec.json.decode(raw)), listened)
-            return self._decoder.decode_one(raw)
+            return self._in_full.decode_one(raw)
         except Exception as error:  # noqa: BLE001 (a plugin's upcaster may raise anything)
             return HalfRead(event, listened, error)
 

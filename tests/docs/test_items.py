@@ -13,7 +13,7 @@ import pytest
 from behest_core.dynamodb import items
 from behest_core.fold.rules import fold
 from behest_core.model.commit import Commit
-from behest_core.model.decoding import core_decoder, encode_event
+from behest_core.model.decoding import core_decoder, decode_each, encode_event
 from behest_core.model.record import RUN_NAMESPACE, RunRecord, decode_record, encode_record, run_id_for
 from behest_core.model.state import ExtensionSlice, Guard, Parked, RunState, RunStatus, TokenUsage, UnknownFinishReason
 from tests.docs.pages import blocks, names, part, rows
@@ -72,7 +72,7 @@ def test_a_run_record_is_written_as_it_is_shown():
 @pytest.mark.parametrize("item", [TEXT_COMMIT, BINARY_COMMIT], ids=["text", "binary"])
 def test_the_events_of_a_commit_are_written_as_they_are_shown(item: dict[str, Any]):
     commit = commit_of(item)
-    events, error = core_decoder.decode(commit.read().json)
+    events, error = decode_each(commit.read().json, core_decoder.decode_one)
     assert (len(events), error) == (commit.count, None)
     assert b"[" + b",".join(map(encode_event, events)) + b"]" == commit.read().json
 

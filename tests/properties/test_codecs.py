@@ -13,7 +13,7 @@ from behest_core.dynamodb import items
 from behest_core.errors import InvalidValueError
 from behest_core.interchange import read_run, write_run
 from behest_core.model.commit import Commit
-from behest_core.model.decoding import core_decoder, encode_event, split
+from behest_core.model.decoding import core_decoder, decode_each, encode_event, split
 from behest_core.model.json import as_stored
 from behest_core.model.packing import RecordedEvent
 from behest_core.model.record import decode_record, encode_record
@@ -98,5 +98,5 @@ def test_what_is_appended_can_be_folded(event):
         encoded = encode_event({"type": "TextDelta", "timestamp": "2026-01-31T12:00:00Z", "delta": ""} | event)
     except InvalidValueError:
         return
-    _, error = core_decoder.decode(b"[" + encoded + b"]")
+    _, error = decode_each(b"[" + encoded + b"]", core_decoder.decode_one)
     assert error is None

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from behest_core.dynamodb import items
 from behest_core.fold.rules import Start, fold, fold_batch, replay, start
-from behest_core.model.decoding import core_decoder
+from behest_core.model.decoding import core_decoder, decode_each
 from behest_core.model.record import decode_record
 from tests.contract.fake.attributes import stored_item
 from tests.properties.strategies import RUN, cut, logs
@@ -97,7 +97,7 @@ def test_the_checkpoint_never_goes_back(log, data):
 def test_replay_equals_live(log, data):
     record, events = log
     commits = data.draw(cut(events))
-    decoded, error = core_decoder.decode(b"[" + b",".join(events) + b"]")
+    decoded, error = decode_each(b"[" + b",".join(events) + b"]", core_decoder.decode_one)
     assume(error is None)
     replayed = replay(decode_record(record[0]) if record else None, RUN, decoded)
     assert comparable(replayed) == folded(record + commits)

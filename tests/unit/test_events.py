@@ -3,7 +3,7 @@ import pytest
 
 from behest_core.errors import InvalidValueError
 from behest_core.model import events
-from behest_core.model.decoding import core_decoder, encode, encode_event
+from behest_core.model.decoding import core_decoder, decode_each, encode, encode_event
 from behest_core.model.events import (
     SEED_EVENTS,
     Event,
@@ -52,14 +52,14 @@ def test_an_unknown_type_is_kept_whole():
 
 def test_decoding_gives_the_events_before_the_first_malformed_one_and_its_error():
     payload = b"[" + encode_event(text_delta()) + b"," + encode_event(custom()) + b',{"type":"TextDelta"}]'
-    decoded, error = core_decoder.decode(payload)
+    decoded, error = decode_each(payload, core_decoder.decode_one)
     assert [type(each) for each in decoded] == [TextDelta, UnknownEvent]
     assert "timestamp" in str(error)
 
 
 def test_decoding_a_whole_run_gives_its_events():
     payload = b"[" + b",".join(map(encode_event, whole_run())) + b"]"
-    assert core_decoder.decode(payload) == (whole_run(), None)
+    assert decode_each(payload, core_decoder.decode_one) == (whole_run(), None)
 
 
 @pytest.mark.parametrize(
