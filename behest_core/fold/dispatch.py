@@ -53,9 +53,11 @@ class Dispatch:
         self._core = EventDecoder(core.values())
         self._in_full = EventDecoder(self.readers.values())
         cast_up = {each for name, each in self.event_types.items() if name in self.upcasters and each in self.listeners}
-        self._commits: CommitDecoder[AnyEvent | HalfRead] = CommitDecoder(
+        commits: CommitDecoder[AnyEvent | HalfRead] = CommitDecoder(
             (reader for each, reader in self.readers.items() if each not in cast_up), self._decode_one
         )
+        self.decode = commits.decode
+        """Decode a commit's events, up to the first that the core can't read; return what is wrong with that one, too."""
         self.handlers: dict[type, Handler] = {
             reader: change.handler
             for each, change in REDUCER.items()
@@ -72,10 +74,6 @@ class Dispatch:
 
     def _reader(self, each: type[Event], core: Mapping[type[Event], type[Event]]) -> type[Event]:
         return each if each in self.listeners else core.get(each) or narrowed(each, ())
-
-    def decode(self, events: bytes) -> tuple[list[AnyEvent | HalfRead], Exception | None]:
-        """Decode a commit's events, up to the first that the core can't read; give what is wrong with that one."""
-        return self._commits.decode(events)
 
     def _decode_one(self, raw: bytes) -> AnyEvent | HalfRead:
         event = self._core.decode_one(raw)

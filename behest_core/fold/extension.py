@@ -26,7 +26,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from behest_core.errors import PluginError
 from behest_core.fold.settling import Settling
@@ -87,7 +87,9 @@ class RunView:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (it is whatever the field is)
         value = getattr(self._look(), name)
-        return value if value is None or isinstance(value, str | int) else deepcopy(value)
+        if value is None or isinstance(value, str | int):
+            return value
+        return to_builtins(value) if name == "metadata" else deepcopy(value)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a handler can't change the run's {name}; keep it in the extension's own state")

@@ -46,7 +46,7 @@ class Listening:
 
     `listeners` has the extensions' handlers by class: the extension's place, the handler, and while what it is called. `core` has
     the core's handlers. By place, `conditions` are those of an extension's handlers that have one, `classes` what it listens to,
-    and `waited_for` those of them that nobody listens to always.
+    and `waited_for` those of them that nobody listens to always. `blank_sizes` are the bytes of blank slices by name.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class Listening:
             **dict.fromkeys(listeners, Slices.tell),
             HalfRead: Slices.tell_half_read,
         }
+        self.blank_sizes = {each.name: len(each.settling.blank) for each in extensions}
+        self.blank_bytes = sum(self.blank_sizes.values())
         places = range(len(extensions))
         self.conditions = [_conditions(place, listeners) for place in places]
         self.classes = [_classes(place, listeners) for place in places]
@@ -94,6 +96,7 @@ class _Live(Struct):
     place: int
     extension: Extension
     before: ExtensionSlice | None
+    goes_on: bool
     settled: Settled | None = None
     state: ExtensionState | None = None
     is_touched: bool = False
@@ -207,7 +210,7 @@ class Slices:
         """Read a slice, if it goes on: not where it is parked, or can't be folded any more, or its class can't read it."""
         live = self._found(place)
         extension, before = live.extension, live.before
-        if live.parked is None and goes_on(extension, before):
+        if live.parked is None and live.goes_on:
             stored = extension.settling.blank if before is None else bytes(before.raw)
             try:
                 live.settled = extension.settling.read(stored)
@@ -225,8 +228,9 @@ class Slices:
         """Return a slice as the run has it; parked where it is behind by now."""
         extension = self._listening.extensions[place]
         before = self.run.extensions.get(extension.name)
-        live = self._live[place] = _Live(place, extension, before, conditions=self._listening.conditions[place])
-        if goes_on(extension, before) and is_behind(extension, before, self._from):
+        live = _Live(place, extension, before, goes_on(extension, before), conditions=self._listening.conditions[place])
+        self._live[place] = live
+        if live.goes_on and is_behind(extension, before, self._from):
             gone = LogTruncatedError(self.run.run_id, self._from)
             live.parked = _parked(extension, 1, gone, str(gone))
             live.sequence = before.sequence if before is not None else 0
@@ -296,10 +300,10 @@ class Slices:
     def _most_bytes(self) -> int:
         """Return the most bytes that all slices have: exactly what the run has, until one is settled."""
         if self._bytes is None:
-            extensions = self.run.extensions
-            new = [each for each in self._listening.extensions if each.name not in extensions]
-            self._bytes = sum(len(bytes(piece.raw)) for piece in extensions.values())
-            self._bytes += sum(len(each.settling.blank) for each in new)
+            total = self._listening.blank_bytes
+            for name, piece in self.run.extensions.items():
+                total += len(bytes(piece.raw)) - self._listening.blank_sizes.get(name, 0)
+            self._bytes = total
         return self._bytes
 
     def _park(self, live: _Live, error: Exception, message: str) -> None:
@@ -329,7 +333,7 @@ class Slices:
     def _store(self, live: _Live) -> bool:
         """Put one into the run; return whether more than its checkpoint has changed."""
         extension, before = live.extension, live.before
-        if not goes_on(extension, before):
+        if not live.goes_on:
             return False
         if live.parked is None:
             live.sequence = self.run.sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pytest
@@ -17,7 +17,8 @@ from behest_core.model.packing import array_of
 from tests.golden import SEED_FOLD, airline_runs, golden_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from behest_core.model.state import RunState
 
@@ -70,9 +71,9 @@ BY_HAND: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
 }
 
 
-def runs_of_commits() -> list[list[Commit]]:
+def runs_of_commits(file: Path | None = None) -> list[list[Commit]]:
     runs = []
-    for number, line in enumerate(golden_lines(airline_runs() or SEED_FOLD), 1):
+    for number, line in enumerate(golden_lines(file or airline_runs() or SEED_FOLD), 1):
         run = interchange.read_run("golden", number, line)
         events = iter(run.events)
         commits: list[Commit] = []
@@ -83,6 +84,45 @@ def runs_of_commits() -> list[list[Commit]]:
         if commits:
             runs.append(commits)
     return runs
+
+
+class Compared(NamedTuple):
+    """What two ways to fold the same runs take: nanoseconds of CPU per event at least, and how they compare."""
+
+    one: float
+    other: float
+    times: float
+    rounds: list[float]
+
+    def __str__(self) -> str:
+        return f"{self.times:.2f} times as long, in rounds {self.rounds[0]:.2f} to {self.rounds[-1]:.2f}"
+
+
+def compared(
+    runs: Sequence[Sequence[Commit]],
+    one: Callable[[Sequence[Commit]], object],
+    other: Callable[[Sequence[Commit]], object],
+    *,
+    repeats: int = 1,
+) -> Compared:
+    """Fold each run in both ways, in turns: what else the machine does strikes both alike, and the least of all rounds not."""
+    events = sum(commit.count for commits in runs for commit in commits)
+    least = [[float("inf"), float("inf")] for _ in runs]
+    rounds = []
+    for each in range(ROUNDS + 1):
+        sums = [0.0, 0.0]
+        for commits, times in zip(runs, least, strict=True):
+            for way, work in enumerate((one, other)):
+                start = time.process_time_ns()
+                for _ in range(repeats):
+                    work(commits)
+                taken = (time.process_time_ns() - start) / repeats
+                times[way] = min(times[way], taken)
+                sums[way] += taken
+        if each:  # the first one warms up
+            rounds.append(sums[1] / sums[0])
+    total = [sum(times[way] for times in least) / events for way in range(2)]
+    return Compared(*total, total[1] / total[0], sorted(rounds))
 
 
 def nanoseconds(work: Callable[[], object], events: int) -> float:

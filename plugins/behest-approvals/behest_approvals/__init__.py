@@ -78,7 +78,7 @@ class Expired(Event, tag="approvals.Expired"):
     call_id: str
 
 
-class Pending(Struct, omit_defaults=True):
+class Pending(Struct, omit_defaults=True, gc=False):
     """A request without an answer. `since` is the request's time as written."""
 
     since: str = ""

@@ -44,7 +44,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _LONGEST_TIME: Final = 64  # characters; RFC 3339 needs at most 35 with nanoseconds
 
 
-class Tool(Struct):
+class Tool(Struct, gc=False):
     """What is known of a tool in a run. Durations are in milliseconds."""
 
     calls: int = 0
