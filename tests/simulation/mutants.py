@@ -85,7 +85,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(owner, "is_behind", "piece.version != extension.version", "False") for owner in (rules, slices)
     ),
     "does not tell a slice again that was not waiting for a while": (
-        Edit(Slices, "_switch", "handler = self._tell", "pass"),
+        Edit(Slices, "_switch", "tellers[event_class] = Slices.tell", "pass"),
     ),
     "sweeps without a look at the record": (
         Edit(Reconciler, "_lacks_its_record", "self._log.record(run_id) is not None", "False"),
@@ -102,13 +102,13 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "fails where an extension raises": (
         Edit(
             Slices,
-            "_tell",
+            "tell",
             'self._park(live, error, f"raised by {handler.__name__} of extension {live.extension.name}")',
             "raise",
         ),
     ),
     "says of a parked slice that it has come as far as the core": (
-        Edit(Slices, "store", "if live.parked is None:", "if True:"),
+        Edit(Slices, "_store", "if live.parked is None:", "if True:"),
     ),
     "tries a parked slice at every event": tuple(
         Edit(owner, "goes_on", " or piece.parked.version != extension.version", " or True")
