@@ -18,7 +18,7 @@ from msgspec import UNSET
 
 from behest_core.dynamodb.items import LAST_POSITION
 from behest_core.model.agent_events import Paused, RecordingGap, Resumed
-from behest_core.model.decoding import core_decoder
+from behest_core.model.decoding import core_decoder, decode_each
 from behest_core.model.events import RunCompleted
 from behest_core.model.state import UnknownFinishReason
 from behest_core.model.timestamps import now
@@ -87,6 +87,6 @@ def _last_pause(store: Store, run_id: str) -> Paused | None:
     commit = store.event_log.last_commit(run_id, LAST_POSITION)
     if commit is None or commit.is_record:
         return None
-    events, _ = core_decoder.decode(commit.read().json)
+    events, _ = decode_each(commit.read().json, core_decoder.decode_one)
     told = [each for each in events if not isinstance(each, RecordingGap)]
     return told[-1] if told and isinstance(told[-1], Paused) else None
