@@ -13,8 +13,9 @@ import msgspec
 
 from behest_core.errors import PluginError
 from behest_core.fold.extension import HalfRead
+from behest_core.fold.listening import Listening, Placed
 from behest_core.fold.reducer import REDUCER, Handler
-from behest_core.fold.slices import Listening, Placed, Slices
+from behest_core.fold.slices import Slices
 from behest_core.model.agent_events import CORE_EVENTS
 from behest_core.model.decoding import CommitDecoder, EventDecoder, narrowed
 from behest_core.model.events import AnyEvent, Event, UnknownEvent, type_name
@@ -70,7 +71,7 @@ class Dispatch:
 
     @cached_property
     def _listening(self) -> Listening:
-        return Listening(self.extensions, self.listeners, self.handlers)
+        return Listening(self.extensions, self.listeners, self.handlers, Slices.tell, Slices.tell_half_read)
 
     def _reader(self, each: type[Event], core: Mapping[type[Event], type[Event]]) -> type[Event]:
         return each if each in self.listeners else core.get(each) or narrowed(each, ())

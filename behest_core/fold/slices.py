@@ -10,7 +10,7 @@ The rules:
 - A commit that is over is settled (settling.py): no slice depends on where a batch ends.
 - An extension that isn't installed is left as it is.
 
-Most events concern no extension, and most folds are short. So what is alike for all runs is made once, in a `Listening`. A slice
+Most events concern no extension, and most folds are short. So what is alike for all runs is made once (listening.py). A slice
 is JSON until an event concerns it, a state from then on, and JSON again when the fold is over. And a run has a table of its own,
 in which only those types have another handler than the core's that an extension listens to, and waits for.
 """
@@ -18,71 +18,24 @@ in which only those types have another handler than the core's that an extension
 from __future__ import annotations
 
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from behest_core.errors import LogTruncatedError, StateTooLargeError
-from behest_core.fold.extension import Condition, Extension, ExtensionHandler, ExtensionState, HalfRead, RunView
+from behest_core.fold.extension import Condition, Extension, ExtensionState, HalfRead, RunView
 from behest_core.fold.restart import goes_on, is_behind
 from behest_core.fold.settling import Settled, write
 from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES
 from behest_core.model.state import ExtensionSlice, Parked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from behest_core.fold.reducer import Handler
+    from behest_core.fold.listening import Listening, Teller
     from behest_core.model.events import AnyEvent
     from behest_core.model.state import RunState
-
-Placed: TypeAlias = tuple[int, ExtensionHandler, Condition | None]
-Teller: TypeAlias = "Callable[[Slices, Any], None]"
-
-
-class Listening:
-    """Who listens to what, for the slices of all runs.
-
-    `listeners` has the extensions' handlers by class: the extension's place, the handler, and while what it is called. `core` has
-    the core's handlers. By place, `conditions` are those of an extension's handlers that have one, `classes` what it listens to,
-    and `waited_for` those of them that nobody listens to always. `blank_sizes` are the bytes of blank slices by name.
-    """
-
-    def __init__(
-        self,
-        extensions: tuple[Extension, ...],
-        listeners: Mapping[type, tuple[Placed, ...]],
-        core: Mapping[type, Handler],
-    ) -> None:
-        self.extensions = extensions
-        self.heard = {each: (core.get(each), placed) for each, placed in listeners.items()}
-        self.core: dict[type, Teller] = {each: _alone(handler) for each, handler in core.items()}
-        self.tellers: dict[type, Teller] = {
-            **self.core,
-            **dict.fromkeys(listeners, Slices.tell),
-            HalfRead: Slices.tell_half_read,
-        }
-        self.blank_sizes = {each.name: len(each.settling.blank) for each in extensions}
-        self.blank_bytes = sum(self.blank_sizes.values())
-        places = range(len(extensions))
-        self.conditions = [_conditions(place, listeners) for place in places]
-        self.classes = [_classes(place, listeners) for place in places]
-        waited_for = {each: placed for each, placed in listeners.items() if all(when for _, _, when in placed)}
-        self.waited_for = [_classes(place, waited_for) for place in places]
-
-
-def _alone(handler: Handler) -> Teller:
-    return lambda slices, event: handler(slices.run, event)
-
-
-def _classes(place: int, listeners: Mapping[type, tuple[Placed, ...]]) -> tuple[type, ...]:
-    return tuple(each for each, placed in listeners.items() if any(where == place for where, _, _ in placed))
-
-
-def _conditions(place: int, listeners: Mapping[type, tuple[Placed, ...]]) -> tuple[Condition, ...]:
-    found = [when for placed in listeners.values() for where, _, when in placed if where == place and when is not None]
-    return tuple(dict.fromkeys(found))
 
 
 class _Live(Struct):

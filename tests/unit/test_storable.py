@@ -1,7 +1,10 @@
+from typing import Any, Literal, Optional
+
 import pytest
+from msgspec import Struct
 
 from behest_core.errors import InvalidValueError, StateTooLargeError
-from behest_core.model.json import check_storable
+from behest_core.model.json import check_storable, is_plain_type
 from behest_core.model.limits import METADATA_BYTES, TEXT_BYTES, check_metadata_size, check_text_size, stored_size
 
 
@@ -72,3 +75,34 @@ def test_metadata_and_texts_have_a_share_each():
         check_metadata_size("run-1", ["x" * METADATA_BYTES])
     with pytest.raises(StateTooLargeError):
         check_text_size("run-1", "é" * (TEXT_BYTES // 2), "x")
+
+
+class Tree(Struct):
+    name: str = ""
+    left: Optional["Tree"] = None
+
+
+@pytest.mark.parametrize(
+    ("value_type", "expected"),
+    [
+        (int, True),
+        (Literal["a", "b"] | None, True),
+        (dict[str, list[dict[str, int | None]]], True),
+        (float, False),
+        (dict[int, str], False),
+        (int | str, False),
+        (list[float | None], False),
+        (tuple[int, ...], False),
+        (Any, False),
+        (Tree, False),
+    ],
+)
+def test_a_type_is_plain_whose_json_needs_no_closer_look(value_type, expected):
+    assert is_plain_type(value_type) is expected
+
+
+def test_a_type_that_nests_deeper_than_dynamodb_is_not_plain():
+    def lists(levels):
+        return list[lists(levels - 1)] if levels else int
+
+    assert (is_plain_type(lists(29)), is_plain_type(lists(31))) == (True, False)

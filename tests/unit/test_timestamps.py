@@ -55,3 +55,38 @@ def test_a_datetime_goes_there_and_back():
 def test_a_datetime_without_time_zone_is_refused():
     with pytest.raises(ValueError, match="no time zone"):
         as_text(datetime(2026, 1, 31))  # noqa: DTZ001 (that is the point)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-31T12:00:00Z",
+        "2026-01-31T12:00:00.5Z",
+        "2026-01-31T12:00:00.1234567899Z",
+        f"2026-01-31T12:00:00.{'1' * 40}Z",
+        f"2026-01-31T12:00:00.{'1' * 41}Z",
+        "2026-01-31T12:00:00,5Z",
+        "2026-01-31T12:00:00.Z",
+        "2026-01-31T12:00:00.5+01:00Z",
+        "2026-01-31T12:00:00.5-01Z",
+        "2026-01-31T12:00:00.5.5Z",
+        "2026-01-31T12:00:00.\u0665Z",
+        "2026-01-31T12:00:00..5Z",
+        "2026-01-31T12:00:60Z",
+        "2026-01-31T24:00:00Z",
+        "2026-02-30T12:00:00Z",
+        "2026-01-31 12:00:00Z",
+        "2026-W05-6T12:00:00Z",
+        "20260131T120000Z",
+        "+026-01-31T12:00:00Z",
+        "2026-01-31T12:00:00.5z",
+    ],
+)
+def test_a_datetime_is_read_from_what_has_a_canonical_form_and_from_nothing_else(text):
+    try:
+        expected = datetime.fromisoformat(canonical(text))
+    except ValueError:
+        with pytest.raises(ValueError, match=r"time|offset|month|day|second|hour"):
+            to_datetime(text)
+    else:
+        assert to_datetime(text) == expected
