@@ -187,20 +187,15 @@ def _called(model: str, event: UsageRecorded) -> OpenCall:
         usage.cache_read_input_tokens,
         usage.cached_input_tokens,
     )
-    waits_for: Literal["metrics", "repeat"] = "repeat"
-    if created is UNSET and read is UNSET and cached is UNSET:
-        waits_for = "metrics"
-    return OpenCall(
-        waits_for,
-        call_id,
-        model,
-        usage.input_tokens,
-        usage.output_tokens,
-        _count(created),
-        _count(event.cache_creation_1h_input_tokens),
-        max(_count(read), _count(cached)),  # two names of the same tokens
-        _count(event.reasoning_output_tokens),
-    )
+    call = OpenCall("metrics", call_id, model, usage.input_tokens, usage.output_tokens)
+    if created is not UNSET or read is not UNSET or cached is not UNSET:
+        call.waits_for, call.created = "repeat", _count(created)
+        call.read = max(_count(read), _count(cached))  # two names of the same tokens
+    if event.cache_creation_1h_input_tokens is not UNSET:
+        call.hour = event.cache_creation_1h_input_tokens
+    if event.reasoning_output_tokens is not UNSET:
+        call.reasoning = event.reasoning_output_tokens
+    return call
 
 
 def _count(count: int | UnsetType) -> int:
@@ -219,24 +214,24 @@ def _with_metrics(call: OpenCall, event: CacheMetrics) -> OpenCall:
 
 def _nano_usd(call: OpenCall, rate: Rate) -> int:
     """Return what a call cost. Parts that are more than the whole, as a writer may tell them, take nothing off it."""
-    created, read, hour = call.created, call.read, min(call.hour, call.created)
-    new = max(call.input_tokens - created - read, 0)
-    reasoning = min(call.reasoning, call.output_tokens)
-    pico = (
-        new * rate.input
-        + read * rate.cache_read
-        + (created - hour) * rate.cache_write
-        + hour * rate.cache_write_1h
-        + (call.output_tokens - reasoning) * rate.output
-        + reasoning * rate.reasoning
-    )
+    created, read = call.created, call.read
+    pico = call.output_tokens * rate.output
+    if created or read:
+        hour = min(call.hour, created)
+        pico += max(call.input_tokens - created - read, 0) * rate.input
+        pico += read * rate.cache_read + (created - hour) * rate.cache_write + hour * rate.cache_write_1h
+    else:
+        pico += call.input_tokens * rate.input
+    if call.reasoning:
+        pico += min(call.reasoning, call.output_tokens) * (rate.reasoning - rate.output)
     return (pico + _PICO_PER_NANO // 2) // _PICO_PER_NANO
 
 
 def _add(state: CostState, call: OpenCall, rate: Rate | None, sign: Literal[1, -1]) -> None:
     """Add a call to its model and to the run, or take it back."""
-    created, read, output = call.created, call.read, call.output_tokens
-    new = max(call.input_tokens - created - read, 0)
+    created, read, new, output = call.created, call.read, call.input_tokens, call.output_tokens
+    if created or read:
+        new = max(new - created - read, 0)
     model = _model(state, call.model)
     model.calls += sign
     model.input_tokens += sign * new
