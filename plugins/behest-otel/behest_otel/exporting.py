@@ -24,7 +24,6 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from behest_core.model.agent_events import ModelFailed, ModelFinished, ModelRequested, StepFinished, StepStarted
 from behest_core.model.conversation import Requests
 from behest_core.model.events import (
-    Event,
     ModelStarted,
     RunCancelled,
     RunCompleted,
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from behest_core.model.events import AnyEvent
     from behest_core.model.json import JSON
     from behest_core.model.record import RunRecord
+    from behest_core.plugins import Event
 
 _SCOPE: Final = InstrumentationScope("behest")
 _AGENT: Final = "agent"

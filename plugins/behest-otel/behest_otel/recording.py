@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from behest_core.model.events import Event
+    from behest_core.plugins import Event
     from behest_core.recording.adapter import RecorderSettings, Store
     from behest_core.recording.recorder import RunRecorder
 

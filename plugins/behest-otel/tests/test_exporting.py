@@ -1,6 +1,8 @@
 """Recorded runs as spans, and back again."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from behest_otel import BehestSpanProcessor, spans_of
@@ -197,3 +199,46 @@ def test_the_command_writes_a_line_a_span(stack):
 def test_a_run_that_is_not_there_is_told_in_one_line(stack):
     result = behest("otel", "nobody")
     assert (result.exit_code, result.stderr) == (1, "behest: there is no run nobody\n")
+
+
+@pytest.fixture
+def endpoint():
+    """A server that takes traces: how it answers, its address, and what it was sent."""
+    taken = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            taken.append(
+                (self.path, self.headers["Content-Type"], self.rfile.read(int(self.headers["Content-Length"])))
+            )
+            self.send_response(404 if self.path == "/nowhere" else 200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", taken
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def test_the_command_sends_runs_to_an_endpoint(stack, endpoint):
+    address, taken = endpoint
+    record(stack, "one")
+    record(stack, "two")
+    result = behest("otel", "one", "two", "--endpoint", f"{address}/v1/traces")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "behest: run one: 8 spans sent\nbehest: run two: 8 spans sent\n"
+    assert [(path, kind) for path, kind, _ in taken] == [("/v1/traces", "application/x-protobuf")] * 2
+    assert b"invoke_agent researcher" in taken[0][2]
+
+
+def test_an_endpoint_that_takes_nothing_is_told(stack, endpoint):
+    address, _ = endpoint
+    result = behest("otel", record(stack), "--endpoint", f"{address}/nowhere")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("did not take the spans of run r; see what it logs\n")
