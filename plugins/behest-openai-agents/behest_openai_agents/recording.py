@@ -58,7 +58,6 @@ class Recording:
         self._config = config
         self._finish_reason = "stop"
         self.is_over = self._has_output = False
-        self._end_wait = END_WAIT
         self._usage: Usage | None = None
         self._answers = self._answers_read = 0
         self._text_recorded = 0  # characters, of the answer that is awaited
@@ -112,19 +111,17 @@ class Recording:
             self._cancel()  # result.cancel(mode="after_turn")
 
     def _cancel(self) -> None:
-        self._end_wait = 0.0
         self.run.cancelled()
 
     @unobtrusive()
     def close(self) -> None:
-        """Wait until the run is in the log, unless it was cancelled."""
-        self.run.close(self._end_wait)
+        """Wait until the run is in the log."""
+        self.run.close(END_WAIT)
 
     async def aclose(self) -> None:
         """Do what `close` does without holding up the event loop."""
         with unobtrusive():
-            if self._end_wait:
-                await self.run.aclose(self._end_wait)
+            await self.run.aclose(END_WAIT)
 
     # ------------------------------------------------------------ streaming
 
@@ -142,26 +139,32 @@ class Recording:
         self._readers += 1
         try:
             async with aclosing(cast("AsyncGenerator[StreamEvent, None]", events())) as stream:
-                async for event in stream:
-                    self._record_read(event)
-                    yield event
+                try:
+                    async for event in stream:
+                        self._record_read(event)
+                        yield event
+                except asyncio.CancelledError as error:  # whoever is cancelled while it reads cancels the run
+                    self.end(error)
+                    raise
         except Exception as error:
             self.end(error)
-            await self.aclose()
             raise
         finally:
             self._readers -= 1
-            if result.run_loop_task is not None and result.run_loop_task.done():
-                self._task_done(result, result.run_loop_task)
-        await self.aclose()
+            if not self._readers and result.run_loop_task is not None and result.run_loop_task.done():
+                self._end_as(result, result.run_loop_task)
+            if self.is_over:
+                await self.aclose()
 
+    @unobtrusive()
     def _task_done(self, result: RunResultStreaming, task: asyncio.Task[Any]) -> None:
         if self._readers:  # of a guardrail or too many turns only they are told; the task is cancelled or ends well
             return
-        if task.cancelled():
-            self.end(asyncio.CancelledError())
-        else:
-            self.end(task.exception() or result)
+        self._end_as(result, task)
+        task.get_loop().run_in_executor(None, self.close)  # nobody is there to wait but the end of the loop
+
+    def _end_as(self, result: RunResultStreaming, task: asyncio.Task[Any]) -> None:
+        self.end(asyncio.CancelledError() if task.cancelled() else task.exception() or result)
 
     @unobtrusive()
     def _record_read(self, event: StreamEvent) -> None:

@@ -13,7 +13,7 @@ from agents.testing import ModelStep, ScriptedModel, assistant_message, function
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseTextDeltaEvent
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails, ResponseUsage
 
-from behest_core.recording.writer import unfinished
+from behest_core.recording.process import unfinished
 from behest_core.testing.recorded import the_recorded
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from behest_openai_agents import BehestRunner
 from openai_agents_models import ASKED, SAID, USED, agent, answers, read, says, settled_all
 
 from behest_core.model.state import RunStatus, TokenUsage
-from behest_core.recording.writer import unfinished
+from behest_core.recording.process import unfinished
 from behest_core.testing.recorded import all_recorded, the_recorded
 
 
