@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from behest_core.model.packing import RecordedEvent
     from behest_core.model.record import RunRecord
     from behest_core.model.state import RunState, RunStatus
+    from behest_core.recording.outbox import OnError
     from behest_core.recording.recorder import Redact
-    from behest_core.recording.writer import OnError
     from behest_core.transcript.entries import Transcript
     from behest_core.transcript.reading import Price
 
@@ -139,6 +139,8 @@ class RunStore:
         cut_at: int | None = None,
         redact: Redact | None = None,
         content: bool | None = None,
+        exit_wait: float = 5.0,
+        heartbeat: float | None = None,
     ) -> RunRecorder:
         """Return a recorder, for ``with``: entering it creates the run and records RunStarted, leaving it how the run ended.
 
@@ -161,6 +163,8 @@ class RunStore:
             cut_at=cut_at,
             redact=redact,
             content=content,
+            exit_wait=exit_wait,
+            heartbeat=heartbeat,
         )
 
     def append(self, run_id: str, events: Iterable[NewEvent], *, expected_sequence: int | None = None) -> int:

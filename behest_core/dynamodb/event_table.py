@@ -10,10 +10,15 @@ Appending is one conditional PutItem at the next sequence, and safe because of f
 - A commit leaves the position that it was tried at only when another's commit is known to lie there: items never change, so it is
   not there and never will be. Whoever tries a commit again therefore begins at that position, which the `PendingCommit` holds,
   and no cache that others share.
+
+A process that is forked shares connections with its parent, on which one would read the other's answers. So the child opens its
+own.
 """
 
 from __future__ import annotations
 
+import os
+import weakref
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -100,6 +105,11 @@ class EventLog:
         self._now = now
         # the end of each log, as far as this process knows: saves the read before an append, and is never trusted further
         self._heads: BoundedCache[int] = BoundedCache(_HEADS_BYTES)
+        _logs.add(self)
+
+    def disconnect(self) -> None:
+        """Leave the connections that are open to others; the next request opens one of its own."""
+        self._client.close()
 
     # ------------------------------------------------------------ writing
 
@@ -386,6 +396,14 @@ class EventLog:
             request["ProjectionExpression"] = only
         return pages(self._client.query, request)
 
+
+def _disconnect_all() -> None:
+    for log in _logs:
+        log.disconnect()
+
+
+_logs: Final[weakref.WeakSet[EventLog]] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_disconnect_all)
 
 _POSITION: Final = "#sequence, #count, #committed, #commit_id, #expires, #deleted"
 _NAMES: Final = {

@@ -144,6 +144,10 @@ class RecordingGap(Event, tag="agent.RecordingGap"):
     last_at: Timestamp
 
 
+class Heartbeat(Event, tag="agent.Heartbeat"):
+    """The process that records the run is alive, and had nothing else to record."""
+
+
 AGENT_EVENTS: Final[tuple[type[Event], ...]] = (
     ModelRequested,
     ModelFinished,
@@ -155,6 +159,7 @@ AGENT_EVENTS: Final[tuple[type[Event], ...]] = (
     TextDiscarded,
     ToolRefused,
     RecordingGap,
+    Heartbeat,
 )
 
 CORE_EVENTS: Final = (*SEED_EVENTS, *AGENT_EVENTS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import weakref
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,12 @@ class BoundedCache(Generic[Value]):
         self._kept: OrderedDict[str, tuple[Value, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        _caches.add(self)
+
+    def begin_anew(self) -> None:
+        """Be as it has to be in a process that was forked: whoever held the lock is not there to finish."""
+        self._lock = threading.Lock()
+        self._bytes = sum(size for _, size in self._kept.values())
 
     def get(self, name: str) -> Value | None:
         """Return what is kept under the name, None where there is nothing."""
@@ -67,3 +75,12 @@ class BoundedCache(Generic[Value]):
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+def _begin_anew() -> None:
+    for cache in _caches:
+        cache.begin_anew()
+
+
+_caches: Final[weakref.WeakSet[BoundedCache[Any]]] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_begin_anew)

@@ -84,6 +84,8 @@ class RecorderSettings(TypedDict, total=False):
     cut_at: int | None
     redact: Redact | None
     content: bool | None
+    exit_wait: float
+    heartbeat: float | None
 
 
 def checked(settings: RecorderSettings) -> RecorderSettings:

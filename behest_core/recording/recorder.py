@@ -1,7 +1,7 @@
 """RunRecorder: what an agent writes with.
 
-- `emit` checks and encodes an event and hands it to a writer (writer.py), which packs events into commits and appends them beside
-  the agent. So an agent pays microseconds, and a run few write units.
+- `emit` checks and encodes an event and puts it into the run's outbox (outbox.py), from which the writer of the process
+  (writer.py) appends commits beside the agent. So an agent pays microseconds, and a run few write units.
 - Leaving the recorder records how the run ended, unless the agent has said so: RunCompleted, RunFailed with the exception, or
   RunCancelled. After a terminal event nothing is taken but another RunStarted.
 - What an agent says is made storable (storable.py), split or cut (cut.py) where the log can't hold it as it is. An ending is
@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
+import weakref
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
@@ -52,14 +54,15 @@ from behest_core.model.packing import check_fits
 from behest_core.model.record import RunRecord, run_id_for
 from behest_core.model.state import TokenUsage
 from behest_core.model.timestamps import from_datetime, now
+from behest_core.recording import process
 from behest_core.recording.content import CONTENT, is_recorded_by_default, without_content
 from behest_core.recording.cut import fitted, is_readable, needs_a_look_from
 from behest_core.recording.failures import error_text, text_with_causes
 from behest_core.recording.halves import Halves
 from behest_core.recording.model_call import ModelCall
 from behest_core.recording.open_tools import CANCELLED, TOOL_TYPES, OpenTools
+from behest_core.recording.outbox import Outbox
 from behest_core.recording.storable import as_object, mended_event, storable, storable_record, type_of
-from behest_core.recording.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,11 +71,10 @@ if TYPE_CHECKING:
     from behest_core.dynamodb.event_table import EventLog
     from behest_core.model.events import NewEvent
     from behest_core.model.json import JSON
-    from behest_core.recording.writer import OnError
+    from behest_core.recording.outbox import OnError
 
     Redact = Callable[[dict[str, JSON]], Mapping[str, JSON] | None]
 
-LIFECYCLE: Final = TERMINAL_TYPES | {type_name(RunStarted)}
 _GAP_BEFORE: Final = TERMINAL_TYPES | {type_name(Paused)}
 _STEPS_BYTES: Final = 1024 * 1024
 """What is kept of steps that have not ended: of some thousand."""
@@ -89,7 +91,8 @@ class RunRecorder:
     `on_error` decides, in seconds. `cut_at` bounds, in bytes of JSON, a tool's output, error and arguments: what is larger is
     replaced by its beginning and its size. Without `content` nothing of what was said is recorded, see content.py; None leaves
     that to the environment variable BEHEST_RECORD_CONTENT. `redact` sees each event as a JSON object before it is written, and
-    returns what to write, or None to leave it out.
+    returns what to write, or None to leave it out. `exit_wait` is how long the end of the process is held up for what is not
+    appended yet, in seconds. With a `heartbeat` an agent.Heartbeat is recorded when nothing else was for so many seconds.
     """
 
     def __init__(  # noqa: PLR0913 (how to record is the agent's to say)
@@ -103,29 +106,46 @@ class RunRecorder:
         cut_at: int | None = None,
         redact: Redact | None = None,
         content: bool | None = None,
+        exit_wait: float = 5.0,
+        heartbeat: float | None = None,
     ) -> None:
         record, changes = storable_record(record)
         if changes:
             _logger.warning("behest changed the record of run %s to store it: %s", record.run_id, "; ".join(changes))
-        self._writer = Writer(log, record, interval=interval, give_up_after=give_up_after, on_error=on_error)
+        self._outbox = Outbox(
+            log,
+            record,
+            process.writer,
+            interval=interval,
+            give_up_after=give_up_after,
+            on_error=on_error,
+            exit_wait=exit_wait,
+            heartbeat=heartbeat,
+        )
         self._cut_at = cut_at
         self._longest = needs_a_look_from(cut_at)
         self._redact = redact
         self._has_content = is_recorded_by_default() if content is None else content
         self._writes_all = self._has_content and redact is None
-        self._lock = threading.RLock()
-        self._has_ended = self._is_closed = False
-        self._telling = threading.Lock()
-        self._told = Told()
+        self._begin_telling()
         self._iterations = self._messages = 0
         self._halves = Halves()
         self._tools = OpenTools()
         self._steps_started: BoundedCache[float] = BoundedCache(_STEPS_BYTES)
+        _recorders.add(self)
+
+    def _begin_telling(self) -> None:
+        self._telling = threading.Lock()
+        self._told = Told()
+
+    def begin_anew(self) -> None:
+        """Be as it has to be in a process that was forked: what its parent has told may not be in the log yet."""
+        self._begin_telling()
 
     @property
     def record(self) -> RunRecord:
         """The run's record; after entering, the one that is stored."""
-        return self._writer.record
+        return self._outbox.record
 
     @property
     def run_id(self) -> str:
@@ -135,7 +155,7 @@ class RunRecorder:
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called: nothing more is recorded."""
-        return self._is_closed
+        return self._outbox.is_closed
 
     @property
     def has_content(self) -> bool:
@@ -145,23 +165,23 @@ class RunRecorder:
     @property
     def dropped(self) -> int:
         """How many events were not written, and will not be."""
-        return self._writer.gap.total
+        return self._outbox.gap.total
 
     # ------------------------------------------------------------ beginning and end
 
     def __enter__(self) -> Self:
-        self._writer.start()
         try:
-            self._writer.wait_until_created()
-        except BaseException:
-            self._abandon()
+            self._outbox.start()
+            self._outbox.wait_until_created()
+            self._emit_started()
+        except BaseException as error:
+            self._abandon(error)
             raise
-        self._emit_started()
         return self
 
     def start(self) -> Self:
         """Begin without waiting for the table, and without ``with``: whoever calls this records the end, and calls `close`."""
-        self._writer.start()
+        self._outbox.start()
         self._emit_started()
         return self
 
@@ -176,7 +196,8 @@ class RunRecorder:
     ) -> None:
         try:
             try:
-                self._end(error)
+                if not self._outbox.is_inherited:
+                    self._end(error)
             finally:
                 self.close()
         except Exception as failure:
@@ -185,20 +206,22 @@ class RunRecorder:
             _logger.warning("behest could not record how run %s ended: %r", self.run_id, failure)
 
     async def __aenter__(self) -> Self:
-        self._writer.start()
         try:
-            await asyncio.to_thread(self._writer.wait_until_created)
-        except BaseException:
-            self._abandon()
+            self._outbox.start()
+            await asyncio.to_thread(self._outbox.wait_until_created)
+            self._emit_started()
+        except BaseException as error:
+            self._abandon(error)
             raise
-        self._emit_started()
         return self
 
-    def _abandon(self) -> None:
+    def _abandon(self, error: BaseException) -> None:
         """End the run, as nobody leaves what was not entered. What there is to write is written in the background."""
         try:
-            self._end(asyncio.CancelledError())
-            self.close(timeout=0)
+            try:
+                self._end(error)
+            finally:
+                self.close(timeout=0)
         except Exception as failure:  # noqa: BLE001 (what it was interrupted by is to go on)
             _logger.warning("behest could not record how run %s ended: %r", self.run_id, failure)
 
@@ -209,7 +232,7 @@ class RunRecorder:
 
     def _end(self, error: BaseException | None) -> None:
         """Record how the run ended, unless that is known, or can't be written any more."""
-        if self._has_ended or self._writer.error is not None:
+        if self._outbox.has_ended or self._outbox.error is not None:
             return
         ending = self._ending(error)
         try:
@@ -232,7 +255,7 @@ class RunRecorder:
 
         Raises RecordingError where it can't be appended.
         """
-        return self._writer.flush(timeout)
+        return self._outbox.flush(timeout)
 
     def close(self, timeout: float | None = None) -> int:
         """Flush and stop; return the last sequence in the log.
@@ -242,8 +265,7 @@ class RunRecorder:
         """
         for half in self._halves.left_alone():
             self.emit(half)
-        self._is_closed = True
-        return self._writer.close(timeout)
+        return self._outbox.close(timeout)
 
     async def aclose(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 (it cancels nothing: see `close`)
         """Close without holding up the event loop. Whoever is cancelled meanwhile waits no longer; it is closed all the same."""
@@ -263,9 +285,9 @@ class RunRecorder:
                 for said in self._said(each):
                     self._put(said, said if self._writes_all else self._written(said))
         except Exception as error:
-            if self._writer.on_error == "raise":
+            if self._outbox.on_error == "raise":
                 raise
-            self._writer.drop(1, error)
+            self._outbox.drop(1, error)
             self._end_anyhow(event)
 
     def _said(self, event: NewEvent) -> Sequence[EncodedEvent]:
@@ -307,8 +329,9 @@ class RunRecorder:
 
     def _put(self, said: EncodedEvent, written: EncodedEvent | None) -> None:
         """Write an event, as `written` says it; where that is None, only note it."""
-        with self._lock:  # so that nothing comes in behind a terminal event
-            if self._has_ended and said.type != "RunStarted":
+        outbox = self._outbox
+        with outbox.turn:  # so that nothing comes in behind a terminal event
+            if outbox.has_ended and said.type != "RunStarted":
                 if self._tools.was_ended(said):
                     return
                 raise RunEndedError(self.run_id, said.type)
@@ -320,9 +343,8 @@ class RunRecorder:
             if kind in TERMINAL_TYPES:
                 self._end_tools(said)
             if kind in _GAP_BEFORE:
-                self._writer.tell_gap()
-            self._writer.put(written, urgent=kind in LIFECYCLE)
-            self._has_ended = kind in TERMINAL_TYPES
+                outbox.tell_gap()
+            outbox.put(written)
             self._iterations += kind == "ModelStarted"
 
     def _end_tools(self, ending: EncodedEvent) -> None:
@@ -337,7 +359,7 @@ class RunRecorder:
             type_name(RunFailed): RunFailed(error=_UNTOLD, timestamp=now()),
             type_name(RunCancelled): RunCancelled(timestamp=now()),
         }
-        if kind in bare and not self._has_ended:
+        if kind in bare and not self._outbox.has_ended:
             encoded = encode(bare[kind])
             self._put(encoded, encoded)
 
@@ -507,3 +529,12 @@ def new_record(  # noqa: PLR0913 (a run record has as many fields)
         client_request_id=client_request_id,
         created_at=moment if isinstance(moment, str) else from_datetime(moment),
     )
+
+
+def _begin_anew() -> None:
+    for recorder in _recorders:
+        recorder.begin_anew()
+
+
+_recorders: Final[weakref.WeakSet[RunRecorder]] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_begin_anew)

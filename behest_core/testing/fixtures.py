@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from behest_core.recording.writer import unfinished
+from behest_core.recording.process import unfinished
 from behest_core.store import RunStore
 from behest_core.testing.local_stack import LocalStack
 

@@ -133,15 +133,22 @@ def test_any_value_becomes_json(value, expected):
 
 
 def test_settings_are_those_of_a_recorder():
-    settings = {"interval": 1.0, "give_up_after": 1.0, "cut_at": None, "redact": None, "content": False}
+    settings = {
+        "interval": 1.0,
+        "give_up_after": 1.0,
+        "cut_at": None,
+        "redact": None,
+        "content": False,
+        "exit_wait": 1.0,
+        "heartbeat": 30.0,
+    }
     assert checked(settings) == settings
 
 
 @pytest.mark.parametrize("name", ["intervall", "on_error"])
 def test_a_setting_that_there_is_not_is_refused_by_name(name):
-    with pytest.raises(
-        TypeError, match=f"{name} is no setting; there are content, cut_at, give_up_after, interval, redact"
-    ):
+    known = "content, cut_at, exit_wait, give_up_after, heartbeat, interval, redact"
+    with pytest.raises(TypeError, match=f"{name} is no setting; there are {known}"):
         checked({name: 1})
 
 

@@ -9,7 +9,7 @@ from behest_core.model.agent_events import Paused
 from behest_core.model.events import Event, RunFailed, RunStarted, TextDelta, ToolCallDelta, ToolExecutionResult
 from behest_core.model.limits import EVENT_BYTES
 from behest_core.model.state import RunStatus
-from behest_core.recording import writer as writer_module
+from behest_core.recording import outbox as outbox_module
 from behest_core.testing.recorded import recorded, refuse_writes
 from tests.builders import at
 
@@ -472,7 +472,7 @@ def test_the_ends_of_tools_go_through_the_redaction(told):
 def test_what_was_dropped_is_told_right_before_the_end(stack, record, monkeypatch):
     with record(on_error="warn") as run:
         run.flush()
-        monkeypatch.setattr(writer_module, "_BUFFER_BYTES", 400)
+        monkeypatch.setattr(outbox_module, "_BUFFER_BYTES", 400)
         for _ in range(5):
             run.text("x" * 50)
         run.text(5)
@@ -486,12 +486,12 @@ def test_what_was_dropped_is_told_right_before_the_end(stack, record, monkeypatc
 def test_an_end_has_room_in_a_full_buffer(stack, record, monkeypatch):
     with record(on_error="warn") as run:
         run.flush()
-        monkeypatch.setattr(writer_module, "_BUFFER_BYTES", 0)
+        monkeypatch.setattr(outbox_module, "_BUFFER_BYTES", 0)
     assert recorded(stack.store, run.run_id).types == ["RunStarted", "RunCompleted"]
 
 
 def test_what_is_dropped_while_the_end_is_written_is_told_behind_it(stack, record, monkeypatch):
-    monkeypatch.setattr(writer_module, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(outbox_module, "_FIRST_PAUSE", 0.0)
     with record(on_error="warn", give_up_after=0.0) as run:
         run.flush()
         run.text("lost")
@@ -506,13 +506,12 @@ def test_what_is_dropped_while_the_end_is_written_is_told_behind_it(stack, recor
 
 
 def test_a_gap_that_cannot_be_told_is_not_tried_for_ever(stack, record, monkeypatch, caplog):
-    monkeypatch.setattr(writer_module, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(outbox_module, "_FIRST_PAUSE", 0.0)
     with record(on_error="warn", give_up_after=0.0) as run:
         run.flush()
         back = refuse_writes(stack)
         run.text("lost")
-    run._writer._thread.join(10)
-    assert not run._writer._thread.is_alive()
+    run.flush(10)
     assert "dropped 0 events" not in caplog.text
     back()
     assert recorded(stack.store, run.run_id).types == ["RunStarted"]
@@ -596,7 +595,7 @@ def test_what_comes_behind_a_gap_is_written_without_a_flush(stack, record):
         run.flush()
         run.text(5)
         run.emit(Paused(reason="approval", pending=[], timestamp=at(1)))
-        writer = run._writer
+        writer = run._outbox
         with writer._lock:
             assert writer._changed.wait_for(lambda: not writer._buffer, timeout=10)
         assert recorded(stack.store, run.run_id).types == ["RunStarted", "agent.RecordingGap", "agent.Paused"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from contextlib import suppress
 from random import Random
 from types import SimpleNamespace
 
@@ -18,7 +19,9 @@ from behest_core.model.decoding import encode
 from behest_core.model.events import RunStarted, TextDelta, ToolExecutionResult, ToolExecutionStarted
 from behest_core.model.limits import EVENT_BYTES
 from behest_core.model.state import RunStatus
-from behest_core.recording import writer as module
+from behest_core.recording import outbox as module
+from behest_core.recording import process
+from behest_core.recording.writer import Writer
 from behest_core.testing.recorded import refuse_writes
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import at
@@ -151,9 +154,9 @@ def test_a_full_buffer_goes_at_once(stack, record, monkeypatch):
 def test_without_a_flush_the_interval_appends(stack, record):
     with record(interval=0.0) as run:
         run.text("Hi")
-        writer = run._writer
-        with writer._lock:
-            assert writer._changed.wait_for(lambda: not writer._buffer, timeout=10)
+        outbox = run._outbox
+        with outbox._lock:
+            assert outbox._changed.wait_for(lambda: not outbox._buffer, timeout=10)
         assert types(stack, run) == ["RunStarted", "TextDelta"]
 
 
@@ -262,14 +265,14 @@ def test_a_table_that_is_away_for_a_while_loses_nothing(stack, record, requests)
 
 def test_a_table_that_is_away_for_half_a_minute_loses_nothing(stack, record, monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(process, "writer", Writer(now=clock.now, wait=clock.wait))
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.1)
     back = refuse_writes(stack)
     clock.at(30.0, back)
     with record(interval=0.0) as run:
         for n in range(100):
             run.text(str(n))
-    assert clock.monotonic() >= 30.0
+    assert clock.now() >= 30.0
     assert [json.loads(each.raw).get("delta") for each in stack.store.events(run.run_id)] == [
         None,
         *map(str, range(100)),
@@ -279,7 +282,7 @@ def test_a_table_that_is_away_for_half_a_minute_loses_nothing(stack, record, mon
 
 
 class Clock:
-    """A clock that stands still but for sleeping, and does one thing when its time has come."""
+    """A clock that stands still but while a writer waits, which takes no time, and does one thing when its time has come."""
 
     def __init__(self):
         self._now = 0.0
@@ -288,10 +291,13 @@ class Clock:
     def at(self, moment, do):
         self._due = (moment, do)
 
-    def monotonic(self):
+    def now(self):
         return self._now
 
-    def sleep(self, seconds):
+    def wait(self, changed, seconds):
+        if seconds is None:
+            changed.wait()
+            return
         self._now += seconds
         if self._due is not None and self._now >= self._due[0]:
             self._due[1]()
@@ -323,23 +329,27 @@ def test_a_table_that_stays_away_only_warns_if_it_is_to(stack, record, caplog):
     assert types(stack, run) == ["RunStarted", "TextDelta", "agent.RecordingGap", "RunCompleted"]
 
 
-def after_its_thread_has_stopped(run):
-    """Emit something in a recorder whose thread can't go on, as its interval is a text, and wait until it is over."""
-    run.flush()
-    run.text("Hi")
-    run._writer._thread.join(10)
+@pytest.mark.parametrize("name", ["interval", "give_up_after", "exit_wait", "heartbeat"])
+def test_a_time_that_is_no_number_is_refused_before_anything_is_recorded(record, name):
+    with pytest.raises(TypeError, match="is no number of seconds"):
+        record(**{name: "0.5"})
 
 
-def test_nobody_waits_for_a_thread_that_could_not_go_on(stack, record):
-    with pytest.raises(RecordingError) as caught, record(interval="0.5") as run:  # noqa: PT012
-        after_its_thread_has_stopped(run)
+def test_nobody_waits_for_an_outbox_that_could_not_go_on(stack, record, monkeypatch):
+    with pytest.raises(RecordingError) as caught, record() as run:  # noqa: PT012
+        run.flush()
+        monkeypatch.setattr(module, "lots", None)
+        run.text("Hi")
         run.flush(timeout=10)
     assert isinstance(caught.value.__cause__, TypeError)
 
 
-def test_what_a_thread_that_could_not_go_on_had_is_dropped_if_it_is_to_warn_only(stack, record, caplog):
-    with record(interval="0.5", on_error="warn") as run:
-        after_its_thread_has_stopped(run)
+def test_what_an_outbox_that_could_not_go_on_had_is_dropped_if_it_is_to_warn_only(stack, record, monkeypatch, caplog):
+    with record(on_error="warn") as run:
+        run.flush()
+        monkeypatch.setattr(module, "lots", None)
+        run.text("Hi")
+        run.flush(timeout=10)
         run.text("more")
     assert run.dropped == 2
     assert "TypeError" in caplog.text
@@ -386,11 +396,11 @@ def held(stack):
 
 
 def until_it_has_ended(run):
-    run._writer._thread.join(10)
-    assert not run._writer._thread.is_alive()
+    with suppress(RecordingError):
+        run.flush(timeout=10)
 
 
-def test_a_task_that_is_cancelled_while_it_enters_ends_its_run_and_leaves_no_thread(stack, record, held):
+def test_a_task_that_is_cancelled_while_it_enters_ends_its_run(stack, record, held):
     run = record()
 
     async def agent():
@@ -420,14 +430,14 @@ def test_a_task_that_is_cancelled_when_the_run_has_just_been_created_ends_it(sta
 
     async def cancelled():
         task = asyncio.create_task(agent())
-        wait = run._writer.wait_until_created
+        wait = run._outbox.wait_until_created
 
         def wait_and_be_cancelled():
             wait()
             loop.call_soon_threadsafe(task.cancel)
 
         loop = asyncio.get_running_loop()
-        monkeypatch.setattr(run._writer, "wait_until_created", wait_and_be_cancelled)
+        monkeypatch.setattr(run._outbox, "wait_until_created", wait_and_be_cancelled)
         with pytest.raises(asyncio.CancelledError):
             await task
 
@@ -436,9 +446,40 @@ def test_a_task_that_is_cancelled_when_the_run_has_just_been_created_ends_it(sta
     assert state_of(stack, run).status is RunStatus.CANCELLED
 
 
-def test_a_program_that_is_interrupted_while_it_enters_ends_its_run_and_leaves_no_thread(stack, record, monkeypatch):
+def test_a_task_that_is_cancelled_while_it_enters_does_not_hold_up_the_end_of_its_loop(stack, record, held):
     run = record()
-    monkeypatch.setattr(run._writer, "wait_until_created", raiser(KeyboardInterrupt()))
+
+    async def cancelled():
+        task = asyncio.create_task(run.__aenter__())
+        await asyncio.to_thread(held.begun.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())  # waits for the thread that waited for the table
+    assert not held.go_on.is_set()
+    held.go_on.set()
+    until_it_has_ended(run)
+    assert types(stack, run) == ["RunCancelled"]
+
+
+def refuse_beginnings(event):
+    if event["type"] == "RunStarted":
+        raise KeyError("session_id")
+    return event
+
+
+def test_a_run_whose_beginning_can_not_be_recorded_is_ended(stack, record):
+    run = record(redact=refuse_beginnings)
+    with pytest.raises(KeyError), run:
+        pytest.fail("entered")
+    until_it_has_ended(run)
+    assert (types(stack, run), state_of(stack, run).last_error) == (["RunFailed"], "KeyError: 'session_id'")
+
+
+def test_a_program_that_is_interrupted_while_it_enters_ends_its_run(stack, record, monkeypatch):
+    run = record()
+    monkeypatch.setattr(run._outbox, "wait_until_created", raiser(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt), run:
         pytest.fail("entered")
     until_it_has_ended(run)
@@ -485,8 +526,8 @@ def test_the_events_that_wait_take_no_more_memory_than_the_buffer_may(stack, len
     monkeypatch.setattr(module, "_BUFFER_BYTES", limit)
     with record(on_error="warn", give_up_after=0.0) as run:
         run.flush()
-        append, go_on = run._writer.log.append_pending, threading.Event()
-        monkeypatch.setattr(run._writer.log, "append_pending", lambda pending: go_on.wait(10) and append(pending))
+        append, go_on = run._outbox.log.append_pending, threading.Event()
+        monkeypatch.setattr(run._outbox.log, "append_pending", lambda pending: go_on.wait(10) and append(pending))
 
         def emit_until_there_is_no_room():
             while not run.dropped:

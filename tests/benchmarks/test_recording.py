@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +17,7 @@ from behest_core.dynamodb import items
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.model.events import TextDelta
 from behest_core.model.timestamps import now, to_datetime
-from behest_core.recording.recorder import LIFECYCLE
-from behest_core.recording.writer import Writer
+from behest_core.recording.outbox import Outbox
 from behest_core.testing import LocalStack
 from tests.aws.conftest import Requests
 from tests.docs.costs import units
@@ -89,27 +87,47 @@ def test_write_units_of_real_runs_at_their_own_times():
 
 
 def _replay(run: RunLine, interval: float) -> _Table:
-    """Record a run with the recorder's own packing. The writer's thread isn't started: its waiting is done in the run's time."""
+    """Record a run with the recorder's own packing, in the run's own time."""
     assert run.record is not None
-    table = _Table()
+    table, schedule = _Table(), _Schedule()
     log = EventLog(table, "events")  # type: ignore[arg-type]  # it has the methods that are called
-    writer = Writer(log, run.record, interval=interval, give_up_after=0, on_error="raise")
-    writer._create()
-    due = None
+    how: dict[str, Any] = {"give_up_after": 0, "on_error": "raise", "exit_wait": 0, "heartbeat": None}
+    outbox = Outbox(log, run.record, schedule, interval=interval, **how)
+    outbox.start()
     for event, encoded in zip(run.decoded, run.events, strict=True):
-        moment = to_datetime(event.timestamp)
-        if due is not None and moment >= due:
-            writer._append_buffer()
-            due = None
-        writer.put(encoded, urgent=encoded.type in LIFECYCLE)
-        due = due or moment + timedelta(seconds=interval)
-        if writer._is_due():
-            writer._append_buffer()
-            due = None
-    if due is not None:
-        writer._append_buffer()
-    assert writer.last == len(run.events)
+        schedule.run_until(to_datetime(event.timestamp).timestamp(), outbox)
+        outbox.put(encoded)
+    schedule.run_until(float("inf"), outbox)
+    assert outbox.last == len(run.events)
     return table
+
+
+class _Schedule:
+    """A writer without threads, in a time of its own."""
+
+    def __init__(self) -> None:
+        self._moment = 0.0
+        self._due: float | None = None
+
+    def now(self) -> float:
+        return self._moment
+
+    def open(self, _outbox: Outbox) -> None:
+        pass
+
+    def wake(self, _outbox: Outbox, at: float | None) -> None:
+        if at is not None:
+            self._due = at if self._due is None else min(at, self._due)
+
+    def stepped(self, _outbox: Outbox, at: float | None) -> None:
+        self._due = at
+
+    def run_until(self, moment: float, outbox: Outbox) -> None:
+        while self._due is not None and self._due <= moment:
+            self._moment = max(self._due, self._moment)
+            self._due = None
+            outbox.step()
+        self._moment = moment
 
 
 # ---------------------------------------------------------------- beside it

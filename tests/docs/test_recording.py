@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from behest_core.recording import adapter
-from behest_core.recording.writer import unfinished
+from behest_core.recording.process import unfinished
 from tests.docs.pages import blocks, names, part, rows
 
 if TYPE_CHECKING:
