@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Self, overload
 
 from behest_core.dynamodb import connection
@@ -19,7 +21,9 @@ from behest_core.errors import (
 from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.history import state_at_sequence, state_at_time
 from behest_core.model.limits import check_run_id
-from behest_core.model.timestamps import as_text, from_datetime
+from behest_core.model.state import ACTIVE_STATUSES
+from behest_core.model.timestamps import as_text, from_datetime, to_datetime
+from behest_core.projection.stuck import last_sign
 from behest_core.recording.recorder import RunRecorder, new_record
 from behest_core.transcript.reading import TranscriptReader
 
@@ -296,6 +300,25 @@ class RunStore:
     def parked_states(self, *, limit: int | None = None, unreadable: Unreadable = warn) -> Iterator[RunState]:
         """Find the runs whose fold is parked, the latest first, page by page; `parked` says why. `unreadable` as for `states`."""
         return self.state_table.find_parked(limit=limit, unreadable=unreadable)
+
+    def stuck_states(
+        self, silent_since: datetime | str, *, limit: int | None = None, unreadable: Unreadable = warn
+    ) -> Iterator[RunState]:
+        """Find the runs that are active and have shown no sign of life since a time; newest first, at most `limit`.
+
+        Those that wait for somebody are not among them: stuck.py has the rule. Costs a read of the log for each run that is
+        silent. `unreadable` as for `states`.
+        """
+        before = to_datetime(as_text(silent_since))
+        active = [self.states(status=status, unreadable=unreadable) for status in ACTIVE_STATUSES]
+        newest_first = heapq.merge(*active, key=lambda state: state.created_at or "", reverse=True)
+        return islice((state for state in newest_first if self._is_stuck(state, before)), limit)
+
+    def _is_stuck(self, state: RunState, before: datetime) -> bool:
+        try:
+            return last_sign(self.event_log, state, before) is not None
+        except RunDeletedError:
+            return False
 
     def wait(
         self,

@@ -52,6 +52,9 @@ FOLDED_STATUSES = (
 
 _TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 
+ACTIVE_STATUSES = tuple(status for status in FOLDED_STATUSES if not status.is_terminal)
+"""Those of a run that goes on."""
+
 
 class FinishReason(StrEnum):
     """Why the model stopped, where the seed has a word for it."""

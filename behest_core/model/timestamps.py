@@ -89,3 +89,11 @@ def _spelled(seconds: int) -> str:
 def as_text(moment: datetime | str) -> str:
     """Return a time, however the caller has it, in the form that sorts. Raises ValueError where it isn't a time."""
     return canonical(moment if isinstance(moment, str) else from_datetime(moment))
+
+
+def is_before(text: str, moment: datetime) -> bool:
+    """Compare times; a text that is no time, as a foreign writer may put one, counts as before."""
+    try:
+        return to_datetime(text) < moment
+    except ValueError:
+        return True

@@ -11,6 +11,8 @@ its events all the same. Two ways lead back to them:
 Where a run's record came after its events and was lost, the state's sequence is right and the state is not: it was folded without
 a record, and the log has one. It is folded again. Where the log has a tombstone, the state gets one.
 
+What is stuck (stuck.py) is counted, and where the operator wants that, given its end.
+
 What lags is folded guarded: a run that kills the process that folds it is parked the third time (catch_up.py). Whatever one run
 raises is reported, and the others are looked at all the same.
 """
@@ -31,8 +33,9 @@ from behest_core.errors import MalformedError, MalformedRecordError, RunDeletedE
 from behest_core.fold.divergence import may_have_expired
 from behest_core.fold.rules import stays_parked
 from behest_core.model.commit import identity
-from behest_core.model.state import FOLDED_STATUSES, RunState
-from behest_core.model.timestamps import to_datetime
+from behest_core.model.state import ACTIVE_STATUSES, RunState
+from behest_core.model.timestamps import is_before
+from behest_core.projection import stuck
 from behest_core.projection.catch_up import CatchUp, Fold
 from behest_core.projection.one_run import AWS_ERRORS, name_of
 from behest_core.projection.trouble import Trouble, TroubleKind
@@ -80,17 +83,26 @@ class LostBatch(NamedTuple):
 class SweepReport(Struct):
     """What a sweep found. Counts are runs.
 
-    `checked` were compared with their logs, `lagging` were behind, `caught_up` aren't any more, `stuck` are active, whole, and
-    haven't moved for long, `parked` are parked, or an extension of them. `is_complete` is False where time ran out.
+    `checked` were compared with their logs, `lagging` were behind, `caught_up` aren't any more, `stuck` are active and show no
+    sign of life, `expired` showed none for so long that they were given an end, `parked` are parked, or an extension of them.
+    `is_complete` is False where time ran out.
     """
 
     checked: int = 0
     lagging: int = 0
     caught_up: int = 0
     stuck: int = 0
+    expired: int = 0
     parked: int = 0
     troubles: list[Trouble] = field(default_factory=list)
     is_complete: bool = True
+
+
+class Silence(NamedTuple):
+    """For how long runs may show no sign of life until they count as stuck, and until they are given an end, if ever."""
+
+    stuck_after: timedelta
+    expire_after: timedelta | None = None
 
 
 class RecoverReport(Struct):
@@ -121,11 +133,11 @@ class Reconciler:
     # ------------------------------------------------------------ the sweep
 
     def sweep(
-        self, *, lookback: timedelta, stuck_after: timedelta, remaining: Callable[[], float] = lambda: inf
+        self, *, lookback: timedelta, silence: Silence, remaining: Callable[[], float] = lambda: inf
     ) -> SweepReport:
         """Check the runs begun within `lookback`, all that are active, and all that are parked; fold what lags.
 
-        An active run that hasn't moved for `stuck_after` counts as stuck. `remaining` gives the seconds left.
+        `silence` says which runs are stuck. `remaining` gives the seconds left.
         """
         report = SweepReport()
         now = self._now()
@@ -138,7 +150,7 @@ class Reconciler:
                 continue
             seen.add(run_id)
             try:
-                self._check(run_id, state, now, stuck_after, report, remaining)
+                self._check(run_id, state, now, silence, report, remaining)
             except AWS_ERRORS as error:
                 report.is_complete = False
                 report.troubles.append(Trouble(TroubleKind.UNFINISHED, run_id, 0, name_of(error), "checking it"))
@@ -149,7 +161,7 @@ class Reconciler:
     def _candidates(self, since: datetime, now: datetime, report: SweepReport) -> Iterator[tuple[str, RunState | None]]:
         """Return the runs to look at: of each kind one in turn, so that many of one kind keep no other waiting."""
         known = [self._states.find_parked(repair=True)]
-        known += [self._states.find(status=each, repair=True) for each in FOLDED_STATUSES if not each.is_terminal]
+        known += [self._states.find(status=each, repair=True) for each in ACTIVE_STATUSES]
         kinds = [self._begun(since, now), *(((state.run_id, state) for state in states) for states in known)]
         while kinds:
             for kind in list(kinds):
@@ -175,7 +187,7 @@ class Reconciler:
         run_id: str,
         state: RunState | None,
         now: datetime,
-        stuck_after: timedelta,
+        silence: Silence,
         report: SweepReport,
         remaining: Callable[[], float],
     ) -> None:
@@ -186,14 +198,22 @@ class Reconciler:
                 self._tail(run_id, state, report)
                 return
         elif not self._lags(run_id, state, now, report):
-            if state is not None and _is_stuck(state, now - stuck_after):
-                report.stuck += 1
+            if state is not None:
+                self._look_for_life(state, now, silence, report)
             return
         report.lagging += 1
         work = self._fold(run_id, state, remaining)
         report.troubles += work.troubles
         report.caught_up += work.is_finished and all(each.kind is not TroubleKind.GAP for each in work.troubles)
         report.is_complete &= work.is_finished
+
+    def _look_for_life(self, state: RunState, now: datetime, silence: Silence, report: SweepReport) -> None:
+        last = stuck.last_sign(self._log, state, now - silence.stuck_after)
+        if last is None:
+            return
+        report.stuck += 1
+        if silence.expire_after is not None and is_before(last.committed_at, now - silence.expire_after):
+            report.expired += stuck.expire(self._log, last, now)
 
     def _fold(self, run_id: str, state: RunState | None, remaining: Callable[[], float]) -> Work:
         how = Fold.AGAIN if self._lacks_its_record(run_id, state) else Fold.NEW
@@ -220,7 +240,7 @@ class Reconciler:
         if tail is None:
             return False
         if state is None or state.is_blank or state.sequence < tail.last:
-            return not tail.committed_at or _is_before(tail.committed_at, now - _GRACE)
+            return not tail.committed_at or is_before(tail.committed_at, now - _GRACE)
         if state.sequence > tail.last and tail.committed_at and not may_have_expired(tail.expires_at, now):
             report.troubles.append(Trouble(TroubleKind.AHEAD, run_id, state.sequence, "StateAhead"))
             return True
@@ -293,15 +313,3 @@ def _runs_in(batch: LostBatch, streams: DynamoDBStreamsClient) -> Iterable[str]:
             if items.sequence_number_of(record) == batch.last:
                 return
         iterator = page.get("NextShardIterator")
-
-
-def _is_stuck(state: RunState, since: datetime) -> bool:
-    return not state.status.is_terminal and state.updated_at is not None and _is_before(state.updated_at, since)
-
-
-def _is_before(timestamp: str, moment: datetime) -> bool:
-    """Compare times; one that a foreign writer put and that is none counts as before."""
-    try:
-        return to_datetime(timestamp) < moment
-    except ValueError:
-        return True

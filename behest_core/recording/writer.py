@@ -76,7 +76,7 @@ class Writer:
         self._busy: set[Outbox] = set()
         self._threads: list[threading.Thread] = []
         self._under_way = 0
-        self._is_forking = False
+        self._forks = 0  # under way, in as many threads
 
     # ------------------------------------------------------------ what outboxes ask for, with their locks held
 
@@ -163,13 +163,13 @@ class Writer:
         while True:
             outbox = self._ready.get()
             with self._changed:
-                self._changed.wait_for(lambda: not self._is_forking)
+                self._changed.wait_for(lambda: not self._forks)
                 self._under_way += 1
             outbox.step()
             del outbox  # while this waits for the next, nobody but its recorder keeps it
             with self._changed:
                 self._under_way -= 1
-                if self._is_forking:
+                if self._forks:
                     self._changed.notify_all()
 
     # ------------------------------------------------------------ the end of the process, and forks
@@ -192,12 +192,12 @@ class Writer:
     def before_fork(self) -> None:
         """Let no request begin, and wait for those that have; for a moment at most."""
         self._changed.acquire()
-        self._is_forking = True
+        self._forks += 1
         self._changed.wait_for(lambda: not self._under_way, _FORK_WAIT)
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        self._is_forking = False
+        self._forks -= 1
         self._changed.notify_all()
         self._changed.release()
 

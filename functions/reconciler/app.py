@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.errors import MalformedError
 from behest_core.projection.mappings import idle_mappings
-from behest_core.projection.reconciler import LostBatch, Reconciler
+from behest_core.projection.reconciler import LostBatch, Reconciler, Silence
 from behest_core.runtime import Wiring, client_config, connect, publish, remaining_of
 
 if TYPE_CHECKING:
@@ -66,11 +66,12 @@ def sweep(reconciler: Reconciler, plugins: Plugins, event: dict[str, Any], conte
     """Look for runs that lag, are stuck, or are parked; then whether Lambda calls those that fold and tell."""
     report = reconciler.sweep(
         lookback=timedelta(hours=float(event.get("lookback_hours", os.environ["BEHEST_LOOKBACK_HOURS"]))),
-        stuck_after=timedelta(minutes=float(os.environ["BEHEST_STUCK_AFTER_MINUTES"])),
+        silence=Silence(minutes("BEHEST_STUCK_AFTER_MINUTES"), minutes("BEHEST_EXPIRE_STUCK_AFTER_MINUTES") or None),
         remaining=remaining_of(context),
     )
     counts = {"RunsChecked": report.checked, "RunsLagging": report.lagging, "RunsCaughtUp": report.caught_up}
-    counts |= {"RunsStuck": report.stuck, "ParkedRuns": report.parked, "SweepsCutShort": int(not report.is_complete)}
+    counts |= {"RunsStuck": report.stuck, "StuckRunsExpired": report.expired}
+    counts |= {"ParkedRuns": report.parked, "SweepsCutShort": int(not report.is_complete)}
     publish(metrics, logger, counts, plugins, report.troubles)
     client = boto3.client("lambda", config=client_config())
     idle = idle_mappings(client, os.environ["BEHEST_STREAM_MAPPINGS"].split(","))
@@ -78,3 +79,8 @@ def sweep(reconciler: Reconciler, plugins: Plugins, event: dict[str, Any], conte
         logger.error("streams not read", mappings=idle)
     metrics.add_metric(name="MappingsDisabled", unit="Count", value=len(idle))
     return counts | {"MappingsDisabled": len(idle)}
+
+
+def minutes(variable: str) -> timedelta:
+    """Return the time that a variable of the environment has in minutes."""
+    return timedelta(minutes=float(os.environ[variable]))

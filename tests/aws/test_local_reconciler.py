@@ -195,6 +195,18 @@ def test_a_sweep_counts_parked_and_stuck_runs(stack, log):
     assert (report["ParkedRuns"], report["RunsStuck"], report["RunsLagging"]) == (1, 1, 0)
 
 
+def test_a_stack_that_is_told_to_ends_stuck_runs_and_the_projector_folds_that():
+    with LocalStack(template=Template(parameters={"ExpireStuckAfterMinutes": 60})) as stack:
+        log = EventLog(stack.dynamodb, stack.event_table, now=lambda: datetime.now(UTC) - timedelta(hours=2))
+        log.create(run_record("stuck"))
+        log.append("stuck", [run_started()])
+        stack.deliver()
+        report = stack.sweep()
+        assert (report["RunsStuck"], report["StuckRunsExpired"]) == (1, 1)
+        stack.deliver()
+        assert stack.store.get_state("stuck").status is RunStatus.FAILED
+
+
 def test_a_sweep_beside_background_delivery_changes_nothing_that_is_right(runs, stack):
     with stack.running():
         for _ in range(3):
@@ -244,7 +256,7 @@ def test_the_reconciler_runs_with_its_own_variables_and_leaves_the_projectors(st
         stack.sweep()
     reconciler = Template().function("ReconcilerFunction")
     assert seen["lookback"] == timedelta(hours=float(reconciler.environment["BEHEST_LOOKBACK_HOURS"]))
-    assert seen["stuck_after"] == timedelta(minutes=float(reconciler.environment["BEHEST_STUCK_AFTER_MINUTES"]))
+    assert seen["silence"] == (timedelta(minutes=float(reconciler.environment["BEHEST_STUCK_AFTER_MINUTES"])), None)
     assert seen["remaining"]() == pytest.approx(reconciler.timeout_seconds, abs=30)
 
 

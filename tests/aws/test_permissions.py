@@ -54,8 +54,12 @@ def resource(params):
 
 def granted(role):
     """Return the same of what a role allows."""
+    return allowed_by(BODY["Resources"][role]["Properties"]["Policies"])
+
+
+def allowed_by(policies):
     allowed = set()
-    for policy in BODY["Resources"][role]["Properties"]["Policies"]:
+    for policy in policies:
         for statement in policy["PolicyDocument"]["Statement"]:
             for action in listed(statement["Action"]):
                 service, operation = action.split(":")
@@ -101,3 +105,20 @@ def test_the_reconciler(stack, done):
     stack.recover()
     stack.sweep()
     assert done == granted("ReconcilerRole")
+
+
+def test_the_reconciler_may_write_to_the_event_table_only_where_stuck_runs_are_to_expire(done):
+    policy = BODY["Resources"]["ReconcilerExpiryPolicy"]
+    expiring = allowed_by([policy["Properties"]])
+    with LocalStack(template=Template(parameters={"ExpireStuckAfterMinutes": 60})) as stack:
+        log = EventLog(stack.dynamodb, stack.event_table, now=lambda: datetime.now(UTC) - timedelta(hours=2))
+        log.append("stuck", [run_started()])
+        stack.deliver()
+        done.clear()
+        stack.sweep()
+    assert expiring == {("PutItem", "EventTable.Arn")} == done - granted("ReconcilerRole")
+    assert policy["Condition"] == "IsExpiringStuckRuns"
+    assert BODY["Conditions"]["IsExpiringStuckRuns"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "ExpireStuckAfterMinutes"}, 0]}]
+    }
+    assert BODY["Parameters"]["ExpireStuckAfterMinutes"]["Default"] == 0

@@ -7,13 +7,15 @@ from botocore.exceptions import ClientError
 from behest_core.dynamodb import items
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import MalformedError
+from behest_core.model.agent_events import Heartbeat
 from behest_core.model.state import RunStatus
-from behest_core.model.timestamps import canonical
+from behest_core.model.timestamps import canonical, from_datetime
 from behest_core.projection.catch_up import CatchUp
-from behest_core.projection.reconciler import LostBatch, Reconciler
+from behest_core.projection.reconciler import LostBatch, Reconciler, Silence
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import (
     RUN,
+    at,
     commit,
     deploy_reducer,
     poison,
@@ -46,8 +48,8 @@ class Outage:
         """Return how many runs have a state."""
         return sum(not state.is_blank for state in self.stack.store.states())
 
-    def sweep(self, lookback=4 * HOUR, **more):
-        return self.reconciler.sweep(lookback=lookback, stuck_after=HOUR, **more)
+    def sweep(self, lookback=4 * HOUR, silence=Silence(HOUR), **more):  # noqa: B008 (it doesn't change)
+        return self.reconciler.sweep(lookback=lookback, silence=silence, **more)
 
 
 @pytest.fixture
@@ -126,6 +128,90 @@ def test_an_active_run_that_has_not_moved_is_stuck_and_a_finished_one_is_not(out
     outage.sweep()
     report = outage.sweep()
     assert (report.stuck, report.lagging, report.checked) == (1, 0, 2)
+
+
+def test_a_run_that_has_a_record_and_nothing_else_for_long_is_stuck(outage):
+    outage.log.create(run_record("no-events"))
+    outage.sweep()
+    assert outage.sweep().stuck == 1
+
+
+def paused(outage):
+    outage.write(RUN, run_started(), {"type": "agent.Paused", "reason": "approval", "pending": [], "timestamp": at(2)})
+    outage.sweep()
+
+
+def test_a_run_that_waits_for_somebody_is_not_stuck_until_it_goes_on(outage):
+    paused(outage)
+    assert outage.sweep(silence=EXPIRE).stuck == 0
+    outage.write(RUN, text_delta(), record=False)
+    outage.sweep()
+    assert outage.sweep().stuck == 1
+
+
+def test_a_heartbeat_is_a_sign_of_life(outage):
+    outage.write(RUN, run_started())
+    outage.now = NOW - timedelta(minutes=10)
+    outage.write(RUN, Heartbeat(timestamp=from_datetime(outage.now)), record=False)
+    outage.catch_up.fold(RUN)
+    assert (outage.sweep().stuck, outage.sweep(silence=Silence(timedelta(minutes=5))).stuck) == (0, 1)
+
+
+def test_an_old_event_that_was_appended_just_now_is_a_sign_of_life(outage):
+    outage.now = NOW - timedelta(minutes=10)
+    outage.write(RUN, run_started())
+    outage.catch_up.fold(RUN)
+    assert outage.sweep().stuck == 0
+
+
+# ---------------------------------------------------------------- runs that are given an end
+
+EXPIRE = Silence(HOUR, 2 * HOUR)
+
+
+def test_a_stuck_run_is_left_as_it_is_unless_it_is_to_expire(outage, stack):
+    outage.write(RUN)
+    outage.catch_up.fold(RUN)
+    for silence in (Silence(HOUR), Silence(HOUR, 4 * HOUR)):
+        report = outage.sweep(silence=silence)
+        assert (report.stuck, report.expired) == (1, 0)
+    assert len(list(stack.store.events(RUN))) == 1
+
+
+def test_a_run_that_has_been_stuck_for_long_is_failed_and_says_since_when(outage, stack):
+    outage.write(RUN)
+    outage.catch_up.fold(RUN)
+    report = outage.sweep(silence=EXPIRE)
+    assert (report.stuck, report.expired) == (1, 1)
+    outage.catch_up.fold(RUN)
+    state = stack.store.get_state(RUN)
+    assert (state.status, state.last_error) == (RunStatus.FAILED, "no sign of life since 2026-02-01T09:00:00.000000Z")
+    assert outage.sweep(silence=EXPIRE).stuck == 0
+
+
+def test_a_run_of_which_there_is_a_record_only_expires_too(outage, stack):
+    outage.log.create(run_record(RUN))
+    outage.sweep()
+    assert outage.sweep(silence=EXPIRE).expired == 1
+    outage.catch_up.fold(RUN)
+    assert stack.store.get_state(RUN).status is RunStatus.FAILED
+
+
+def test_a_run_that_moves_while_it_is_looked_at_goes_on(outage, stack, requests):
+    outage.write(RUN)
+    outage.catch_up.fold(RUN)
+    requests.before("PutItem", lambda: outage.write(RUN, text_delta(), record=False))
+    report = outage.sweep(silence=EXPIRE)
+    assert (report.stuck, report.expired, report.troubles) == (1, 0, [])
+    assert [each.event.delta for each in list(stack.store.events(RUN))[1:]] == [text_delta().delta]
+
+
+def test_a_run_that_is_not_folded_to_its_end_is_folded_and_does_not_expire(outage):
+    outage.write(RUN)
+    outage.catch_up.fold(RUN)
+    outage.write(RUN, text_delta(), record=False)
+    report = outage.sweep(silence=EXPIRE)
+    assert (report.caught_up, report.stuck, report.expired) == (1, 0, 0)
 
 
 def test_a_parked_run_is_counted_and_left_alone_until_its_version_is_gone(outage, stack, monkeypatch):

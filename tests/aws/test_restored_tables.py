@@ -13,7 +13,7 @@ from behest_core.fold.rules import fold
 from behest_core.model.state import RunStatus
 from behest_core.projection.catch_up import CatchUp, Fold
 from behest_core.projection.projector import Projector
-from behest_core.projection.reconciler import Reconciler
+from behest_core.projection.reconciler import Reconciler, Silence
 from behest_core.projection.verify import Kind, verify
 from tests.builders import (
     RUN,
@@ -49,7 +49,7 @@ def sweep(stack, catch_up):
     """Return what sweeps an hour from now: no commit is on its way."""
     now = datetime.now(UTC) + timedelta(hours=1)
     reconciler = Reconciler(stack.store.event_log, stack.store.state_table, catch_up, now=lambda: now)
-    return lambda: reconciler.sweep(lookback=DAY, stuck_after=DAY)
+    return lambda: reconciler.sweep(lookback=DAY, silence=Silence(DAY))
 
 
 def written_on(stack, after=2):

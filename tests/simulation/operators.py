@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.errors import BehestError, LogDivergedError, LogTruncatedError, RunNotFoundError
 from behest_core.projection.catch_up import Fold
+from behest_core.projection.reconciler import Silence
 from tests.simulation.surroundings import Finding
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Operators:
             try:
                 report = process.reconciler.sweep(
                     lookback=timedelta(seconds=self._scheduler.now - self._began + 1),
-                    stuck_after=timedelta(minutes=5),
+                    silence=Silence(timedelta(minutes=5)),
                     remaining=lambda: deadline - self._scheduler.now,
                 )
             except (ClientError, BotoCoreError):

@@ -82,6 +82,13 @@ _PARKED_COLUMNS: Final = (
 )
 
 
+_STUCK_COLUMNS: Final = (
+    *_COLUMNS[:2],
+    _Column[RunState]("SILENT", 0, True, lambda state: age_text(state.updated_at or "", datetime.now(UTC))),
+    *_COLUMNS[2:],
+)
+
+
 def list_runs(
     *,
     session: Annotated[str | None, typer.Option(metavar="SESSION", help="Only runs of this session.")] = None,
@@ -100,6 +107,15 @@ def list_runs(
     parked: Annotated[
         bool, typer.Option("--parked", help="Only runs that are parked, the latest first: why, where and since when.")
     ] = False,
+    stuck: Annotated[
+        bool,
+        typer.Option(
+            "--stuck", help="Only runs that are stuck: active, not waiting for anybody, and without any sign of life."
+        ),
+    ] = False,
+    silent_since: Annotated[
+        str, typer.Option(metavar="TIME", parser=parse_time, help="Since when stuck runs show none: a time, or an age.")
+    ] = "1h",
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most N; 0 for all.")] = 50,
     as_json: AsJson = False,
     stack: Stack = None,
@@ -108,9 +124,13 @@ def list_runs(
 
     A run whose state item can't be read is named, the others are listed, and the exit code is 1.
     """
+    if parked and stuck:
+        raise typer.BadParameter("a run that is parked is not stuck; choose --parked or --stuck")
     store, unreadable = aws.connect(stack), _Unreadable()
     if parked:
-        found = _parked_runs(store.parked_states(unreadable=unreadable), session, status, since)
+        found = _narrowed(store.parked_states(unreadable=unreadable), session, status, since)
+    elif stuck:
+        found = _narrowed(store.stuck_states(silent_since, unreadable=unreadable), session, status, since)
     else:
         found = store.states(
             session_id=session,
@@ -128,7 +148,7 @@ def list_runs(
         _write_table(_PARKED_COLUMNS, parks, [park.run_id for park in parks])
     else:
         states = list(wanted)
-        _write_table(_COLUMNS, states, [state.run_id for state in states])
+        _write_table(_STUCK_COLUMNS if stuck else _COLUMNS, states, [state.run_id for state in states])
     if limit and next(found, None) is not None:
         say(f"there are more; --limit 0 shows all, --limit N more than {limit}")
     if unreadable.count:
@@ -146,10 +166,10 @@ class _Unreadable:
         say(str(error))
 
 
-def _parked_runs(
-    parked: Iterable[RunState], session: str | None, status: RunStatus | None, since: str | None
+def _narrowed(
+    states: Iterable[RunState], session: str | None, status: RunStatus | None, since: str | None
 ) -> Iterator[RunState]:
-    for state in parked:
+    for state in states:
         is_wanted = session in {None, state.session_id} and status in {None, state.status}
         if is_wanted and (since is None or (state.created_at or "") >= since):
             yield state

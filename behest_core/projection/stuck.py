@@ -1,0 +1,65 @@
+"""Runs that have stopped without an end, and how they are given one.
+
+- A run is stuck if it is active, its state covers its log and isn't parked, and its last event and the commit that this came in
+  are older than somebody allows. How long an agent may be silent, only its owner knows; with a recorder's `heartbeat` it needs
+  to be no longer than some of those.
+- A run whose last event is agent.Paused waits for somebody, however long, and isn't stuck.
+- Who gives a stuck run its end appends it where the log was seen to end: a run that has moved meanwhile goes on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from behest_core.dynamodb.items import LAST_POSITION
+from behest_core.errors import MalformedEventError, SequenceConflictError
+from behest_core.model.events import RunFailed
+from behest_core.model.packing import cut
+from behest_core.model.timestamps import from_datetime, is_before
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from behest_core.dynamodb.event_table import EventLog
+    from behest_core.model.commit import Commit
+    from behest_core.model.state import RunState
+
+_PAUSED: Final = "agent.Paused"
+
+
+class _Typed(msgspec.Struct):
+    type: str = ""
+
+
+def last_sign(log: EventLog, state: RunState, before: datetime) -> Commit | None:
+    """Return the last commit of a run that is stuck, as it shows nothing since `before`; None where it isn't stuck.
+
+    Reads the log only if the state looks like it. Raises RunDeletedError.
+    """
+    if state.status.is_terminal or state.parked is not None or not is_before(state.updated_at or "", before):
+        return None
+    last = log.last_commit(state.run_id, LAST_POSITION)
+    if last is None or last.last != state.sequence or not is_before(last.committed_at, before) or _is_pause(last):
+        return None
+    return last
+
+
+def _is_pause(commit: Commit) -> bool:
+    if commit.is_record:
+        return False
+    try:
+        return msgspec.json.decode(cut(commit)[-1], type=_Typed).type == _PAUSED
+    except (MalformedEventError, msgspec.MsgspecError):
+        return False
+
+
+def expire(log: EventLog, last: Commit, now: datetime) -> bool:
+    """Record that a run has failed whose last commit is this one, and say whether it was: not if anything else came first."""
+    failed = RunFailed(error=f"no sign of life since {last.committed_at or 'ever'}", timestamp=from_datetime(now))
+    try:
+        log.append(last.run_id, [failed], expected_sequence=last.last)
+    except SequenceConflictError:
+        return False
+    return True
