@@ -312,13 +312,8 @@ class RunStore:
         before = to_datetime(as_text(silent_since))
         active = [self.states(status=status, unreadable=unreadable) for status in ACTIVE_STATUSES]
         newest_first = heapq.merge(*active, key=lambda state: state.created_at or "", reverse=True)
-        return islice((state for state in newest_first if self._is_stuck(state, before)), limit)
-
-    def _is_stuck(self, state: RunState, before: datetime) -> bool:
-        try:
-            return last_sign(self.event_log, state, before) is not None
-        except RunDeletedError:
-            return False
+        stuck = (state for state in newest_first if last_sign(self.event_log, state, before) is not None)
+        return islice(stuck, limit)
 
     def wait(
         self,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from behest_core.dynamodb.items import LAST_POSITION
-from behest_core.errors import MalformedEventError, SequenceConflictError
+from behest_core.errors import MalformedEventError, RunDeletedError, SequenceConflictError
 from behest_core.model.events import RunFailed
 from behest_core.model.packing import cut
 from behest_core.model.timestamps import from_datetime, is_before
@@ -36,11 +36,14 @@ class _Typed(msgspec.Struct):
 def last_sign(log: EventLog, state: RunState, before: datetime) -> Commit | None:
     """Return the last commit of a run that is stuck, as it shows nothing since `before`; None where it isn't stuck.
 
-    Reads the log only if the state looks like it. Raises RunDeletedError.
+    Reads the log only if the state looks like it. A run that was deleted isn't stuck.
     """
     if state.status.is_terminal or state.parked is not None or not is_before(state.updated_at or "", before):
         return None
-    last = log.last_commit(state.run_id, LAST_POSITION)
+    try:
+        last = log.last_commit(state.run_id, LAST_POSITION)
+    except RunDeletedError:
+        return None
     if last is None or last.last != state.sequence or not is_before(last.committed_at, before) or _is_pause(last):
         return None
     return last
