@@ -1,8 +1,8 @@
 """How events become commits, and commits events again. The only place that joins, splits and cuts what lies in `events`.
 
 - Into a log: `lots` cuts events into what fits an item each, `array_of` makes a lot the JSON array of a commit.
-- Out of it: `cut` and `recorded` give a commit's events, `until` the commits up to a sequence, `without_gaps` refuses a log that
-  lacks some.
+- Out of it: `cut` and `recorded` give a commit's events, `last_event` the last one, `until` the commits up to a sequence,
+  `without_gaps` refuses a log that lacks some.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from behest_core.errors import EventTooLargeError, IncompleteLogError, MalformedEventError
+from behest_core.model.agent_events import RecordingGap
 from behest_core.model.decoding import DECODE_ERRORS, core_decoder, split
 from behest_core.model.limits import EVENT_BYTES
 
@@ -85,6 +86,18 @@ def cut(commit: Commit) -> list[bytes]:
         reason = f"`count` says {commit.count} events, `events` has {len(events)}"
         raise MalformedEventError(commit.run_id, commit.sequence, reason)
     return list(map(bytes, events))
+
+
+def last_event(commit: Commit) -> AnyEvent | None:
+    """Return the last event of a commit that tells of the run: not a RecordingGap, which tells of the recording.
+
+    None where that can't be read, and for a run record.
+    """
+    try:
+        events = [] if commit.is_record else map(core_decoder.decode_one, reversed(cut(commit)))
+        return next((event for event in events if not isinstance(event, RecordingGap)), None)
+    except (MalformedEventError, *DECODE_ERRORS):
+        return None
 
 
 def recorded(commits: Iterable[Commit]) -> Iterator[RecordedEvent]:

@@ -9,14 +9,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from behest_core.dynamodb.items import LAST_POSITION
-from behest_core.errors import MalformedEventError, RunDeletedError, SequenceConflictError
+from behest_core.errors import RunDeletedError, SequenceConflictError
+from behest_core.model.agent_events import Paused
 from behest_core.model.events import RunFailed
-from behest_core.model.packing import cut
+from behest_core.model.packing import last_event
 from behest_core.model.timestamps import from_datetime, is_before
 
 if TYPE_CHECKING:
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
     from behest_core.dynamodb.event_table import EventLog
     from behest_core.model.commit import Commit
     from behest_core.model.state import RunState
-
-_PAUSED: Final = "agent.Paused"
-
-
-class _Typed(msgspec.Struct):
-    type: str = ""
 
 
 def last_sign(log: EventLog, state: RunState, before: datetime) -> Commit | None:
@@ -44,18 +37,9 @@ def last_sign(log: EventLog, state: RunState, before: datetime) -> Commit | None
         last = log.last_commit(state.run_id, LAST_POSITION)
     except RunDeletedError:
         return None
-    if last is None or last.last != state.sequence or not is_before(last.committed_at, before) or _is_pause(last):
+    if last is None or last.last != state.sequence or not is_before(last.committed_at, before):
         return None
-    return last
-
-
-def _is_pause(commit: Commit) -> bool:
-    if commit.is_record:
-        return False
-    try:
-        return msgspec.json.decode(cut(commit)[-1], type=_Typed).type == _PAUSED
-    except (MalformedEventError, msgspec.MsgspecError):
-        return False
+    return None if isinstance(last_event(last), Paused) else last
 
 
 def expire(log: EventLog, last: Commit, now: datetime) -> bool:

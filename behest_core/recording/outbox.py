@@ -12,7 +12,8 @@
 - The buffer is bounded by the memory that it takes: an agent that is faster than the table waits, or its events are dropped. What
   is urgent, such as a run's end, has room of its own.
 - What was dropped is told in the run's own log, before its end where it is known by then, else as the last thing of all.
-- With a `heartbeat`, a run that is open and has appended nothing for so many seconds appends that it lives.
+- With a `heartbeat`, a run that is open, and doesn't wait for somebody, and has appended nothing for so many seconds appends that
+  it lives.
 - In a process that was forked it begins anew: empty, with locks that nobody holds. What was in it is the parent's to append.
 """
 
@@ -29,7 +30,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.dynamodb.event_table import PendingCommit
 from behest_core.errors import ContentionError, RecordingError
-from behest_core.model.agent_events import Heartbeat, RecordingGap
+from behest_core.model.agent_events import Heartbeat, Paused, RecordingGap
 from behest_core.model.decoding import encode
 from behest_core.model.events import TERMINAL_TYPES, RunStarted, type_name
 from behest_core.model.packing import lots
@@ -45,6 +46,9 @@ OnError = Literal["raise", "warn"]
 
 LIFECYCLE: Final = TERMINAL_TYPES | {type_name(RunStarted)}
 """The types of the events that are appended at once."""
+
+_SILENT: Final = TERMINAL_TYPES | {type_name(Paused)}
+"""The types behind which there is no heartbeat: nothing is at work, and a pause has to stay the last that is recorded."""
 
 _FULL_BYTES: Final = 128 * 1024
 """A buffer this large is appended at once: a commit of it, compressed, is far from an item's limit."""
@@ -141,6 +145,7 @@ class Outbox:
         self._buffer: deque[EncodedEvent] = deque()
         self._bytes = 0
         self._since = 0.0  # when the buffer was filled, or emptied, last
+        self._latest = ""  # the type of the event that was put in last
         self._is_urgent = False
         self._waiting = 0  # how many wait until it is empty
         self._pending: PendingCommit | None = None
@@ -186,6 +191,7 @@ class Outbox:
             self.gap.add(1, "BufferFull" if self.error is None else _code(self.error))
             return
         self._take(event, size)
+        self._latest = event.type
         if is_urgent or self._bytes >= _FULL_BYTES:
             self._urge()
         elif len(self._buffer) == 1:
@@ -298,7 +304,7 @@ class Outbox:
             return _AT_ONCE
         if self._buffer:
             return _AT_ONCE if self._is_hurried() else self._since + self._interval
-        if self._heartbeat is not None and not self.is_closed and not self.has_ended:
+        if self._heartbeat is not None and not self.is_closed and self._latest not in _SILENT:
             return self._since + self._heartbeat
         return None
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from behest_core.dynamodb.items import LAST_POSITION
-from behest_core.model.agent_events import Paused, RecordingGap, Resumed
-from behest_core.model.decoding import core_decoder, decode_each
+from behest_core.model.agent_events import Paused, Resumed
 from behest_core.model.events import RunCompleted
+from behest_core.model.packing import last_event
 from behest_core.model.state import UnknownFinishReason
 from behest_core.model.timestamps import now
 
@@ -85,8 +85,5 @@ def find(store: Store, session_id: str, answered: Mapping[str, str], besides: st
 def _last_pause(store: Store, run_id: str) -> Paused | None:
     """Return the pause that a run's log ends with: nothing is recorded behind it until somebody answers."""
     commit = store.event_log.last_commit(run_id, LAST_POSITION)
-    if commit is None or commit.is_record:
-        return None
-    events, _ = decode_each(commit.read().json, core_decoder.decode_one)
-    told = [each for each in events if not isinstance(each, RecordingGap)]
-    return told[-1] if told and isinstance(told[-1], Paused) else None
+    last = None if commit is None else last_event(commit)
+    return last if isinstance(last, Paused) else None

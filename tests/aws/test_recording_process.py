@@ -250,6 +250,31 @@ def test_what_a_process_of_multiprocessing_recorded_is_appended_at_its_end(stack
     assert events(stack, "r") == ["RunStarted", "child", "RunCompleted"]
 
 
+TOLD = """
+import os
+from behest_core import RunStore
+store = RunStore(os.environ["BEHEST_EVENT_TABLE"], os.environ["BEHEST_STATE_TABLE"])
+with store.recorder(provider="p", model="m", run_id="r", interval=3600) as run:
+    run.model_call(messages=[{"role": "user", "content": "Hi"}])
+    run._telling.acquire()  # by a thread that the child has not
+    child = os.fork()
+    if not child:
+        run.model_call(messages=[{"role": "user", "content": "Hi"}])
+        run.flush()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_forked_process_relies_on_nothing_that_its_parent_has_not_appended_yet(stack):
+    with stack.serving() as environment:
+        ended = run_program(TOLD, environment)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    raw = [json.loads(each.raw) for each in stack.store.events("r")]
+    requests = [each for each in raw if each["type"] == "agent.ModelRequested"]
+    assert [(len(each["messages"]), "follows" in each) for each in requests] == [(1, False)] * 2
+
+
 BUSY = """
 import os, sys, threading
 from behest_core import RunStore

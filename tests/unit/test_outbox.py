@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import ConnectionError as UnreachableError
 
+from behest_core.model.agent_events import Paused
 from behest_core.model.decoding import encode
 from behest_core.model.events import TextDelta
 from behest_core.recording.outbox import Outbox
@@ -198,6 +199,15 @@ def test_a_run_that_has_ended_or_is_closed_has_no_heartbeat(log, schedule, begun
     outbox.close(timeout=0)
     run_until(schedule, outbox, 2000.0)
     assert len(log.commits) == 4
+
+
+def test_a_run_that_waits_for_somebody_has_no_heartbeat_until_it_goes_on(log, schedule, begun):
+    outbox = begun(heartbeat=30.0)
+    put(outbox, Paused(reason="approval", pending=[], timestamp=at(1)))
+    run_until(schedule, outbox, 1000.0)
+    put(outbox, text())
+    run_until(schedule, outbox, 1031.0)
+    assert log.commits == [["RunStarted"], ["agent.Paused"], ["TextDelta"], ["agent.Heartbeat"]]
 
 
 def test_whoever_is_about_to_put_something_in_is_sign_of_life_enough(log, schedule, begun):
