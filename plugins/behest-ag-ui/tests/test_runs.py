@@ -10,6 +10,7 @@ from behest_ag_ui import record
 from behest_core.model.state import RunStatus
 from behest_core.model.state import TokenUsage as Usage
 from behest_core.recording.adapter import id_of
+from behest_core.recording.process import unfinished
 from behest_core.testing.recorded import all_recorded, recorded, the_recorded
 
 
@@ -109,6 +110,8 @@ def test_several_runs_on_one_stream_are_runs_of_their_own(stack):
     run(
         stack, started(first), chunk, finished(first), started(second), *call("c", "f"), started(third), finished(third)
     )
+    for outbox in unfinished(stack.store.event_log):  # the stream's end waits for its last run
+        outbox.flush()
     assert recorded(stack.store, "r-1").types == [
         "RunStarted",
         "TextDelta",
