@@ -20,6 +20,7 @@ import threading
 import time
 import weakref
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
@@ -386,7 +387,7 @@ class RunRecorder:
         step = UNSET if step_id is None else step_id
         # the requests are compared as JSON before they are emitted
         sent = None if messages is None else [storable(each) for each in messages]
-        call = ModelCall(self.emit, model_call_id or str(uuid4()), step)
+        call = ModelCall(self.emit, model_call_id or _new_id(), step)
         with self._telling:  # the log has the requests in the order in which they are told apart
             self.emit(
                 ModelStarted(
@@ -416,7 +417,7 @@ class RunRecorder:
         self, name: str, kind: str, *, step_id: str | None = None, parent_step_id: str | None = None
     ) -> str:
         """Record that a part of the run begins; return its id. `kind` is ``agent``, ``node`` and so on: see StepStarted."""
-        step_id = step_id or str(uuid4())
+        step_id = step_id or _new_id()
         parent = UNSET if parent_step_id is None else parent_step_id
         self._steps_started.put(step_id, time.monotonic())
         self.emit(StepStarted(step_id=step_id, name=name, kind=kind, parent_step_id=parent, timestamp=now()))
@@ -504,6 +505,11 @@ def _why(ending: EncodedEvent) -> str:
     if ending.type == "RunFailed":
         return f"the run failed: {msgspec.json.decode(ending.raw)['error']}"
     return "the run ended"
+
+
+def _new_id() -> str:
+    """Return an id that is unique within a run: it is in each event of a call, so it is short."""
+    return token_hex(6)
 
 
 def new_record(  # noqa: PLR0913 (a run record has as many fields)
