@@ -360,7 +360,7 @@ def repaired_state(item: Item) -> RunState:
 
 
 def revision_of(item: Item) -> int | None:
-    """Return how often a state item was written, None where that is no number by which it could be told from the next."""
+    """Return which write of a state item it is, None where that is no number by which it could be told from the next."""
     revision = number_of(item, REVISION)
     return None if revision is None or not 1 <= revision < _LONG else revision
 

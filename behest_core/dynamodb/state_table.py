@@ -1,5 +1,10 @@
 """The state table: one item per run, saved only where nobody else saved in between, and queried.
 
+A save is conditional on the revision that was read. A revision says when an item was written, and is at least one more than the
+one before: so it grows with each write, whatever the clock says. That it is a time, and no count, is for where an item has two
+histories: it was deleted and made again, put back to an earlier time, or something else broke its revision. Whoever remembers a
+state of one of them never meets its revision in the other, where each write came at another time.
+
 Queries go through two indexes that hold keys only, so that they cost a write unit when a run is created or changes status, and
 nothing per event. What they find is then read from the table itself, consistently: a state is never older than its index entry,
 and one that has moved on to another status since is left out.
@@ -14,6 +19,7 @@ from __future__ import annotations
 import heapq
 import logging
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +34,6 @@ from behest_core.model.timestamps import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
     Unreadable = Callable[[MalformedStateError], object]
 
 _BURY_TRIES: Final = 100
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _MINIMUM_TIME: Final = "0"
 _MAXIMUM_TIME: Final = "9~"
 
@@ -62,12 +69,23 @@ class RevisionConflictError(ConflictError):
 
 
 class StateTable:
-    """The states of all runs, in one table. Can be shared between threads."""
+    """The states of all runs, in one table. Can be shared between threads.
 
-    def __init__(self, client: DynamoDBClient, table: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    `now` gives the time for revisions.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._client = client
         self.table = table
         self._sleep = sleep
+        self._now = now
 
     def get(self, run_id: str) -> RunState | None:
         """Read a run's state, consistently; None where there is none yet. Raises MalformedStateError."""
@@ -98,7 +116,7 @@ class StateTable:
         text: something else wrote it) is replaced by a state that was read without one: on the condition that it still has
         just that.
         """
-        saved = replace(state, revision=state.revision + 1)
+        saved = replace(state, revision=max(state.revision + 1, (self._now() - _EPOCH) // _MICROSECOND))
         if state.revision:
             found = self._put(saved, f"{items.REVISION} = :read", {"N": str(state.revision)})
         else:

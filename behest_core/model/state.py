@@ -185,7 +185,7 @@ class RunState(Struct, kw_only=True):
     The seed's fields, from `run_id` to `updated_at`, then:
 
     - `sequence`: the checkpoint, the last sequence folded; 0 where only the record was.
-    - `revision`: how often the state item was written; 0 for a state that was never stored.
+    - `revision`: which write of the state item it is, a number that grows with each; 0 for a state that was never stored.
     - `reducer_version`: the version of the reducer that folded it.
     - `parked`: None, or why the fold has stopped.
     - `extensions`: plugins' slices by name.

@@ -53,9 +53,10 @@ def go_on(result: Any) -> tuple[int, list[str]]:
 def test_wrong_states_are_replaced_and_right_ones_are_not_written(stack):
     wrong_runs(stack, 2)
     folded_run(stack, "run-02")
+    right = stack.store.get_state("run-02")
     assert done("rebuild") == "folded 3 runs again: 2 changed, 1 right already\n"
     assert iterations(stack) == [1, 1, 1]
-    assert [stack.store.get_state(f"run-{number:02}").revision for number in range(3)] == [3, 3, 1]
+    assert stack.store.get_state("run-02") == right
     assert done("rebuild") == "folded 3 runs again: 3 right already\n"
 
 

@@ -74,6 +74,49 @@ def kinds(found):
     return [each.kind for each in found.troubles]
 
 
+# ---------------------------------------------------------------- what a process remembers of an item that is another one now
+
+
+def item_of(stack):
+    return stack.dynamodb.get_item(TableName=stack.state_table, Key={"run_id": {"S": RUN}})["Item"]
+
+
+def broken(stack, _):
+    item = item_of(stack) | {"revision": {"N": "1.5"}}
+    stack.dynamodb.put_item(TableName=stack.state_table, Item=item)
+
+
+def lost(stack, _):
+    stack.dynamodb.delete_item(TableName=stack.state_table, Key={"run_id": {"S": RUN}})
+
+
+def of_an_earlier_time(stack, earlier):
+    stack.dynamodb.put_item(TableName=stack.state_table, Item=earlier)
+
+
+@pytest.mark.parametrize("befall", [broken, lost, of_an_earlier_time])
+def test_a_process_that_remembers_a_state_does_not_put_it_back_when_its_item_is_written_anew(
+    stack, projector, catch_up, befall
+):
+    log = [record_commit(), *(commit(sequence, text_delta()) for sequence in range(1, 8))]
+    warm = [projector() for _ in range(3)]
+    put(stack, log[0])
+    catch_up.fold(RUN)
+    earlier = item_of(stack)
+    for number, process in enumerate(warm, 1):
+        put(stack, log[number])
+        process.project([record_of(log[number])])
+    befall(stack, earlier)
+    for lot in (log[4:6], log[6:]):
+        put(stack, *lot)
+        catch_up.fold(RUN)
+    before = stored(stack)
+    assert before.sequence == 7
+    for number, process in enumerate(warm, 1):
+        process.project([record_of(log[number + 1])])
+        assert stored(stack) == before
+
+
 # ---------------------------------------------------------------- the event table, of an earlier time and written on
 
 SHORTER = [usage_recorded(9)]

@@ -123,7 +123,9 @@ def test_an_event_of_the_notifier_is_as_it_is_shown(stack: LocalStack):
     entry = stack.notifications[-1]
     shown, pattern = (json.loads(block.text) for block in blocks(PAGE, "json"))
     assert (shown["source"], shown["detail-type"]) == (entry["Source"], entry["DetailType"])
-    assert (shown["detail"], shown["resources"]) == (json.loads(entry["Detail"]), entry["Resources"])
+    detail = json.loads(entry["Detail"])
+    assert detail["id"] == f"run-1#{stack.store.get_state('run-1').revision}"
+    assert (shown["detail"], shown["resources"]) == (detail | {"id": shown["detail"]["id"]}, entry["Resources"])
     assert pattern["source"] == [entry["Source"]]
     assert pattern["detail-type"] == [entry["DetailType"]]
     assert {*pattern["detail"]} <= {*RunChanged.__struct_fields__}

@@ -91,6 +91,7 @@ def test_a_deleted_run_leaves_what_is_shown(stack: LocalStack):
     stack.store.create_run(run_id=run_id, provider="openai", model="gpt-4o")
     stack.deliver()
     stack.store.delete_run(run_id)
+    revision = str(stack.store.state_table.get(run_id).revision)
     left = [
         item | {"deleted_at": {"S": deleted_at}}
         for table in (stack.event_table, stack.state_table)
@@ -107,7 +108,7 @@ def test_a_state_is_written_as_it_is_shown(item: dict[str, Any]):
 def test_run_record_and_commits_fold_to_the_state_that_is_shown():
     state = fold(None, map(commit_of, (RECORD, TEXT_COMMIT, BINARY_COMMIT))).state
     assert state is not None
-    state.revision = 1
+    state.revision = int(STATE["revision"]["N"])
     assert items.state_to_item(state) == STATE
 
 

@@ -43,6 +43,11 @@ def put(stack: LocalStack, item: dict[str, Any]) -> None:
 # ---------------------------------------------------------------- the example in shell
 
 
+def without_revision(printed: Any) -> Any:
+    """Return what was printed but for when a state was written."""
+    return {**printed, "revision": None} if isinstance(printed, dict) else printed
+
+
 def test_the_commands_of_the_example_give_what_is_shown(stack: LocalStack):
     for block in blocks(PAGE, "sh"):
         [command] = commands(block.text)
@@ -50,7 +55,7 @@ def test_the_commands_of_the_example_give_what_is_shown(stack: LocalStack):
             stack.deliver()
         printed = perform(stack.dynamodb, command)
         if block.output is not None:
-            assert printed == json.loads(block.output)
+            assert without_revision(printed) == without_revision(json.loads(block.output))
 
 
 def test_a_command_of_the_example_that_is_repeated_is_told_that_it_succeeded_before(stack: LocalStack):

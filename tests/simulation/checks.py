@@ -50,6 +50,9 @@ class StateWatch:
         moment: Callable[[], str] = lambda: "",
     ) -> None:
         self.writes = 0
+        self._written: dict[tuple[str, int], int] = {}
+        """What was written under each revision, whatever befell the items since: the hash of it."""
+
         self.slices: Counter[str] = Counter()
         """How often a fold was which step for a slice."""
 
@@ -60,6 +63,9 @@ class StateWatch:
     def append(self, keys: Item, new_image: Item | None = None, *, old_image: Item | None = None, **_: Any) -> None:
         self.writes += 1
         run_id = keys["run_id"]["S"]
+        name = run_id, _number(new_image, "revision")
+        if self._written.setdefault(name, hash(str(new_image))) != hash(str(new_image)):
+            self._report(Finding(run_id, f"another write of it had revision {name[1]} before"))
         if run_id in self.oracle.broken:
             self.oracle.broken.discard(run_id)
             return  # what is wrong with it now is seen at the next write, or in the end
@@ -70,7 +76,7 @@ class StateWatch:
         if new is None:
             return ["the state item was deleted"]
         revisions = _number(old, "revision"), _number(new, "revision")
-        if revisions[1] != revisions[0] + 1:
+        if revisions[1] <= revisions[0]:
             return [f"revision went from {revisions[0]} to {revisions[1]}"]
         if "deleted_at" in new:
             return (

@@ -170,6 +170,11 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "trusts the revision of a state item": (
         Edit(StateTable, "save", "if found and items.revision_of(found) is None:", "if False:"),
     ),
+    "counts the writes of a state item": (
+        Edit(
+            StateTable, "save", "max(state.revision + 1, (self._now() - _EPOCH) // _MICROSECOND)", "state.revision + 1"
+        ),
+    ),
     # ------------------------------------------------------------ a run's trouble is its own
     "lets one run's error end its batch": (
         Edit(Projector, "_bring_up", "except Exception", "except ZeroDivisionError"),
@@ -195,6 +200,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
 
 RATES = {
     "trusts the revision of a state item": Rates(break_state=0.2),
+    "counts the writes of a state item": Rates(break_state=0.2, restore_state=0.2),
     "goes on with a slice that saw the run before its record came": Rates(rebuild=0.5),
     "lets one run's error end a sweep": Rates(odd_error=0.1, sweep=0.3),
     "ignores the tombstone of a log": Rates(delete=0.2, restore_state=0.2),

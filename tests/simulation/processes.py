@@ -40,7 +40,7 @@ class Process:
         self.release = release
         self.streams = streams
         self.log = EventLog(client, tables[0], now=now)  # type: ignore[arg-type]
-        self.states = StateTable(client, tables[1], sleep=around.scheduler.sleep)  # type: ignore[arg-type]
+        self.states = StateTable(client, tables[1], sleep=around.scheduler.sleep, now=now)  # type: ignore[arg-type]
         self.projector = Projector(self.log, self.states, dispatch, now=now)
         self.catch_up = CatchUp(self.log, self.states, dispatch, owner=f"process {number}", now=now)
         self.reconciler = Reconciler(self.log, self.states, self.catch_up, now=now)

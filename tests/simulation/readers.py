@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tests.simulation.processes import Pool
     from tests.simulation.surroundings import Surroundings
 
+READING = "reader"
+"""What their tasks are called."""
+
 _RUNS_AT_ONCE = 8
 
 
@@ -59,7 +62,7 @@ class Readers:
                 return
             self._pool.give_back(process)
 
-        self._scheduler.start("reader", body, process.release)
+        self._scheduler.start(READING, body, process.release)
 
     def _read_states(self, store: RunStore, run_ids: list[str]) -> None:
         before = {run_id: self._revision(run_id) for run_id in run_ids}

@@ -1,10 +1,10 @@
 """Tables that are put back to what they were at an earlier time, as an operator does who restores a backup; and broken items.
 
-What was restored is another table, so whoever used the old one begins again. Here it is one run at a time that loses what came
-since; for each it is the same as if all had. What must follow:
+Here it is one run at a time that loses what came since; for each it is the same as if all had. What must follow:
 
 - Where the state table is older than the log, or has nothing of a run, a sweep makes it right; a deleted run stays deleted.
 - Where something else has written to the state table, what can't be read is folded again.
+- Either table goes on under its name, so whoever folds remembers the states that are gone, and works on: it puts none back.
 - Where the log is older than the state, the next that is written lies at positions that the state covers. That is noticed, and
   mended when an operator says so. Nothing is judged in between: what was told of the lost events stays told.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.agents import WRITING
+from tests.simulation.readers import READING
 
 if TYPE_CHECKING:
     from tests.contract.fake import FakeDynamoDB
@@ -57,10 +57,11 @@ class Restores:
             return
         to: Stored | None = self._random.choice(former)
         self._note(f"the state of {run_id} is restored to {to.item.get('sequence') if to is not None else None}")
-        self._scheduler.kill_all(lambda task: not task.name.startswith(WRITING))
-        self._pool.drop()
+        self._scheduler.kill_all(lambda task: task.name == READING)  # who may be given either
         self._states.restore(key, to)
         self._oracle.forget(run_id)
+        if to is not None and any(to.item.get(name) == value for name, value in _BROKEN):
+            self._oracle.broken.add(run_id)
         self.states.add(run_id)
 
     def break_state(self, run_id: str) -> None:
@@ -73,10 +74,6 @@ class Restores:
             return
         name, value = self._random.choice(_BROKEN)
         self._note(f"the state of {run_id} has {value} as its {name} now")
-        if name == "revision":
-            # it is counted from 1 again, and what a process remembers under a number is another state: docs/guarantees.md
-            self._scheduler.kill_all(lambda task: not task.name.startswith(WRITING))
-            self._pool.drop()
         self._states.restore(key, found._replace(item=found.item | {name: value}))
         self._oracle.forget(run_id)
         self._oracle.broken.add(run_id)
