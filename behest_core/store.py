@@ -181,7 +181,7 @@ class RunStore:
         return self.event_log.append(run_id, events, expected_sequence)
 
     def delete_run(self, run_id: str) -> None:
-        """Delete a run for good: its log and its state. A tombstone stays in both tables, so that nothing brings it back.
+        """Delete a run for good: its log and its state. Tombstones stay in both tables, so that nothing brings it back.
 
         The run's id can't be used again. Safe beside live traffic, and to be repeated: what was cut short is finished. What a
         writer appends afterwards lies in the log unfolded, until the run is deleted once more. Raises RunNotFoundError.

@@ -210,14 +210,15 @@ class EventLog:
         return None
 
     def delete(self, run_id: str, deleted_at: str) -> None:
-        """Remove a run's log, whatever lies there, and leave a tombstone at its position 0.
+        """Remove a run's log, whatever lies there, and leave tombstones at its first and last position.
 
         Can be repeated, and finishes what was cut short.
         """
         self._heads.pop(run_id)
-        self._client.put_item(TableName=self.table, Item=items.tombstone_item(run_id, deleted_at))
+        for tombstone in items.tombstone_items(run_id, deleted_at):
+            self._client.put_item(TableName=self.table, Item=tombstone)
         for item in self._query(run_id, only="#sequence"):
-            if items.number_of(item, items.SEQUENCE) != 0:
+            if items.number_of(item, items.SEQUENCE) not in items.TOMBSTONE_POSITIONS:
                 key = {items.RUN_ID: {"S": run_id}, items.SEQUENCE: item[items.SEQUENCE]}
                 self._client.delete_item(TableName=self.table, Key=key)
 
@@ -281,8 +282,8 @@ class EventLog:
         """
         behind = self._commits(run_id, ">", after, refuse_deleted=refuse_deleted)
         first = next(behind, None)
-        if after >= (0 if refuse_deleted else 1) and (first is None or first.sequence > after + 1):
-            # `after` may lie inside a commit: then it is the last one that begins at or before it; or there is a tombstone
+        if after >= 1 and (first is None or first.sequence > after + 1):
+            # `after` may lie inside a commit: then it is the last one that begins at or before it
             around = next(self._last_commits(run_id, after, refuse_deleted=refuse_deleted), None)
             if around is not None and around.last > after:
                 yield around

@@ -63,6 +63,8 @@ SHARDS: Final = 8
 LAST_POSITION: Final = 10**15
 """The last position of a log: no run comes near it, and every reader has exact numbers up to there."""
 
+TOMBSTONE_POSITIONS: Final = (0, LAST_POSITION)
+
 _LONG: Final = 10**37
 """What a count of a state stays below, so that the next one is a number of DynamoDB's, too."""
 
@@ -125,9 +127,16 @@ def _item_bytes(item: Item) -> int:
     return sum(len(name) + len(next(iter(attribute.values())).encode()) for name, attribute in item.items())
 
 
-def tombstone_item(run_id: str, deleted_at: str) -> dict[str, Any]:
-    """Return the item that takes position 0 of a deleted run's log, so that the run can't be created again."""
-    return {RUN_ID: {"S": run_id}, SEQUENCE: {"N": "0"}, DELETED_AT: {"S": deleted_at}}
+def tombstone_items(run_id: str, deleted_at: str) -> list[dict[str, Any]]:
+    """Return what is left of a deleted run's log.
+
+    One at its first position, so that the run can't be created again. One at its last, so that whoever looks for the log's end
+    meets it, whatever somebody appended who hadn't heard of the deletion.
+    """
+    return [
+        {RUN_ID: {"S": run_id}, SEQUENCE: {"N": str(position)}, DELETED_AT: {"S": deleted_at}}
+        for position in TOMBSTONE_POSITIONS
+    ]
 
 
 def deleted_at(item: Item) -> str | None:

@@ -212,6 +212,7 @@ class CatchUp:
                 if first is None:
                     return True  # nothing that could kill
                 if first.sequence > max(begin.after, 0) + 1:
+                    self._log.tail(work.run_id)  # raises where the run was deleted
                     work.tell(TroubleKind.GAP, max(begin.after, 0) + 1, "MissingEvents")
                     return False
         return self._begin_guarded(work, remaining)

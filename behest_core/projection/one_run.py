@@ -9,7 +9,9 @@ What is decided is in fold/. What is done here keeps these promises:
 - Before the deadline it stops, saves what is folded, and reports the rest.
 - Where the log holds another commit than the one that the state ends with, the run is parked until it is rebuilt. The log is
   asked where a batch brings duplicates of which none is that commit, and whenever it is read from a checkpoint on.
-- A tombstone in the log always wins: the state becomes one too.
+- A tombstone in the log always wins: the state becomes one too. Whoever reads to the log's end meets it. Where a fold stops
+  before, at a gap, at what can't be folded or at another history, the end is asked for first: that may be what somebody appended
+  who hadn't heard of the deletion.
 """
 
 from __future__ import annotations
@@ -139,6 +141,8 @@ class OneRun:
         if folded is None:
             return True
         state = folded.state
+        if _stops_before_the_end(folded):
+            self._log.tail(work.run_id)  # raises where the log ends with a tombstone
         is_news = folded.changed or is_guarded or (state is not None and state.parks.keys() != parks.keys())
         if state is not None and is_news and not self._save(work, self._finish(state, parks)):
             return False
@@ -224,6 +228,12 @@ class OneRun:
     def moment(self) -> str:
         """Return the time, as it is stamped."""
         return from_datetime(self._now())
+
+
+def _stops_before_the_end(folded: Folded) -> bool:
+    """Return whether a fold has just come to what it can't go on from: a gap, a bad event, another history."""
+    parked = folded.state.parked if folded.state is not None else None
+    return folded.gap is not None or (parked is not None and not parked.at)
 
 
 def _troubles(run_id: str, folded: Folded, before: Mapping[str, Parked]) -> Iterator[Trouble]:

@@ -101,7 +101,7 @@ def verify(log: EventLog, states: StateTable, run_id: str, dispatch: Dispatch = 
     except RunDeletedError as deleted:
         state = states.get(run_id)
         if state is None or state.is_blank or state.deleted_at is not None:
-            return Verdict(run_id=run_id)
+            return _verify_deleted(log, run_id)
         problem = f"its log was deleted at {deleted.deleted_at}, and its state is still there; rebuild it"
         return Verdict(run_id=run_id, kind=Kind.WRONG, problem=problem)
 

@@ -297,8 +297,8 @@ def test_a_deleted_run_is_gone_from_both_tables_but_for_its_tombstones(stack, pu
     assert list(stack.store.events(RUN)) == []
     assert stack.store.get_states([RUN]) == {}
     assert list(stack.store.states()) == []
-    [left] = stack.dynamodb.scan(TableName=stack.event_table)["Items"]
-    assert left.keys() == {"run_id", "sequence", "deleted_at"}
+    left = stack.dynamodb.scan(TableName=stack.event_table)["Items"]
+    assert left == items.tombstone_items(RUN, left[0]["deleted_at"]["S"])
     [left] = stack.dynamodb.scan(TableName=stack.state_table)["Items"]
     assert left.keys() == {"run_id", "revision", "deleted_at"}
 

@@ -431,8 +431,7 @@ def test_an_item_at_no_position_is_in_nobodys_way_and_goes_with_the_run(stack, l
     assert other(log).append(RUN, [text_delta()]) == 2
     assert sequences(log) == [1, 2]
     log.delete(RUN, at(9))
-    left = stack.dynamodb.scan(TableName=stack.event_table)["Items"]
-    assert left == [items.tombstone_item(RUN, at(9))]
+    assert stack.dynamodb.scan(TableName=stack.event_table)["Items"] == items.tombstone_items(RUN, at(9))
 
 
 def test_nothing_is_appended_where_nobody_would_read_it(stack, log):
@@ -447,7 +446,17 @@ def test_deleting_a_run_works_whatever_lies_in_its_log(stack, log, attribute, va
     for sequence in (0, 1, 2):
         put(stack, sequence, **{attribute: value})
     log.delete(RUN, at(9))
-    assert stack.dynamodb.scan(TableName=stack.event_table)["Items"] == [items.tombstone_item(RUN, at(9))]
+    assert stack.dynamodb.scan(TableName=stack.event_table)["Items"] == items.tombstone_items(RUN, at(9))
+
+
+def test_what_a_writer_appends_that_has_not_heard_of_the_deletion_lets_no_other_one_append(log):
+    log.append(RUN, [run_started()])
+    other(log).delete(RUN, at(9))
+    assert log.append(RUN, [text_delta()]) == 2
+    with pytest.raises(RunDeletedError):
+        other(log).append(RUN, [text_delta()])
+    with pytest.raises(RunDeletedError):
+        log.head(RUN)
 
 
 def test_what_a_log_remembers_of_its_runs_is_bounded_by_memory(log):

@@ -316,6 +316,80 @@ def test_folding_again_or_resuming_buries_what_the_state_table_has_of_a_deleted_
     assert stored(stack).deleted_at
 
 
+LATE = [2, 6, 9]
+"""Where a writer appends that remembers an end of the log before it was deleted: its own, or one of before."""
+
+
+def appended_late(stack, sequence):
+    """Append to a deleted run, as a writer does that hasn't heard of it; return the commit."""
+    late_commit = replace(commit(sequence, text_delta(), text_delta()), commit_id="late")
+    put(stack, late_commit)
+    return late_commit
+
+
+@pytest.mark.parametrize("sequence", LATE)
+@pytest.mark.parametrize("make", [active_state, parked_state, begun_state])
+def test_a_sweep_sees_the_tombstone_behind_which_somebody_appended(stack, sweep, make, sequence):
+    bury_and_restore(stack, make(stack))
+    appended_late(stack, sequence)
+    report = sweep()
+    assert (report.lagging, report.caught_up, report.troubles) == (1, 1, [])
+    assert stored(stack).deleted_at
+
+
+@pytest.mark.parametrize("sequence", LATE)
+@pytest.mark.parametrize("make", [*STATES, no_state])
+def test_a_projector_sees_the_tombstone_behind_which_somebody_appended(stack, projector, make, sequence):
+    bury_and_restore(stack, make(stack))
+    late_commit = appended_late(stack, sequence)
+    report = projector().project(late(late_commit))
+    assert (report.events, report.troubles, report.first_unfinished) == (0, [], None)
+    assert bool(stored(stack).deleted_at) is not (make is parked_state)
+
+
+@pytest.mark.parametrize("sequence", LATE)
+@pytest.mark.parametrize("how", Fold)
+@pytest.mark.parametrize("make", [active_state, finished_state, begun_state, no_state])
+def test_whatever_folds_a_run_sees_the_tombstone_behind_which_somebody_appended(stack, catch_up, make, how, sequence):
+    bury_and_restore(stack, make(stack))
+    appended_late(stack, sequence)
+    assert catch_up.fold(RUN, how).events == 0
+    assert stored(stack).deleted_at
+
+
+@pytest.mark.parametrize("is_guarded", [True, False])
+@pytest.mark.parametrize("make_late", [poison, lambda sequence: commit(sequence + 3, text_delta())], ids=["bad", "far"])
+def test_what_stops_a_fold_before_it_meets_the_tombstone_does_not_hide_it(stack, catch_up, make_late, is_guarded):
+    state = active_state(stack)
+    bury_and_restore(stack, state)
+    put(stack, make_late(state.sequence + 1))
+    assert catch_up.fold(RUN, guarded=is_guarded).troubles == []
+    assert stored(stack).deleted_at
+
+
+@pytest.mark.parametrize("how", [Fold.RESUME, Fold.AGAIN])
+def test_a_deleted_run_that_is_parked_as_diverged_is_not_resumed_but_buried(stack, catch_up, projector, how):
+    diverged_run(stack)
+    projector().project(written_on(stack))
+    bury_and_restore(stack, stored(stack))
+    appended_late(stack, 3)
+    catch_up.fold(RUN, how)
+    assert stored(stack).deleted_at
+
+
+@pytest.mark.parametrize("sequence", LATE)
+@pytest.mark.parametrize("make", [*STATES, no_state])
+def test_verify_sees_the_tombstone_behind_which_somebody_appended(stack, catch_up, make, sequence):
+    bury_and_restore(stack, make(stack))
+    appended_late(stack, sequence)
+    if make is not no_state:
+        assert "its log was deleted at" in check(stack).problem
+        catch_up.fold(RUN, Fold.AGAIN)
+    assert "delete it again" in check(stack).problem
+    stack.store.delete_run(RUN)
+    assert check(stack).is_right
+
+
 @pytest.mark.parametrize("make", STATES)
 def test_verify_says_that_a_deleted_run_is_back(stack, catch_up, make):
     bury_and_restore(stack, make(stack))

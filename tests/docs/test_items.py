@@ -97,7 +97,9 @@ def test_a_deleted_run_leaves_what_is_shown(stack: LocalStack):
         for table in (stack.event_table, stack.state_table)
         for item in stack.dynamodb.scan(TableName=table)["Items"]
     ]
-    assert left == [LOG_TOMBSTONE, STATE_TOMBSTONE]
+    last = LOG_TOMBSTONE | {"sequence": {"N": str(items.LAST_POSITION)}}
+    assert left == [LOG_TOMBSTONE, last, STATE_TOMBSTONE | {"revision": {"N": revision}}]
+    assert f"{items.LAST_POSITION:,}" in part(PAGE, "### A deleted run")
 
 
 @pytest.mark.parametrize("item", [STATE, OTHER_STATE, STATE_TOMBSTONE], ids=["completed", "failed", "deleted"])

@@ -211,8 +211,7 @@ class Judge:
         if "deleted_at" in item:
             return [] if self._oracle.is_deleted(run_id) else ["its state is deleted, its log is not"]
         if self._oracle.is_deleted(run_id):
-            # what a late writer appended hides the tombstone from whoever looks for the end of the log
-            return [] if head else ["its log is deleted, its state is not"]
+            return ["its log is deleted, its state is not"]
         wrong = self._oracle.judge(item)
         if self.lacks_record(run_id):
             wrong.append("it was folded without its record")
@@ -262,6 +261,13 @@ class Judge:
     def is_parked(self, run_id: str) -> bool:
         found = self._states.get({"run_id": {"S": run_id}})
         return found is not None and "parked" in found.item
+
+    def is_swept(self, run_id: str) -> bool:
+        """Return whether a sweep looks at a run however old it is: it is parked, or active."""
+        found = self._states.get({"run_id": {"S": run_id}})
+        item = found.item if found is not None else {}
+        is_active = "created_at" in item and item["status"]["S"] not in {"Completed", "Failed", "Cancelled"}
+        return is_active or "parked" in item
 
     def is_parked_as_deadly(self, run_id: str) -> bool:
         found = self._states.get({"run_id": {"S": run_id}})

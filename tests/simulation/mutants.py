@@ -164,6 +164,14 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(Reconciler, "_tail", "self._states.bury(run_id, deleted.deleted_at)", "pass"),
         Edit(OneRun, "bury", "self._states.bury(work.run_id, deleted_at)", "pass"),
     ),
+    "puts no tombstone at the end of a log": (
+        Edit(
+            EventLog,
+            "delete",
+            "items.tombstone_items(run_id, deleted_at)",
+            "items.tombstone_items(run_id, deleted_at)[:1]",
+        ),
+    ),
     "trusts what lies in a state item": (
         Edit(items, "repaired_state", "except MalformedStateError:", "except ZeroDivisionError:"),
     ),
@@ -204,6 +212,7 @@ RATES = {
     "goes on with a slice that saw the run before its record came": Rates(rebuild=0.5),
     "lets one run's error end a sweep": Rates(odd_error=0.1, sweep=0.3),
     "ignores the tombstone of a log": Rates(delete=0.2, restore_state=0.2),
+    "puts no tombstone at the end of a log": Rates(delete=0.3, restore_state=0.3),
     "looks for another history only at commits that it covers whole": Rates(restore_log=0.3),
     "counts a guard that is still held as a death": Rates(sweep=0.5, lost_record=0.5, stall=0.3),
     "brings deleted runs back": Rates(delete=0.3, throttle=0.2, stall=0.05, late_record=0.1),

@@ -132,6 +132,9 @@ class Operators:
                     return  # nothing of it was written so far
                 except (ClientError, BotoCoreError):
                     self._scheduler.sleep(5.0)
+                except BehestError as error:
+                    self._report(Finding(run_id, f"deleting it raised {error!r}"))
+                    return
                 else:
                     return
 

@@ -216,9 +216,10 @@ class Oracle:
     def head(self, run_id: str) -> int:
         """Return the last position of a run's log."""
         partition = self._log.partitions.get(run_id)
-        if partition is None or not partition.items:
+        items = (each.item for each in reversed(partition.items)) if partition is not None else iter(())
+        last = next((item for item in items if "deleted_at" not in item), None)
+        if last is None:
             return 0
-        last = partition.items[-1].item
         return int(last["sequence"]["N"]) + int(last.get("count", {"N": "1"})["N"]) - 1
 
     def judge(self, item: Item, before: Item | None = None, writer: int | None = None) -> list[str]:

@@ -254,9 +254,12 @@ class World:
     def _judge_what_was_noticed(self) -> None:
         """Judge the runs whose logs were restored: a state that isn't that of its log now says so, or is seen to be ahead of it.
 
-        Where records overtook each other, nobody could tell.
+        Where records overtook each other, nobody could tell. And those whose states were restored after they were deleted.
         """
         self.oracle.unjudged.clear()
+        for run_id in self._begun:
+            if self.oracle.is_deleted(run_id) and self._judge.is_swept(run_id):
+                self.findings.append(Finding(run_id, "its log is deleted, and no sweep noticed"))
         unordered = {run_id for run_id, _ in self.feed.lost | self.function.discarded} | self.feed.late
         for run_id in self.oracle.cut - unordered if self.function.is_in_order else ():
             if not self._judge.is_known_to_be_diverged(run_id):

@@ -55,7 +55,8 @@ def _what(store: RunStore, run_id: str, state: RunState | None) -> str | None:
         last = store.event_log.tail(run_id).last
         has_log, events = last > 0 or next(store.event_log.commits(run_id), None) is not None, amount(last, "event")
     except RunDeletedError as error:
-        return f"already deleted at {error.deleted_at}"
+        late = ", with events in its log" if next(store.event_log.commits(run_id), None) is not None else ""
+        return f"already deleted at {error.deleted_at}{late}"
     except (BotoCoreError, ClientError, ConfigurationError):
         raise
     except Exception:  # noqa: BLE001 (whatever is wrong with it, the log is to be deleted)
