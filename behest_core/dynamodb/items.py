@@ -28,6 +28,7 @@ from behest_core.model.commit import MOST_EVENTS, Commit
 from behest_core.model.json import number_from_text
 from behest_core.model.limits import WRITE_UNIT_BYTES
 from behest_core.model.state import ExtensionSlice, RunState
+from behest_core.model.timestamps import canonical
 
 if TYPE_CHECKING:
     from behest_core.model.json import JSON
@@ -337,10 +338,30 @@ def state_from_item(item: Item) -> RunState:
         if min(counts) < 0 or max(counts) >= _LONG:
             wrong = next(name for name, count in zip(_COUNTS, counts, strict=True) if not 0 <= count < _LONG)
             raise ValueError(f"`{wrong}` is not a whole number of 0 or more")  # noqa: TRY301 (one way to be malformed)
+        state.extensions = slices
+        _check_range_keys(state)
     except (msgspec.ValidationError, ValueError) as error:
         raise MalformedStateError(run_id_of(item), str(error)) from error
-    state.extensions = slices
     return state
+
+
+def _check_range_keys(state: RunState) -> None:
+    """Raise ValueError where a text would become an index's range key, and is no time.
+
+    DynamoDB takes none that is empty or long, and checks those alone that are attributes of their own; lists leave out what
+    doesn't sort among times.
+    """
+    if state.created_at is not None:
+        _check_time(CREATED_AT, state.created_at)
+    for parked in state.parks.values():
+        _check_time(PARKED_AT, parked.parked_at)
+
+
+def _check_time(name: str, text: str) -> None:
+    try:
+        canonical(text)
+    except ValueError as error:
+        raise ValueError(f"`{name}` is not an RFC 3339 time") from error
 
 
 _STATE_FIELDS: Final = frozenset(RunState.__struct_fields__)

@@ -18,6 +18,7 @@ from behest_core.model.limits import Count
 from behest_core.model.timestamps import to_datetime
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 
@@ -227,6 +228,15 @@ class RunState(Struct, kw_only=True):
         """Why folds have stopped, by extension; the core's under the name ``core``."""
         parks = {name: piece.parked for name, piece in self.extensions.items() if piece.parked is not None}
         return parks if self.parked is None else {CORE_FOLD: self.parked, **parks}
+
+    def stamped(self, before: Mapping[str, Parked], now: str) -> RunState:
+        """Note of what was parked by this fold that it was now, and what is known of the attempts before; return the state."""
+        if self.parked is not None and not self.parked.at:
+            self.parked = self.parked.after(before.get(CORE_FOLD), now)
+        for name, piece in self.extensions.items():
+            if piece.parked is not None and not piece.parked.at:
+                piece.parked = piece.parked.after(before.get(name), now)
+        return self
 
     @property
     def is_blank(self) -> bool:

@@ -218,12 +218,7 @@ class OneRun:
     def _finish(self, state: RunState, parks: Mapping[str, Parked]) -> RunState:
         """Return the state as it is to be saved, with what is known of attempts before."""
         state.guard = None
-        if state.parked is not None and not state.parked.at:
-            state.parked = state.parked.after(parks.get(CORE_FOLD), self.moment())
-        for name, piece in state.extensions.items():
-            if piece.parked is not None and not piece.parked.at:
-                piece.parked = piece.parked.after(parks.get(name), self.moment())
-        return state
+        return state.stamped(parks, self.moment())
 
     def moment(self) -> str:
         """Return the time, as it is stamped."""

@@ -49,7 +49,7 @@ def commit_of(sequence: int, events: Sequence[bytes], run_id: str = RUN.run_id) 
 
 def stored(state: RunState) -> RunState:
     """Return a state as it comes back from the state table."""
-    return items.state_from_item(items.state_to_item(state))
+    return items.state_from_item(items.state_to_item(state.stamped({}, RUN.created_at)))
 
 
 def given(plugin: object, *events: NewEvent, record: RunRecord = RUN) -> Given:

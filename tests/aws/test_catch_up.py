@@ -285,6 +285,29 @@ def test_a_guarded_fold_that_meets_another_writer_goes_on_from_there(catch_up, p
     assert stack.store.get_state(RUN).event_count == 5
 
 
+# ---------------------------------------------------------------- what something else wrote
+
+
+@pytest.mark.parametrize("how", Fold)
+@pytest.mark.parametrize("of_slice", [True, False])
+def test_a_run_of_which_something_else_says_that_it_is_parked_but_not_since_when_is_folded_again(
+    stack, put, catch_up, how, of_slice
+):
+    put(*LOG)
+    catch_up.fold(RUN)
+    right = stack.store.get_state(RUN)
+    key = {"run_id": {"S": RUN}}
+    item = stack.dynamodb.get_item(TableName=stack.state_table, Key=key)["Item"]
+    parked = {"sequence": {"N": "5"}, "error": {"S": "E"}, "message": {"S": "m"}, "version": {"N": "1"}}
+    parked |= {"at": {"S": ""}, "parked_at": {"S": ""}}
+    piece = {"state": {"M": {}}, "sequence": {"N": "4"}, "version": {"N": "1"}, "parked": {"M": parked}}
+    item |= {"extensions": {"M": {"gone": {"M": piece}}}} if of_slice else {"parked": {"M": parked}}
+    stack.dynamodb.put_item(TableName=stack.state_table, Item=item)
+    work = catch_up.fold(RUN, how)
+    assert (work.is_finished, work.troubles) == (True, [])
+    assert stack.store.get_state(RUN) == replace(right, revision=stack.store.get_state(RUN).revision)
+
+
 # ---------------------------------------------------------------- deleting
 
 

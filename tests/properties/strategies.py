@@ -166,7 +166,7 @@ def logs(draw: Any) -> tuple[list[Commit], list[bytes]]:
 
 # ---------------------------------------------------------------- states
 
-parks = st.builds(Parked, sequence=counts, error=text, message=text, version=counts, at=text, parked_at=ids)
+parks = st.builds(Parked, sequence=counts, error=text, message=text, version=counts, at=text, parked_at=moments)
 
 states = st.builds(
     RunState,

@@ -117,7 +117,7 @@ def test_the_last_position_of_an_item_needs_its_key_and_count_only():
         state(),
         state(last_finish=UnknownFinishReason("pause_turn"), last_error=""),
         state(extensions={"cost": ExtensionSlice.of({"usd": 0.25}, sequence=5, version=1)}, revision=7),
-        fold(None, [poison(1)]).state,
+        fold(None, [poison(1)]).state.stamped({}, at(1)),
         state(metadata={"big": 10**38 - 1, "small": 1e-7, "far": 1e22, "false": False, "empty": {}, "list": []}),
         RunState(run_id="run-2", parked=Parked(sequence=0, error="E", message="m", version=1, parked_at=at(1))),
     ],
@@ -177,6 +177,28 @@ def test_a_state_item_may_have_attributes_of_any_type_that_are_not_behests(value
 def test_a_state_item_with_a_count_that_is_none_is_refused_by_name(name, value):
     with pytest.raises(MalformedStateError, match=name):
         items.state_from_item(items.state_to_item(state()) | {name: {"N": value}})
+
+
+PARKED = Parked(sequence=0, error="E", message="m", version=1, at=at(1), parked_at=at(1))
+
+
+@pytest.mark.parametrize("value", [{"S": ""}, {"S": "soon"}, {"S": "2" * 2_000}, None], ids=str)
+@pytest.mark.parametrize("place", ["run", "slice"])
+def test_a_state_item_in_which_the_time_of_parking_is_none_is_refused_by_name(place, value):
+    """It becomes a range key: DynamoDB would refuse the item for ever, or no list would show the run."""
+    piece = ExtensionSlice.of({}, sequence=5, version=1, parked=PARKED if place == "slice" else None)
+    original = state(extensions={"cost": piece}, parked=PARKED if place == "run" else None)
+    item = items.state_to_item(original)
+    assert items.state_from_item(item) == original
+    parked = item["parked"] if place == "run" else item["extensions"]["M"]["cost"]["M"]["parked"]
+    parked["M"] = {name: each for name, each in (parked["M"] | {"parked_at": value}).items() if each is not None}
+    with pytest.raises(MalformedStateError, match="`parked_at` is not an RFC 3339 time"):
+        items.state_from_item(item)
+
+
+def test_a_state_item_that_was_created_at_no_time_is_refused_by_name():
+    with pytest.raises(MalformedStateError, match="`created_at` is not an RFC 3339 time"):
+        items.state_from_item(items.state_to_item(state()) | {"created_at": {"S": "soon"}})
 
 
 # ---------------------------------------------------------------- stream records
