@@ -21,7 +21,7 @@ The log may begin at 1 instead of 0: a run needs no record.
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, pairwise
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -58,8 +58,8 @@ class Folded(NamedTuple):
 
     `state` is None where there was nothing to make one from. `events` counts those applied, `duplicates` those the state had
     already. `gap` is the position that the commits lacked, if they lacked one. `changed` says whether the state has to be saved.
-    `is_doubtful` says that there were duplicates, and none of them was the commit that the state ends with: if the log doesn't
-    hold that one any more, it has another history.
+    `is_doubtful` says that there were duplicates, and none of them was the commit that the state ends with, or two lay at one
+    position: if the log doesn't hold the state's any more, it has another history.
     """
 
     state: RunState | None
@@ -194,7 +194,12 @@ def fold_batch(state: RunState | None, commits: Sequence[Commit], dispatch: Disp
 
 
 def _is_doubtful(begin: Start, commits: Sequence[Commit]) -> bool:
-    """Return whether commits that the state covers may be of another history: the one that it ends with is not among them."""
+    """Return whether commits may be of another history than the log's.
+
+    Two lie at one position; or of those that the state covers, none is the one that it ends with.
+    """
+    if any(other.sequence <= one.last and other.commit_id != one.commit_id for one, other in pairwise(commits)):
+        return True
     if begin.blank is not None or begin.stored is None or begin.stored.commit_id is None:
         return False
     known = [commit for commit in commits if commit.sequence <= begin.stored.sequence]

@@ -160,6 +160,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "looks for another history only at commits that it covers whole": (
         Edit(rules, "_is_doubtful", "commit.sequence <= begin", "commit.last <= begin"),
     ),
+    "folds commits of two histories that come in one batch": (
+        Edit(rules, "_is_doubtful", "other.commit_id != one.commit_id", "False"),
+    ),
     "ignores the tombstone of a log": (
         Edit(Reconciler, "_tail", "self._states.bury(run_id, deleted.deleted_at)", "pass"),
         Edit(OneRun, "bury", "self._states.bury(work.run_id, deleted_at)", "pass"),
@@ -247,6 +250,7 @@ FIRST_SEEDS = {
     "folds across a gap": 9,
     "does not go on where a log has lost its beginning": 9,
     "does not notice that a log has another history": 6,
+    "folds commits of two histories that come in one batch": 28,
     "ignores the tombstone of a log": 2,
     "trusts what lies in a state item": 3,
     "lets one run's error end its batch": 1,

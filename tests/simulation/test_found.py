@@ -12,7 +12,7 @@ from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.errors import InvalidValueError
 from behest_core.fold.dispatch import Dispatch
-from behest_core.fold.rules import fold
+from behest_core.fold.rules import fold, fold_batch
 from behest_core.model.decoding import encode_event
 from behest_core.model.events import RunStarted, UsageRecorded
 from behest_core.model.json import check_storable
@@ -249,6 +249,23 @@ def test_a_commit_of_another_history_that_begins_before_the_state_ends_and_reach
     state = fold(None, [commit(1, run_started()), commit(2, usage_recorded())]).state
     longer = replace(commit(2, usage_recorded(), usage_recorded(), run_completed()), commit_id="of another history")
     assert step(state, [longer])[0] == "read"
+
+
+OTHER = replace(commit(2, usage_recorded()), commit_id="of another history")
+
+
+@pytest.mark.parametrize("behind", [[], [commit(3, run_completed())]])
+def test_where_a_batch_holds_commits_of_two_histories_the_log_says_which_is_folded(behind):
+    state = fold(None, [commit(1, run_started())]).state
+    assert step(state, [commit(2, usage_recorded()), OTHER, *behind])[0] == "read"
+    assert step(None, [commit(1, run_started()), commit(2, usage_recorded()), OTHER, *behind])[0] == "read"
+
+
+def test_a_commit_of_another_history_is_not_overlooked_because_the_one_that_the_state_has_comes_again_with_it():
+    own = commit(2, usage_recorded())
+    state = fold(None, [commit(1, run_started()), own]).state
+    assert fold_batch(state, [own, OTHER]).is_doubtful
+    assert not fold_batch(state, [own, own]).is_doubtful
 
 
 def test_slices_that_stay_while_a_run_is_folded_again_for_another_reason_are_outdated_where_its_record_is_met():
