@@ -193,10 +193,18 @@ class Projector:
             self._states.get_many([*gone.removed, *gone.deleted], repair=True) if gone.removed or gone.deleted else {}
         )
         buried = {run_id for run_id, state in states.items() if state.deleted_at is not None}
-        for run_id in sorted(gone.deleted - buried):
-            self._bury(run_id)
-        for run_id, sequence in gone.removed.items():
-            if run_id in buried or run_id in gone.deleted or self._bury(run_id):
+        for run_id in sorted(gone.deleted | gone.removed.keys()):
+            sequence = gone.removed.get(run_id)
+            try:
+                is_deleted = run_id in buried or self._bury(run_id) or run_id in gone.deleted
+            except AWS_ERRORS:
+                raise
+            except Exception as error:  # noqa: BLE001 (as for a run that is brought up: it is this run's alone)
+                report.troubles.append(Trouble(TroubleKind.RAISED, run_id, sequence or 0, name_of(error)))
+                continue
+            if sequence is None:
+                continue
+            if is_deleted:
                 report.deleted += 1
             else:
                 report.troubles.append(Trouble(TroubleKind.TAMPERED, run_id, sequence, items.Change.REMOVED.value))

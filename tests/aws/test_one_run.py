@@ -3,6 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
+from behest_core.dynamodb import items
 from behest_core.errors import LogTruncatedError
 from behest_core.model.record import RunRecord
 from behest_core.projection.catch_up import CatchUp, Fold
@@ -83,6 +84,28 @@ def test_a_run_whose_record_expired_first_keeps_what_the_record_said(projector, 
     projector.project(put(commit(2, text_delta())))
     after = stack.store.get_state(RUN)
     assert (after.session_id, after.provider, after.model, after.sequence) == ("s", "p", "m", 2)
+
+
+def test_a_deleted_run_that_raises_what_nobody_thought_of_does_not_stop_the_batch(projector, put, stack, monkeypatch):
+    tombstones = [
+        {
+            "eventName": "INSERT",
+            "dynamodb": {
+                "Keys": {name: item[name] for name in ("run_id", "sequence")},
+                "NewImage": item,
+                "SequenceNumber": "1",
+            },
+        }
+        for item in items.tombstone_items("run-2", at(9))
+    ]
+    for tombstone in tombstones:
+        stack.dynamodb.put_item(TableName=stack.event_table, Item=tombstone["dynamodb"]["NewImage"])
+    monkeypatch.setattr(stack.store.state_table, "bury", lambda *_: raiser(RuntimeError("secret"))())
+    report = projector.project([*tombstones, *put(record_commit())])
+    assert [(each.kind, each.run_id, each.error, each.message) for each in report.troubles] == [
+        ("raised", "run-2", "RuntimeError", "")
+    ]
+    assert (report.first_unfinished, report.deleted, stack.store.get_state(RUN).sequence) == (None, 2, 0)
 
 
 def test_a_run_that_raises_what_nobody_thought_of_does_not_stop_the_batch(projector, put, stack, requests):
