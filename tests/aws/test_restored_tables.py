@@ -419,3 +419,51 @@ def test_a_log_whose_last_commit_expired_before_earlier_ones_has_no_other_histor
     assert not has_diverged(state, left, datetime.fromtimestamp(1_000, UTC))
     assert has_diverged(state, left, datetime.fromtimestamp(999, UTC))
     assert has_diverged(state, replace(left, expires_at=None), datetime.fromtimestamp(1_000, UTC))
+
+
+# ---------------------------------------------------------------- another history of which the stream lost the beginning
+
+UP_TO_THE_END = [usage_recorded(9), text_delta(10), text_delta(11)]
+ACROSS_THE_END = [*UP_TO_THE_END, text_delta(12)]
+
+
+def diverged_active_run(stack, events):
+    """Add an active run whose state covers 5 events, and whose log was restored to 2 and written on."""
+    folded_run(stack, RUN, run_started(), text_delta())
+    put(stack, commit(3, text_delta(), text_delta(), text_delta()))
+    CatchUp(stack.store.event_log, stack.store.state_table).fold(RUN)
+    restore_log(stack)
+    stack.store.append(RUN, events)
+
+
+@pytest.mark.parametrize("events", [SHORTER, UP_TO_THE_END, ACROSS_THE_END], ids=["before", "up to", "across"])
+@pytest.mark.parametrize("way", ["recovered", "swept"])
+def test_another_history_whose_commits_were_in_a_lost_batch_is_noticed_when_that_is_recovered_or_swept(
+    stack, catch_up, sweep, way, events
+):
+    diverged_active_run(stack, events)
+    found = sweep().troubles if way == "swept" else catch_up.fold(RUN, guarded=True).troubles
+    assert [each.kind for each in found][-1] == "diverged"
+
+
+def test_another_history_is_noticed_at_its_first_commit_that_is_not_lost_unless_that_begins_where_the_state_ends(
+    stack, projector
+):
+    diverged_active_run(stack, ACROSS_THE_END)
+    stack.store.append(RUN, [text_delta(13)])
+    assert kinds(projector().project(written_on(stack, 6))) == ["diverged"]
+
+
+def test_another_history_that_goes_on_where_the_state_ends_and_was_lost_up_to_there_is_named_by_verify_and_mended(
+    stack, projector, sweep, catch_up
+):
+    """The one that nobody notices by himself: the state keeps the id of its last commit, and that is one of the log's now."""
+    diverged_active_run(stack, UP_TO_THE_END)
+    stack.store.append(RUN, [text_delta(12)])
+    report = projector().project(written_on(stack, 5))
+    assert (report.events, report.troubles) == (1, [])
+    assert sweep().troubles == catch_up.fold(RUN, guarded=True).troubles == []
+    assert check(stack).kind is Kind.WRONG
+    catch_up.fold(RUN, Fold.AGAIN)
+    assert stored(stack) == folded_log(stack)
+    assert check(stack).is_right
