@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from behest_core.recording.adapter import END_WAIT
 from behest_core.recording.process import unfinished
+from behest_core.recording.recorder import RunRecorder
 from behest_core.store import RunStore
 from behest_core.testing.local_stack import LocalStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SECONDS_TO_FINISH = 10
+_SECONDS_TO_FINISH = 60
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +31,17 @@ def tables() -> Iterator[LocalStack]:
 
 
 @pytest.fixture
-def stack(tables: LocalStack) -> Iterator[LocalStack]:
-    """Return a stack whose log is empty, with a store that has seen no other test, and which nobody but this one writes to."""
+def stack(tables: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
+    """Return a stack whose log is empty, with a store that has seen no other test, and which nobody but this one writes to.
+
+    An adapter that waits `END_WAIT` for the end of its run waits a minute: a slow machine decides nothing.
+    """
+    close = RunRecorder.close
+
+    def close_with_patience(recorder: RunRecorder, timeout: float | None = None) -> int:
+        return close(recorder, _SECONDS_TO_FINISH if timeout == END_WAIT else timeout)
+
+    monkeypatch.setattr(RunRecorder, "close", close_with_patience)
     tables.store = RunStore(tables.event_table, tables.state_table, client=tables.dynamodb)
     yield tables
     for writer in unfinished(tables.store.event_log):  # of runs that have no end

@@ -240,7 +240,7 @@ def test_closing_is_done_though_whoever_waits_for_it_is_cancelled(stack):
         await asyncio.wait([closing])
         busy.set()
         await blocking
-        assert await asyncio.to_thread(done.wait, 10)
+        assert await asyncio.to_thread(done.wait, 60)
 
     asyncio.run(cancelled_while_no_thread_is_free())
 

@@ -156,7 +156,7 @@ def test_without_a_flush_the_interval_appends(stack, record):
         run.text("Hi")
         outbox = run._outbox
         with outbox._lock:
-            assert outbox._changed.wait_for(lambda: not outbox._buffer, timeout=10)
+            assert outbox._changed.wait_for(lambda: not outbox._buffer, timeout=60)
         assert types(stack, run) == ["RunStarted", "TextDelta"]
 
 
@@ -340,7 +340,7 @@ def test_nobody_waits_for_an_outbox_that_could_not_go_on(stack, record, monkeypa
         run.flush()
         monkeypatch.setattr(module, "lots", None)
         run.text("Hi")
-        run.flush(timeout=10)
+        run.flush(timeout=60)
     assert isinstance(caught.value.__cause__, TypeError)
 
 
@@ -349,7 +349,7 @@ def test_what_an_outbox_that_could_not_go_on_had_is_dropped_if_it_is_to_warn_onl
         run.flush()
         monkeypatch.setattr(module, "lots", None)
         run.text("Hi")
-        run.flush(timeout=10)
+        run.flush(timeout=60)
         run.text("more")
     assert run.dropped == 2
     assert "TypeError" in caplog.text
@@ -388,7 +388,7 @@ def held(stack):
     def hold(operation, params):
         if operation == "PutItem" and not begun.is_set():
             begun.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
         return call(operation, params)
 
     stack.dynamodb._make_api_call = hold
@@ -397,7 +397,7 @@ def held(stack):
 
 def until_it_has_ended(run):
     with suppress(RecordingError):
-        run.flush(timeout=10)
+        run.flush(timeout=60)
 
 
 def test_a_task_that_is_cancelled_while_it_enters_ends_its_run(stack, record, held):
@@ -409,7 +409,7 @@ def test_a_task_that_is_cancelled_while_it_enters_ends_its_run(stack, record, he
 
     async def cancelled():
         task = asyncio.create_task(agent())
-        await asyncio.to_thread(held.begun.wait, 10)
+        await asyncio.to_thread(held.begun.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task  # at once: the table has not answered yet
@@ -451,7 +451,7 @@ def test_a_task_that_is_cancelled_while_it_enters_does_not_hold_up_the_end_of_it
 
     async def cancelled():
         task = asyncio.create_task(run.__aenter__())
-        await asyncio.to_thread(held.begun.wait, 10)
+        await asyncio.to_thread(held.begun.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -527,7 +527,7 @@ def test_the_events_that_wait_take_no_more_memory_than_the_buffer_may(stack, len
     with record(on_error="warn", give_up_after=0.0) as run:
         run.flush()
         append, go_on = run._outbox.log.append_pending, threading.Event()
-        monkeypatch.setattr(run._outbox.log, "append_pending", lambda pending: go_on.wait(10) and append(pending))
+        monkeypatch.setattr(run._outbox.log, "append_pending", lambda pending: go_on.wait(60) and append(pending))
 
         def emit_until_there_is_no_room():
             while not run.dropped:

@@ -68,7 +68,7 @@ def test_every_error_that_parks_is_explained():
 
 @pytest.mark.parametrize("block", SHELL, ids=str)
 def test_a_block_is_for_a_shell(block: Block):
-    checked = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True, timeout=10, check=False)
+    checked = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True, timeout=60, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 

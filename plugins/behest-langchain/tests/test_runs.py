@@ -84,14 +84,14 @@ def test_the_end_of_a_run_holds_up_no_event_loop(stack, config, monkeypatch):
 
     def wait(*args):
         closing.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return close(*args)
 
     monkeypatch.setattr(RunRecorder, "close", wait)
 
     async def invoke():
         task = asyncio.create_task(graph_of(model_of(ANSWERS)).ainvoke(QUESTION, config))
-        await asyncio.to_thread(closing.wait, 10)
+        await asyncio.to_thread(closing.wait, 60)
         go_on.set()
         await task
 

@@ -111,11 +111,22 @@ def test_a_scope_around_the_run_that_is_cancelled(stack, recording, hanging):
     assert the_recorded(stack.store).types == ["RunStarted", *ASKED, *RAN, "RunCancelled"]
 
 
-def test_a_run_that_takes_too_long(stack, hanging, recording):
+def test_a_run_that_takes_too_long(stack, hanging, recording, monkeypatch):
     agent = Agent(FunctionModel(hanging.answer), capabilities=[recording])
+
+    async def use():
+        run = asyncio.create_task(agent.run("Oslo?", timeout=3600))
+        await hanging.is_hanging.wait()
+        loop = asyncio.get_running_loop()
+        time_of_day = loop.time
+        monkeypatch.setattr(loop, "time", lambda: time_of_day() + 3600)
+        await run
+
     with pytest.raises(RunTimedOut):
-        agent.run_sync("Oslo?", timeout=0.01)
-    assert the_recorded(stack.store).state.status is RunStatus.CANCELLED
+        asyncio.run(use())
+    run = the_recorded(stack.store)
+    assert run.types == ["RunStarted", "ModelStarted", "RunCancelled"]
+    assert run.state.status is RunStatus.CANCELLED
 
 
 def test_a_run_that_is_cancelled_from_outside(stack, agent):

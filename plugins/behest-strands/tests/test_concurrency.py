@@ -15,7 +15,7 @@ from behest_core.testing.recorded import all_recorded
 def test_agents_in_threads_share_the_hooks(stack):
     hooks = BehestHooks(stack.store)
     number = 4
-    meet = threading.Barrier(number, timeout=10)
+    meet = threading.Barrier(number, timeout=60)
 
     def ask(text):
         turns = asks(text, then=meet.wait), says(text, then=meet.wait)
