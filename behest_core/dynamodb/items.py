@@ -26,7 +26,7 @@ from behest_core.errors import MalformedStateError
 from behest_core.model.change import RunChanged
 from behest_core.model.commit import MOST_EVENTS, Commit
 from behest_core.model.json import number_from_text
-from behest_core.model.limits import WRITE_UNIT_BYTES
+from behest_core.model.limits import METADATA_BYTES, WRITE_UNIT_BYTES, stored_size
 from behest_core.model.state import ExtensionSlice, RunState
 from behest_core.model.timestamps import canonical
 
@@ -338,6 +338,8 @@ def state_from_item(item: Item) -> RunState:
         if min(counts) < 0 or max(counts) >= _LONG:
             wrong = next(name for name, count in zip(_COUNTS, counts, strict=True) if not 0 <= count < _LONG)
             raise ValueError(f"`{wrong}` is not a whole number of 0 or more")  # noqa: TRY301 (one way to be malformed)
+        if stored_size(state.metadata) > METADATA_BYTES:
+            raise ValueError("`metadata` is larger than a state has room for")  # noqa: TRY301 (the same)
         state.extensions = slices
         _check_range_keys(state)
     except (msgspec.ValidationError, ValueError) as error:

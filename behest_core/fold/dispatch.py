@@ -19,6 +19,7 @@ from behest_core.fold.slices import Slices
 from behest_core.model.agent_events import CORE_EVENTS
 from behest_core.model.decoding import CommitDecoder, EventDecoder, narrowed
 from behest_core.model.events import AnyEvent, Event, UnknownEvent, type_name
+from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES, SLICE_BYTES, slice_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +36,7 @@ class Dispatch:
     `readers` are the classes that events are read into, by their own. `handlers` are the core's by class, `listeners` the
     extensions': by class, the place of the extension, the handler, and while what it is called. Either may be changed until
     something is folded.
-    Raises PluginError where two claim one name or one type.
+    Raises PluginError where two claim one name or one type, or where a state item has no room for what all extensions begin with.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Dispatch:
         self.listeners: dict[type, tuple[Placed, ...]] = _listeners(self.extensions)
         self.event_types = _by_type([*CORE_EVENTS, *event_types, *self.listeners])
         _check_names(self.extensions)
+        _check_room(self.extensions)
         core = {each: narrowed(each, _reads(each)) for each in CORE_EVENTS}
         self.readers = {each: self._reader(each, core) for each in self.event_types.values()}
         self._core = EventDecoder(core.values())
@@ -115,6 +117,22 @@ def _check_names(extensions: tuple[Extension, ...]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise PluginError(f"two extensions claim the name {name}; one has to take another")
+
+
+def _check_room(extensions: tuple[Extension, ...]) -> None:
+    """Refuse more than a state item has room for, so that each extension can at least be parked."""
+    for each in extensions:
+        size = slice_size(each.settling.blank)
+        if size > EXTENSION_BYTES:
+            raise PluginError(
+                f"extension {each.name}: its state begins with {size:,} bytes, a slice has at most {EXTENSION_BYTES:,}"
+            )
+    total = sum(slice_size(each.settling.blank) + SLICE_BYTES for each in extensions)
+    if total > EXTENSIONS_BYTES:
+        raise PluginError(
+            f"{len(extensions)} extensions begin with {total:,} bytes, a run's state has {EXTENSIONS_BYTES:,} for them; "
+            "allow fewer plugins"
+        )
 
 
 CORE: Final = Dispatch()

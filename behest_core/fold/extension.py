@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_HIGHEST_VERSION: Final = 2**63 - 1
 
 ExtensionHandler: TypeAlias = Callable[[Any, Any, "RunView"], None]
 Condition: TypeAlias = Callable[[Any], bool]
@@ -108,8 +109,8 @@ class Extension:
             raise PluginError(
                 f"extension {name!r}: the name has to be lower case letters, digits, _ and -, at most 64, and not core"
             )
-        if version < 1:
-            raise PluginError(f"extension {name}: version {version} is not 1 or more")
+        if not 1 <= version <= _HIGHEST_VERSION:
+            raise PluginError(f"extension {name}: version {version} is not from 1 to {_HIGHEST_VERSION:,}")
         self.name = name
         self.state = state
         self.version = version

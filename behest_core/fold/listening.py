@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from behest_core.fold.extension import Condition, Extension, ExtensionHandler, HalfRead
+from behest_core.model.limits import SLICE_BYTES, slice_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ class Listening:
     the core's handlers; `tell` and `tell_half_read` are what the slices have for events that somebody listens to.
 
     By place, `conditions` are those of an extension's handlers that have one, `classes` what it listens to, and `waited_for`
-    those of them that nobody listens to always. `blank_sizes` are the bytes of blank slices by name.
+    those of them that nobody listens to always. `blank_sizes` are what blank slices count as, by name.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Listening:
             **dict.fromkeys(listeners, tell),
             HalfRead: tell_half_read,
         }
-        self.blank_sizes = {each.name: len(each.settling.blank) for each in extensions}
+        self.blank_sizes = {each.name: slice_size(each.settling.blank) + SLICE_BYTES for each in extensions}
         self.blank_bytes = sum(self.blank_sizes.values())
         places = range(len(extensions))
         self.conditions = [_conditions(place, listeners) for place in places]

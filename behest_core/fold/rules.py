@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 NOTHING: Final = -1
 """The checkpoint of a run that is folded from the beginning: not even position 0 is known."""
 
-_ERROR_CHARACTERS: Final = 100
-_MESSAGE_CHARACTERS: Final = 500
-
 
 class Folded(NamedTuple):
     """What folding gave.
@@ -339,12 +336,7 @@ def _park(sequence: int, error: Exception) -> Parked:
 
 def parked_by(sequence: int, error: str, message: str) -> Parked:
     """Return why a run is parked: at which position, by what. `message` has no payload."""
-    return Parked(
-        sequence=sequence,
-        error=error[:_ERROR_CHARACTERS],
-        message=message[:_MESSAGE_CHARACTERS],
-        version=REDUCER_VERSION,
-    )
+    return Parked.by(sequence, error, message, REDUCER_VERSION)
 
 
 def replay(

@@ -12,8 +12,8 @@ The rules:
 - Which of the two it is depends on the state alone, so it is the same however the log is cut.
 - A plain state is written as JSON once, when the fold is over, whatever the number of commits.
 - How many bytes of JSON a state has isn't counted while it is far from its limit. They are at least as many as those of
-  MessagePack and at most six times as many: a character has one byte there and six here where it is escaped, a small number one
-  and four.
+  MessagePack and at most six times as many, with one more for each list (limits.py): a character has one byte there and six here
+  where it is escaped, a small number one and four, an empty list one and four.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from behest_core.errors import InvalidValueError
 from behest_core.model.json import check_storable, is_plain_type
-from behest_core.model.limits import EXTENSION_BYTES
+from behest_core.model.limits import EXTENSION_BYTES, slice_size
 
 _MOST_JSON: Final = 6  # bytes, for one of MessagePack
 _EMPTY: Final = b"\xa0"  # an empty text in MessagePack, and part of some others
@@ -41,7 +41,7 @@ class Settled(Struct):
     """A state as it was when a commit was over.
 
     `state` is worked on from then on, `kept` is what it was read from: JSON, or MessagePack where `unpack` reads that. `size` is
-    the most bytes that it has as JSON; one that is too large for a slice isn't read back.
+    the most that it counts as (limits.py); one that is too large for a slice isn't read back.
     """
 
     state: Any
@@ -54,8 +54,8 @@ class Settled(Struct):
         return self.kept if self.unpack is None else write(self.unpack(self.kept))
 
     def measure(self) -> int:
-        """Return how many bytes of JSON it is, exactly, and know it from now on."""
-        self.size = len(self.json())
+        """Return what it counts as, exactly, and know it from now on."""
+        self.size = slice_size(self.json())
         return self.size
 
 
@@ -72,7 +72,7 @@ class Settling:
 
     def read(self, stored: bytes) -> Settled:
         """Return a stored state. Raises whatever the class refuses it with."""
-        return Settled(self._read(stored), stored, None, len(stored))
+        return Settled(self._read(stored), stored, None, slice_size(stored))
 
     def settle(self, state: object) -> Settled:
         """Return a state as it will be read again. Raises what says why it can't be stored, or read again."""
@@ -89,8 +89,9 @@ class Settling:
 
     def _settle_as_json(self, state: object) -> Settled:
         stored = write(state)
-        if len(stored) > EXTENSION_BYTES:
-            return Settled(None, stored, None, len(stored))
+        size = slice_size(stored)
+        if size > EXTENSION_BYTES:
+            return Settled(None, stored, None, size)
         try:
             settled = self.read(stored)
         except ValueError as error:

@@ -27,7 +27,7 @@ from behest_core.errors import LogTruncatedError, StateTooLargeError
 from behest_core.fold.extension import Condition, Extension, ExtensionState, HalfRead, RunView
 from behest_core.fold.restart import goes_on, is_behind
 from behest_core.fold.settling import Settled, write
-from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES
+from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES, SLICE_BYTES, slice_size
 from behest_core.model.state import ExtensionSlice, Parked
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class Slices:
         if self._bytes is None:
             total = self._listening.blank_bytes
             for name, piece in self.run.extensions.items():
-                total += len(bytes(piece.raw)) - self._listening.blank_sizes.get(name, 0)
+                total += slice_size(bytes(piece.raw)) + SLICE_BYTES - self._listening.blank_sizes.get(name, 0)
             self._bytes = total
         return self._bytes
 
@@ -320,4 +320,4 @@ def _stored(live: _Live) -> bytes:
 
 
 def _parked(extension: Extension, sequence: int, error: Exception, message: str) -> Parked:
-    return Parked(sequence=sequence, error=type(error).__name__[:100], message=message[:500], version=extension.version)
+    return Parked.by(sequence, type(error).__name__, message, extension.version)

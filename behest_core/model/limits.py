@@ -51,27 +51,42 @@ METADATA_BYTES: Final = 120 * 1024
 
 
 TEXT_BYTES: Final = 120 * 1024
-"""The share of provider, model, last_finish and last_error together. The rest, 160 KB, is the extensions':
-their 96 KB of JSON may take half as much again as attributes."""
+"""The share of provider, model, last_finish and last_error together. Of the rest, 160 KB, the extensions have 144 KB
+(`EXTENSIONS_BYTES`); what is left has room for ids, times and counts, and for why the run is parked."""
+
+ERROR_BYTES: Final = 100
+MESSAGE_BYTES: Final = 500
+"""The most that is kept of the class of an error that parks something, and of its message."""
+
+
+def beginning(text: str, limit: int) -> str:
+    """Return as much of a text's beginning as has at most `limit` bytes."""
+    return text.encode(errors="replace")[:limit].decode(errors="ignore")
 
 
 WRITE_UNIT_BYTES: Final = 1024
 
 
+VALUE_BYTES: Final = 21
+"""What each value of the metadata counts as at least, which is what the longest number takes.
+
+An item of nothing but small values is two hundred times as large in memory while it is read: the SDK makes two objects of each.
+So there is a bound on how many there are.
+"""
+
+
 def stored_size(value: JSON) -> int:
-    """Return the bytes the value takes in an item, without its attribute's name."""
+    """Return the bytes the value takes in an item at most, without its attribute's name."""
     total = 0
     pending: list[JSON] = [value]
     while pending:
         item = pending.pop()
-        if item is None or isinstance(item, bool):
-            total += 1
-        elif isinstance(item, str):
-            total += len(item.encode())
-        elif isinstance(item, int | float):
-            total += 21
+        if isinstance(item, str):
+            total += max(len(item.encode()), VALUE_BYTES)
+        elif not isinstance(item, dict | list):
+            total += VALUE_BYTES
         else:
-            total += 3 + len(item)
+            total += VALUE_BYTES + len(item)
             if isinstance(item, dict):
                 total += sum(len(key.encode()) for key in item)
                 pending.extend(item.values())
@@ -96,8 +111,19 @@ def check_text_size(run_id: str, *texts: str | None) -> None:
 
 
 EXTENSION_BYTES: Final = 64 * 1024
-"""The most one extension's state may have, as JSON."""
+"""The most one extension's state may have, by `slice_size`."""
 
 
 EXTENSIONS_BYTES: Final = 96 * 1024
-"""The most all extensions of a run may have together."""
+"""The most all extensions of a run may have together, each with `SLICE_BYTES`. As attributes it is half as much again at most."""
+
+SLICE_BYTES: Final = 2_700
+"""What a slice may take beside its state: its name, and why it is parked, five times over."""
+
+
+def slice_size(state: bytes) -> int:
+    """Return what a slice's state counts as: its bytes of JSON, and one more for each list.
+
+    As an attribute a number of one digit takes half as much again as in a list of JSON; a list, twice as much as its brackets.
+    """
+    return len(state) + state.count(b"[")

@@ -14,7 +14,7 @@ from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from behest_core.model.json import JSON
-from behest_core.model.limits import Count
+from behest_core.model.limits import ERROR_BYTES, MESSAGE_BYTES, Count, beginning
 from behest_core.model.timestamps import to_datetime
 
 if TYPE_CHECKING:
@@ -102,8 +102,9 @@ class Parked(Struct, frozen=True, kw_only=True):
     """Why a fold has stopped before the end of its log.
 
     `sequence` is the position that can't be folded, `version` the version of the reducer that could not, `error` the class of
-    the error and `message` its text without payload; all of the latest attempt. `parked_at` is when it was parked first, in
-    RFC 3339, `attempts` how often it was tried since, `earlier` the attempts before the latest, four at most, oldest first.
+    the error and `message` its text without payload, the beginning of each; all of the latest attempt. `parked_at` is when it
+    was parked first, in RFC 3339, `attempts` how often it was tried since, `earlier` the attempts before the latest, four at
+    most, oldest first.
     """
 
     sequence: Count
@@ -114,6 +115,16 @@ class Parked(Struct, frozen=True, kw_only=True):
     parked_at: str = ""
     attempts: int = 1
     earlier: list[Attempt] = field(default_factory=list)
+
+    @classmethod
+    def by(cls, sequence: int, error: str, message: str, version: int) -> Parked:
+        """Return why a fold has stopped, in as many bytes as a state item has for it."""
+        return cls(
+            sequence=sequence,
+            error=beginning(error, ERROR_BYTES),
+            message=beginning(message, MESSAGE_BYTES),
+            version=version,
+        )
 
     def after(self, before: Parked | None, now: str) -> Parked:
         """Return this, seen now, with what is known of the attempts before."""

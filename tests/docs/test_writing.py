@@ -79,6 +79,7 @@ def test_a_command_of_the_example_that_is_repeated_is_told_that_it_succeeded_bef
         limits.EVENT_BYTES,
         limits.METADATA_BYTES,
         limits.TEXT_BYTES,
+        limits.VALUE_BYTES,
         model_json._NESTING,
         model_json._NUMBER_DIGITS,
         INFLATED_BYTES,

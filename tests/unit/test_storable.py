@@ -64,8 +64,9 @@ def test_what_dynamodb_would_change_or_refuse_is_refused_with_its_path(value, pa
     assert caught.value.path == path
 
 
-def test_a_size_is_never_below_what_dynamodb_counts():
-    assert stored_size({"ab": "é", "c": [1, None, True]}) == (3 + 2) + 2 + 2 + 1 + (3 + 3) + 21 + 1 + 1
+def test_a_size_is_never_below_what_dynamodb_counts_and_each_value_has_21_bytes_of_it():
+    assert stored_size({"ab": "é", "c": [1, None, True]}) == (21 + 2) + 2 + 21 + 1 + (21 + 3) + 3 * 21
+    assert stored_size(["é" * 20, ""]) == (21 + 2) + 40 + 21
 
 
 def test_metadata_and_texts_have_a_share_each():
