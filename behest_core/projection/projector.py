@@ -23,6 +23,7 @@ from behest_core.fold.rules import Folded, Start, fold_batch, start
 from behest_core.model.cache import BoundedCache
 from behest_core.model.commit import Commit
 from behest_core.model.limits import stored_size
+from behest_core.model.state import UnknownFinishReason
 from behest_core.projection.one_run import AWS_ERRORS, OneRun, Work, name_of
 from behest_core.projection.trouble import Counts, Trouble, TroubleKind
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _KEPT_BYTES: Final = 64 * 1024 * 1024
 _STATE_BYTES: Final = 2_500
 _SLICE_BYTES: Final = 500
+_ATTEMPT_BYTES: Final = 750
 _VALUE_FACTOR: Final = 12
 """How much more memory JSON values take than DynamoDB says: nine times was measured, for many small ones."""
 
@@ -54,13 +56,16 @@ _FRESH: Final = timedelta(minutes=10)
 
 def memory_of(state: RunState) -> int:
     """Return the bytes that a state takes in memory, rather more than fewer."""
-    texts = (state.provider, state.model, state.last_error, state.session_id)
-    slices = sum(_SLICE_BYTES + len(bytes(piece.raw)) for piece in state.extensions.values())
+    finish = state.last_finish.unknown if isinstance(state.last_finish, UnknownFinishReason) else None
+    attempts = [each for parked in state.parks.values() for each in (parked, *parked.earlier)]
+    texts = (state.run_id, state.session_id, state.provider, state.model, finish, state.last_error)
+    told = (text for each in attempts for text in (each.error, each.message))
     return (
         _STATE_BYTES
-        + sum(4 * len(text) for text in texts if text)
+        + _ATTEMPT_BYTES * len(attempts)
+        + 4 * sum(len(text) for text in (*texts, *told) if text)
         + _VALUE_FACTOR * stored_size(state.metadata)
-        + slices
+        + sum(_SLICE_BYTES + len(bytes(piece.raw)) for piece in state.extensions.values())
     )
 
 
