@@ -23,7 +23,7 @@ from behest_core.fold.rules import Folded, Start, fold_batch, start
 from behest_core.model.cache import BoundedCache
 from behest_core.model.commit import Commit
 from behest_core.model.limits import stored_size
-from behest_core.model.state import UnknownFinishReason
+from behest_core.model.state import Attempt, Parked, UnknownFinishReason
 from behest_core.projection.one_run import AWS_ERRORS, OneRun, Work, name_of
 from behest_core.projection.trouble import Counts, Trouble, TroubleKind
 
@@ -57,7 +57,9 @@ _FRESH: Final = timedelta(minutes=10)
 def memory_of(state: RunState) -> int:
     """Return the bytes that a state takes in memory, rather more than fewer."""
     finish = state.last_finish.unknown if isinstance(state.last_finish, UnknownFinishReason) else None
-    attempts = [each for parked in state.parks.values() for each in (parked, *parked.earlier)]
+    attempts: list[Parked | Attempt] = []
+    for parked in state.parks.values():
+        attempts += [parked, *parked.earlier]
     texts = (state.run_id, state.session_id, state.provider, state.model, finish, state.last_error)
     told = (text for each in attempts for text in (each.error, each.message))
     return (
