@@ -21,6 +21,7 @@ The log may begin at 1 instead of 0: a run needs no record.
 
 from __future__ import annotations
 
+import threading
 from itertools import chain, pairwise
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -48,6 +49,11 @@ if TYPE_CHECKING:
 
 NOTHING: Final = -1
 """The checkpoint of a run that is folded from the beginning: not even position 0 is known."""
+
+
+_one_commit_at_a_time: Final = threading.Lock()
+"""Held by whichever thread has a commit inflated and decoded: that may take 100 MB. Threads lose nothing by it, as they share one
+processor for such work."""
 
 
 class Folded(NamedTuple):
@@ -263,7 +269,8 @@ def fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch = COR
             gap = state.sequence + 1
             break
         if known < commit.count:
-            _apply(state, commit, known, dispatch, slices)
+            with _one_commit_at_a_time:
+                _apply(state, commit, known, dispatch, slices)
             if state.sequence >= commit.sequence:
                 last = commit
         duplicates += min(known, commit.count)

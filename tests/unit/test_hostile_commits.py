@@ -17,8 +17,9 @@ from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.fold.dispatch import Dispatch
 from behest_core.fold.rules import fold
+from behest_core.model import nesting
 from behest_core.model.commit import INFLATED_BYTES, MOST_EVENTS, Commit
-from behest_core.model.nesting import NESTING
+from behest_core.model.nesting import NESTING, nests_too_deep
 from behest_core.projection.projector import Projector
 from behest_core.runtime import WORKERS
 from behest_core.testing import MemoryStream, Template
@@ -177,3 +178,53 @@ def test_a_record_whose_metadata_nests_deeper_than_an_item_can_hold_parks_its_ru
     state = fold(None, [items.commit_from_item(item), commit(1, run_started())]).state
     assert (state.parked and state.parked.error) == (None if levels == 30 else "MalformedRecordError")
     assert state.has_record is (levels == 30)
+
+
+# ---------------------------------------------------------------- time
+
+
+def test_a_text_that_is_never_closed_is_gone_through_once_and_not_from_each_of_its_quotes():
+    text = b'["' + b'\\"' * 100_000 + b"[" * 1_000
+    assert len(nesting._STRINGS.findall(text)) == 1
+    assert not nests_too_deep(text)
+    assert nests_too_deep(b"[" * 1_000 + text)
+
+
+@pytest.mark.parametrize(
+    ("deep", "before"),
+    [(b"[" * MEGABYTE + b"]" * MEGABYTE, 1), (array(nested(NESTING - 1).encode(), MEGABYTE) + b"[", 0)],
+    ids=["too deep", "as deep as it may be, again and again"],
+)
+def test_brackets_are_counted_in_one_pass_however_many_and_deep_they_are(deep, before, monkeypatch):
+    passes, counted = [], nesting._depths
+
+    def depths(text):
+        passes.append(len(text))
+        return counted(text)
+
+    monkeypatch.setattr(nesting, "_depths", depths)
+    assert nests_too_deep(deep) is bool(before)
+    assert len(passes) == 1
+
+
+def test_only_one_commit_is_decoded_at_a_time_however_many_threads_there_are():
+    inside, most = 0, 0
+
+    class Watched(Dispatch):
+        def decode(self, events):
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            decoded = [super(Watched, self).decode(events) for _ in range(20)]
+            inside -= 1
+            return decoded[0]
+
+    dispatch, interval = Watched(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(WORKERS) as pool:
+            log = [commit(1, run_started(), *[text_delta()] * 100)]
+            folded = list(pool.map(lambda _: fold(None, log, dispatch).state.event_count, range(50)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert (most, set(folded)) == (1, {101})
