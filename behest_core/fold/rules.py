@@ -326,7 +326,8 @@ def apply(
             if handler is not None:
                 handler(folded, event)
     except Exception as raised:  # noqa: BLE001 (whatever a handler raises, it is about the event at hand)
-        applied, error = applied - length_hint(left) - 1, raised
+        applied = applied - length_hint(left) - 1
+        error = raised.with_traceback(None)  # which would hold the events until garbage is next collected
     if applied > 0:
         state.sequence = sequence + applied
         state.event_count = event_count + applied

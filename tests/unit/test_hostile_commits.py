@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import tracemalloc
@@ -228,3 +229,21 @@ def test_only_one_commit_is_decoded_at_a_time_however_many_threads_there_are():
     finally:
         sys.setswitchinterval(interval)
     assert (most, set(folded)) == (1, {101})
+
+
+def test_nothing_of_a_commit_that_parks_its_run_stays_in_memory_until_garbage_is_collected():
+    text = array(SHORT, MEGABYTE)
+    item = {
+        "run_id": {"S": RUN},
+        "sequence": {"N": "1"},
+        "count": {"N": str(text.count(SHORT))},
+        "events": packed(text),
+    }
+    gc.disable()
+    tracemalloc.start()
+    try:
+        assert fold(None, [items.commit_from_item(item)]).state.parked.error == "ValueError"
+        assert tracemalloc.get_traced_memory()[0] < MEGABYTE / 2
+    finally:
+        tracemalloc.stop()
+        gc.enable()
