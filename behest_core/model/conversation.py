@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from behest_core.model.agent_events import ModelRequested
+from behest_core.model.cache import BoundedCache
 from behest_core.model.json import JSON
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ _REMEMBERED: Final = 16
 
 _MESSAGES: Final = 50_000
 """How many messages' hashes are kept of them, at most: 4 MB."""
+
+_ONCE_TOLD_BYTES: Final = 64 * 1024
+"""What is kept of hashes of instructions and tools: of some hundred. What was forgotten is told in full again."""
 
 _EVENT_BYTES: Final = 256 * 1024
 """How much JSON of messages one event gets; what is more goes on in another."""
@@ -54,7 +58,7 @@ class Told:
 
     def __init__(self) -> None:
         self._requests: deque[tuple[str, list[_Digest]]] = deque(maxlen=_REMEMBERED)
-        self._values: set[str] = set()
+        self._once_told: BoundedCache[None] = BoundedCache(_ONCE_TOLD_BYTES)
 
     def events(  # noqa: PLR0913 (what a model is sent)
         self,
@@ -110,9 +114,9 @@ class Told:
         if value is None:
             return UNSET, UNSET
         known_as = hash_of(value)
-        if known_as in self._values:
+        if known_as in self._once_told:
             return UNSET, known_as
-        self._values.add(known_as)
+        self._once_told.put(known_as, None)
         return value, known_as
 
 

@@ -9,9 +9,10 @@ import pytest
 from behest_cost import prices
 
 from behest_core.dynamodb import event_table, state_table
+from behest_core.model import conversation
 from behest_core.model.state import RunState
 from behest_core.projection.projector import Projector, memory_of
-from behest_core.recording import recorder
+from behest_core.recording import open_tools, recorder
 from tests.builders import RUN, run_record
 from tests.largest import WIDE, largest_state
 
@@ -29,7 +30,10 @@ BOUNDED_CACHES = {
     "behest_core/dynamodb/event_table.py: _heads",
     "behest_core/dynamodb/state_table.py: seen",
     "behest_core/projection/projector.py: _kept",
-    "behest_core/recording/recorder.py: _tools_started",
+    "behest_core/model/conversation.py: _once_told",
+    "behest_core/recording/open_tools.py: _ended",
+    "behest_core/recording/open_tools.py: _open",
+    "behest_core/recording/recorder.py: _steps_started",
     "plugins/behest-cost/behest_cost/prices.py: _remembered",
 }
 """By name in a number of bytes: model/cache.py."""
@@ -50,6 +54,14 @@ OTHERS = {
     "behest_core/fold/slices.py: _handlers": "of one fold, for each class of events",
     "behest_core/fold/slices.py: _touched": "of one fold, for each extension",
     "behest_core/projection/verify.py: differences": "of one run",
+    "behest_core/model/conversation.py: by_call": "of one run that is read",
+    "behest_core/model/conversation.py: _values": "of one run that is read",
+    "behest_core/transcript/reading.py: *": "of one run that is read",
+    "behest_core/model/conversation.py: _requests": "the latest, with so many hashes together",
+    "behest_core/recording/gap.py: _untold": "so many reasons, by class of error",
+    "behest_core/recording/halves.py: held": "one for each call that is streamed, until it ends",
+    "behest_core/recording/storable.py: _changes": "of one event",
+    "plugins/behest-cost/behest_cost/__init__.py: _rates": "one for each price file",
     "plugins/behest-cost/behest_cost/prices.py: _exact": "the price table",
     "plugins/behest-cost/behest_cost/prices.py: _patterns": "the price table",
     "plugins/behest-langchain/behest_langchain/__init__.py: _runs": "the agent's runs under way",
@@ -57,9 +69,7 @@ OTHERS = {
     "plugins/behest-ag-ui/behest_ag_ui/assembly.py: *": "of one run: its messages and calls under way",
     "plugins/behest-langchain/behest_langchain/recorded_run.py: *": "of one run: its calls under way",
     "plugins/behest-openai-agents/behest_openai_agents/reading.py: *": "of one answer",
-    "plugins/behest-openai-agents/behest_openai_agents/recording.py: *": "of one run: its calls under way",
     "plugins/behest-pydantic-ai/behest_pydantic_ai/recorded_run.py: *": "of one run: its calls",
-    "plugins/behest-pydantic-ai/behest_pydantic_ai/recorded_tools.py: *": "of one run: its calls under way",
 }
 """Why the others need no bound, or what bounds them."""
 
@@ -146,10 +156,27 @@ def seen():
 
 
 def tools():
+    tools = open_tools.OpenTools()
+    for n in range(60):
+        tools._open.put(long(n, 50_000), (long(n, 50_000), 1.0))
+    tools.end_all("cancelled")
+    for n in range(60):
+        tools._open.put(long(n, 50_000), (long(n, 50_000), 1.0))
+    return tools
+
+
+def steps():
     run = recorder.RunRecorder(event_table.EventLog(None, "events"), run_record())
-    for n in range(200):
-        run._tools_started.put(long(n, 100_000), 1.0)
+    for n in range(60):
+        run._steps_started.put(long(n, 100_000), 1.0)
     return run
+
+
+def once_told():
+    told = conversation.Told()
+    for n in range(2_000):
+        told._once(f"the {n}th prompt")
+    return told
 
 
 def rates():
@@ -178,7 +205,9 @@ def states():
     [
         (heads, event_table._HEADS_BYTES),
         (seen, state_table._SEEN_BYTES + 2 * MEGABYTE),  # and a page of the index
-        (tools, recorder._TOOLS_BYTES),
+        (tools, 2 * open_tools._BYTES),
+        (steps, recorder._STEPS_BYTES),
+        (once_told, conversation._ONCE_TOLD_BYTES),
         (rates, prices._REMEMBERED_BYTES + 256 * 1024),  # and the price table
         (states, KEPT_BYTES),
     ],
