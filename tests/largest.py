@@ -15,6 +15,7 @@ from behest_core.model.limits import (
     EXTENSIONS_BYTES,
     MESSAGE_BYTES,
     METADATA_BYTES,
+    SLICE_BYTES,
     TEXT_BYTES,
     slice_size,
 )
@@ -72,7 +73,7 @@ def parked_for_long(version: int) -> Parked:
 
 STARTED = {"type": "RunStarted", "session_id": "s", "provider": "p", "model": "m"}
 CACHED = ("cache_creation_input_tokens", "cache_read_input_tokens", "cached_input_tokens")
-MOST_EXTENSIONS = EXTENSIONS_BYTES // slice_size(msgspec.json.encode(Keeping()))
+MOST_EXTENSIONS = EXTENSIONS_BYTES // (SLICE_BYTES + slice_size(msgspec.json.encode(Keeping())))
 
 
 def usage(tokens: int, **cached: int) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def largest_log(extensions: int, values: Callable[[int], list[Any]] = values_of)
         events_at(3, {"type": "RunCompleted", "finish_reason": wide, "iterations": 1}),
         events_at(4, {"type": "ModelStarted", "provider": "p", "model": "m", "iteration": U64}),
         events_at(5, usage(U64, **dict.fromkeys(CACHED, U64))),
-        events_at(6, {"type": "bounds.Kept", "values": values(EXTENSIONS_BYTES // extensions)}),
+        events_at(6, {"type": "bounds.Kept", "values": values(EXTENSIONS_BYTES // extensions - SLICE_BYTES)}),
         events_at(7, {"type": "TextDelta", "delta": "", "timestamp": WIDE * 80}),
     ]
     return [

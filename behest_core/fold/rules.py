@@ -21,6 +21,7 @@ The log may begin at 1 instead of 0: a run needs no record.
 
 from __future__ import annotations
 
+import os
 import threading
 from itertools import chain, pairwise
 from operator import length_hint
@@ -51,9 +52,21 @@ NOTHING: Final = -1
 """The checkpoint of a run that is folded from the beginning: not even position 0 is known."""
 
 
-_one_commit_at_a_time: Final = threading.Lock()
-"""Held by whichever thread has a commit inflated and decoded: that may take 100 MB. Threads lose nothing by it, as they share one
-processor for such work."""
+class _Turn:
+    """Whose turn it is to have a commit inflated and decoded, which may take 100 MB: one thread's, whose lock it holds.
+
+    Threads lose nothing by it, as they share one processor for such work. In a process that was forked it is nobody's.
+    """
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_turn: Final = _Turn()
+os.register_at_fork(after_in_child=_turn.begin_anew)
 
 
 class Folded(NamedTuple):
@@ -269,7 +282,7 @@ def fold_on(state: RunState, commits: Iterable[Commit], dispatch: Dispatch = COR
             gap = state.sequence + 1
             break
         if known < commit.count:
-            with _one_commit_at_a_time:
+            with _turn.lock:
                 _apply(state, commit, known, dispatch, slices)
             if state.sequence >= commit.sequence:
                 last = commit

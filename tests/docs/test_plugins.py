@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES, slice_size
+from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES, SLICE_BYTES
 from behest_core.model.state import ExtensionSlice
 from behest_core.plugins import hookspecs
 from behest_core.plugins.loading import load, plugin_from
@@ -157,7 +157,7 @@ def test_the_caps_are_those_that_hold():
     said = part(PAGE, "## The slice")
     assert f"at most {EXTENSION_BYTES // 1024} KB as JSON" in said
     assert f"together at most {EXTENSIONS_BYTES // 1024} KB" in said
-    assert f"each\nslice as {slice_size(b''):,}" in said
+    assert f"each slice has\n{SLICE_BYTES:,} for why it is parked" in said
 
 
 def test_a_slice_is_stored_as_it_is_documented():
