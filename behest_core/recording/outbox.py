@@ -333,7 +333,8 @@ class Outbox:
         """Append no more."""
         with self._lock:
             self.error = error
-            self._drop_if_only_warning(len(self._buffer), error)
+            if self._drop_if_only_warning(len(self._buffer), error):
+                _logger.warning("behest dropped all that is to come of run %s: %r", self.record.run_id, error)
 
     def _create(self) -> None:
         try:

@@ -335,6 +335,19 @@ def test_a_time_that_is_no_number_is_refused_before_anything_is_recorded(record,
         record(**{name: "0.5"})
 
 
+def test_a_run_that_cannot_be_created_is_told_in_the_log_also_where_that_is_known_before_its_first_event(
+    stack, record, caplog, monkeypatch
+):
+    back = refuse_writes(stack)
+    run = record(give_up_after=0.0, on_error="warn")
+    monkeypatch.setattr(run, "_emit_started", run.flush)
+    run.start()
+    run.text("lost")
+    back()
+    assert f"behest dropped all that is to come of run {run.run_id}" in caplog.text
+    assert run.dropped == 1
+
+
 def test_nobody_waits_for_an_outbox_that_could_not_go_on(stack, record, monkeypatch):
     with pytest.raises(RecordingError) as caught, record() as run:  # noqa: PT012
         run.flush()
