@@ -126,7 +126,7 @@ def test_the_demo_ends_with_every_state_right_and_asks_what_the_plugins_fold():
     assert re.search(r"^write-haiku +Completed +70 tokens$", shown.stdout, re.MULTILINE)
     assert re.search(r"^  review-contract  silent since ", shown.stdout, re.MULTILINE)
     assert "anthropic claude-sonnet-4-5  34,330 in  12,288 of them cached  2,235 out" in shown.stdout
-    assert "anthropic claude-sonnet-4-5  10 calls  0.1402 USD\n" in shown.stdout
+    assert "anthropic claude-sonnet-4-5  10 calls  0.1033 USD\n" in shown.stdout
     assert re.search(r"^  review-contract  sign_contract  since ", shown.stdout, re.MULTILINE)
     assert re.search(r"^  search +2 calls  1 failed  240 ms at most$", shown.stdout, re.MULTILINE)
     assert re.search(r"^  summarise-report  research-topic$", shown.stdout, re.MULTILINE)
