@@ -28,7 +28,7 @@ import msgspec
 from msgspec import UNSET
 
 from behest_core.errors import InvalidValueError, RecordingError, RunEndedError
-from behest_core.model.agent_events import Paused, StepFinished, StepStarted
+from behest_core.model.agent_events import Paused, StepFinished, StepStarted, ToolRefused
 from behest_core.model.cache import BoundedCache
 from behest_core.model.conversation import Told
 from behest_core.model.decoding import encode
@@ -454,12 +454,29 @@ class RunRecorder:
         """The model asked for a tool."""
         self.emit(ToolCallCompleted(call=ToolCall(call_id, name, arguments), timestamp=now()))
 
-    def tool_started(self, call_id: str, name: str) -> None:
-        """A tool begins."""
-        self.emit(ToolExecutionStarted(call_id=call_id, tool_name=name, timestamp=now()))
+    def tool_started(
+        self, call_id: str, name: str, *, model_call_id: str | None = None, step_id: str | None = None
+    ) -> None:
+        """A tool begins. `model_call_id` is the call of the model that asked for it, `step_id` the step that it runs in."""
+        self.emit(
+            ToolExecutionStarted(
+                call_id=call_id,
+                tool_name=name,
+                model_call_id=UNSET if model_call_id is None else model_call_id,
+                step_id=UNSET if step_id is None else step_id,
+                timestamp=now(),
+            )
+        )
 
-    def tool_finished(
-        self, call_id: str, name: str, result: ToolExecutionResult, duration_ms: int | None = None
+    def tool_finished(  # noqa: PLR0913 (what there is to say of a tool)
+        self,
+        call_id: str,
+        name: str,
+        result: ToolExecutionResult,
+        duration_ms: int | None = None,
+        *,
+        model_call_id: str | None = None,
+        step_id: str | None = None,
     ) -> None:
         """A tool ended, with `ToolExecutionResult.ok(output)` or `.failed(error)`.
 
@@ -469,7 +486,28 @@ class RunRecorder:
             duration_ms = self._tools.milliseconds_of(call_id)
         self.emit(
             ToolExecutionFinished(
-                call_id=call_id, tool_name=name, result=result, duration_ms=duration_ms, timestamp=now()
+                call_id=call_id,
+                tool_name=name,
+                result=result,
+                duration_ms=duration_ms,
+                model_call_id=UNSET if model_call_id is None else model_call_id,
+                step_id=UNSET if step_id is None else step_id,
+                timestamp=now(),
+            )
+        )
+
+    def tool_refused(
+        self, call_id: str, name: str, reason: str, *, model_call_id: str | None = None, step_id: str | None = None
+    ) -> None:
+        """A tool that the model asked for is not executed; `reason` is what the model is told instead."""
+        self.emit(
+            ToolRefused(
+                call_id=call_id,
+                tool_name=name,
+                reason=reason,
+                model_call_id=UNSET if model_call_id is None else model_call_id,
+                step_id=UNSET if step_id is None else step_id,
+                timestamp=now(),
             )
         )
 

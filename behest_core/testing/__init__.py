@@ -26,6 +26,7 @@ Modules that the tests of plugins and adapters import by themselves:
     builders              events, commits and run records, with what a test doesn't care about filled in
     folding               a plugin's slice after some events, in any batches
     recorded              what an adapter recorded, and a table that refuses its writes
+    adapter_kit           scripts that an adapter's framework plays, and what has to hold for the logs
     fixtures              a stack for each test; needs pytest
 """
 

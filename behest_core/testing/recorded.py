@@ -10,6 +10,7 @@ The fixture `stack` is one of `behest_core.testing.fixtures`.
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -66,6 +67,13 @@ def the_recorded(store: RunStore) -> Recorded:
     runs = all_recorded(store)
     assert len(runs) == 1, f"{len(runs)} runs were recorded: {[run.record.run_id for run in runs]}"  # noqa: S101
     return runs[0]
+
+
+def when_answered(seconds: float = 30) -> None:
+    """Wait until all answers to paused runs that were given are in the logs; they are told in the background."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("behest-answer-"):
+            thread.join(seconds)
 
 
 def refuse_writes(stack: LocalStack) -> Callable[[], None]:

@@ -132,6 +132,22 @@ def test_what_happens_in_a_step_says_so(stack, record):
     assert all(each["duration_ms"] >= 0 for each in run.of("agent.StepFinished"))
 
 
+def test_a_tool_says_which_call_asked_for_it_and_which_step_it_runs_in_and_one_that_is_refused_why(stack, record):
+    with record() as run:
+        step = run.step_started("team", "agent")
+        call = run.model_call(step_id=step)
+        belongs = {"model_call_id": call.id, "step_id": step}
+        run.tool_started("c1", "weather", **belongs)
+        run.tool_finished("c1", "weather", ToolExecutionResult.ok(3), **belongs)
+        run.tool_refused("c2", "weather", "a person denied it", **belongs)
+        run.step_finished(step)
+    run = recorded(stack.store, run.run_id)
+    about = [each for each in run.events if "call_id" in each]
+    assert [each["type"] for each in about] == ["ToolExecutionStarted", "ToolExecutionFinished", "agent.ToolRefused"]
+    assert [(each["model_call_id"], each["step_id"]) for each in about] == [(call.id, step)] * 3
+    assert about[-1]["reason"] == "a person denied it"
+
+
 def test_what_this_adds_changes_nothing_in_the_state(stack, record):
     with record() as run:
         call = run.model_call(messages=[HI])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from behest_core.errors import AlreadyRecordedError
 from behest_core.model.state import RunStatus, UnknownFinishReason
 from behest_core.recording.adapter import begin, pause, resume, unobtrusive
-from behest_core.testing.recorded import recorded
+from behest_core.testing.recorded import recorded, when_answered
 
 
 def paused_run(stack, run_id, pending, session_id="s"):
@@ -22,13 +20,6 @@ def paused_run(stack, run_id, pending, session_id="s"):
 
 def answering_run(stack, run_id="answer", session_id="s"):
     return begin(stack.store, "some", run_id, provider="p", model="m", session_id=session_id)
-
-
-def when_told():
-    """Wait until all answers that were given are in the logs."""
-    for thread in threading.enumerate():
-        if thread.name.startswith("behest-answer-"):
-            thread.join(30)
 
 
 def resumed(stack, run_id):
@@ -44,7 +35,7 @@ def test_both_logs_say_who_answers_whom_and_the_run_that_waited_is_over(stack):
     resume(stack.store, run, {"c1": "granted", "c2": "denied"}, paused=waited.run_id)
     run.completed()
     run.close()
-    when_told()
+    when_answered()
     answers = {"c1": "granted", "c2": "denied"}
     assert resumed(stack, "answer") == [{"answers": answers, "paused_run_id": "waits"}]
     assert resumed(stack, "waits") == [{"answers": answers, "answering_run_id": "answer"}]
@@ -61,7 +52,7 @@ def test_the_run_that_waited_is_found_by_what_it_waited_for(stack):
     resume(stack.store, run, {"c2": "granted"})
     run.completed()
     run.close()
-    when_told()
+    when_answered()
     assert resumed(stack, "answer") == [{"answers": {"c2": "granted"}, "paused_run_id": "two"}]
     assert [bool(resumed(stack, run_id)) for run_id in ("one", "two", "three", "elsewhere")] == [
         False,
@@ -77,7 +68,7 @@ def test_a_run_that_waits_without_ids_is_answered_by_whatever_comes_in_its_sessi
     run = answering_run(stack)
     resume(stack.store, run, {})
     run.close()
-    when_told()
+    when_answered()
     assert resumed(stack, "waits") == [{"answers": {}, "answering_run_id": "answer"}]
 
 
@@ -85,7 +76,7 @@ def test_an_answer_that_no_run_waits_for_is_recorded_all_the_same(stack):
     run = answering_run(stack)
     resume(stack.store, run, {"c1": "granted"})
     run.close()
-    when_told()
+    when_answered()
     assert resumed(stack, "answer") == [{"answers": {"c1": "granted"}}]
 
 
@@ -96,7 +87,7 @@ def test_a_run_that_is_answered_is_not_answered_twice(stack):
         run = answering_run(stack, run_id)
         resume(stack.store, run, {"c1": "granted"})
         run.close()
-        when_told()
+        when_answered()
     assert len(resumed(stack, "waits")) == 1
     assert resumed(stack, "second") == [{"answers": {"c1": "granted"}}]
 
@@ -117,7 +108,7 @@ def test_a_table_that_cannot_be_read_is_told_and_stops_nobody(stack, caplog):
     run.close()
     stack.dynamodb.delete_table(TableName=stack.state_table)
     resume(stack.store, run, {"c1": "granted"})
-    when_told()
+    when_answered()
     assert "could not record that run answer answers a paused one" in caplog.text
 
 
