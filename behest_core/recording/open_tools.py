@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from behest_core.model.cache import BoundedCache
 from behest_core.model.events import (
@@ -37,6 +37,8 @@ _BYTES: Final = 1024 * 1024
 class _Tool(Struct, gc=False):
     call_id: str
     tool_name: str
+    model_call_id: str | UnsetType = UNSET
+    step_id: str | UnsetType = UNSET
 
 
 _read = msgspec.json.Decoder(_Tool).decode
@@ -46,14 +48,14 @@ class OpenTools:
     """The tools of one run that have begun, by call id, in bounded memory: of too many, the first are forgotten."""
 
     def __init__(self) -> None:
-        self._open: BoundedCache[tuple[str, float]] = BoundedCache(_BYTES, lambda each: sys.getsizeof(each[0]))
+        self._open: BoundedCache[tuple[_Tool, float]] = BoundedCache(_BYTES, lambda each: _size(each[0]))
         self._ended: BoundedCache[None] = BoundedCache(_BYTES)
 
     def note(self, event: EncodedEvent) -> None:
         """Note that a tool began or ended: an event of one of TOOL_TYPES."""
         tool = _read(event.raw)
         if event.type == _STARTED:
-            self._open.put(tool.call_id, (tool.tool_name, time.monotonic()))
+            self._open.put(tool.call_id, (tool, time.monotonic()))
         else:
             self._open.pop(tool.call_id)
 
@@ -70,7 +72,7 @@ class OpenTools:
             found = self._open.pop(call_id)
             if found is not None:
                 self._ended.put(call_id, None)
-                ends.append(_end(call_id, found[0], reason, milliseconds))
+                ends.append(_end(found[0], reason, milliseconds))
         return ends
 
     def was_ended(self, event: EncodedEvent) -> bool:
@@ -78,11 +80,17 @@ class OpenTools:
         return event.type == FINISHED and _read(event.raw).call_id in self._ended
 
 
-def _end(call_id: str, name: str, reason: str, milliseconds: int) -> ToolExecutionFinished:
+def _size(tool: _Tool) -> int:
+    return sum(sys.getsizeof(getattr(tool, name)) for name in _Tool.__struct_fields__)
+
+
+def _end(tool: _Tool, reason: str, milliseconds: int) -> ToolExecutionFinished:
     return ToolExecutionFinished(
-        call_id=call_id,
-        tool_name=name,
+        call_id=tool.call_id,
+        tool_name=tool.tool_name,
         result=ToolExecutionResult.failed(reason),
         duration_ms=milliseconds,
+        model_call_id=tool.model_call_id,
+        step_id=tool.step_id,
         timestamp=now(),
     )

@@ -31,13 +31,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 from unittest import SkipTest
 
-from behest_core.model.events import ToolCall
+from behest_core.model.events import TERMINAL_TYPES, ToolCall
 from behest_core.testing.adapter_rules import (
     CONTENT_RULES,
     LOG_RULES,
     RULES,
     SILENT_RULES,
-    TERMINAL,
     Told,
     end_of,
     is_paused,
@@ -124,7 +123,7 @@ def check_scenario(adapter: Adapter, scenario: Scenario, stack: LocalStack) -> N
     told = _played(adapter, scenario, stack, content=True, before=())
     silent = _played(adapter, scenario, stack, content=False, before={run.record.run_id for run in told.runs})
     with_content, without = (Counter(kind for run in each.runs for kind in run.types) for each in (told, silent))
-    if with_content != without and "types" not in scenario.besides:
+    if with_content != without:
         _raise(scenario.name, [f"types: without content there are {without}, with it {with_content}"])
 
 
@@ -178,7 +177,7 @@ def _of_the_answer(scenario: Scenario, runs: list[Recorded]) -> list[str]:
         wrong.append(f"pause: what waits is {pending}")
     if any(is_paused(run) and "agent.Resumed" not in run.types for run in paused):
         wrong.append("pause: a run waits for ever")
-    if any(kind in TERMINAL for run in paused for kind in run.types[: run.types.index("agent.Paused")]):
+    if any(kind in TERMINAL_TYPES for run in paused for kind in run.types[: run.types.index("agent.Paused")]):
         wrong.append("pause: a run that waits was over before")
     return wrong
 

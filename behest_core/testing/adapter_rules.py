@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from behest_core.model.agent_events import ModelRequested
 from behest_core.model.conversation import Requests
 from behest_core.model.decoding import core_decoder
+from behest_core.model.events import TERMINAL_TYPES
 from behest_core.testing.adapter_stage import canonical
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     Event = dict[str, Any]
     Problems = Iterator[str]
 
-TERMINAL: Final = frozenset({"RunCompleted", "RunFailed", "RunCancelled"})
 _CALL_ENDS: Final = ("agent.ModelFinished", "agent.ModelFailed")
 _OF_A_CALL: Final = ("TextDelta", "ToolCallCompleted", "UsageRecorded", "AssistantMessageCommitted")
 _TOOLS: Final = ("ToolExecutionStarted", "ToolExecutionFinished", "agent.ToolRefused")
@@ -34,7 +34,7 @@ _TOOLS: Final = ("ToolExecutionStarted", "ToolExecutionFinished", "agent.ToolRef
 
 def is_paused(run: Recorded) -> bool:
     """Return whether the run had paused when it was last told what happens in it: an answer may have come since."""
-    told = [kind for kind in run.types if kind not in {"agent.Resumed", *TERMINAL}]
+    told = [kind for kind in run.types if kind not in {"agent.Resumed", *TERMINAL_TYPES}]
     return told[-1:] == ["agent.Paused"]
 
 
@@ -48,9 +48,9 @@ def begins_and_ends(run: Recorded) -> Problems:
     if run.types[0] != "RunStarted":
         yield f"its log begins with {run.types[0]}"
     for before, after in zip(run.types, run.types[1:], strict=False):
-        if before in {*TERMINAL, "agent.Paused"} and after not in {"agent.Resumed", "RunStarted"}:
+        if before in {*TERMINAL_TYPES, "agent.Paused"} and after not in {"agent.Resumed", "RunStarted"}:
             yield f"{after} comes after {before}"
-    if end_of(run) not in {*TERMINAL, "agent.Paused"}:
+    if end_of(run) not in {*TERMINAL_TYPES, "agent.Paused"}:
         yield f"its log ends with {end_of(run)}"
 
 

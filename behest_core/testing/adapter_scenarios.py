@@ -19,7 +19,7 @@ CACHED: Final = Usage(given=1520, written=5, read=1000, stored=500)
 """A call to Claude: 20 tokens that no cache had, 1,000 read from one, 500 written to one, 5 given back: 1,525 in all."""
 
 _WEATHER, _TRAFFIC = Tool("weather"), Tool("traffic", gives="all clear")
-_ODD: Final = {"lone": "a\ud800", "much": "x" * 50_000}
+_ODD: Final = {"": 1, "tiny": 1e-200, "long": 10**39 + 1, "lone": "a\ud800", "much": "x" * 200_000}
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,13 @@ SCENARIOS: Final = (
     Scenario("twelve steps", _long()),
     Scenario("odd metadata", script(COLD, metadata=_ODD)),
     Scenario(
+        "lone surrogates",
+        script(asks("weather"), COLD, tools=(Tool("weather", error="no \ud800 here"),)),
+    ),
+    Scenario(
         "a result of 500 KB",
         script(asks("weather"), COLD, tools=(Tool("weather", gives="x" * 500_000),)),
-        besides=dict.fromkeys(("request", "calls", "tools", "types"), _HALF_A_MEGABYTE),
+        besides=dict.fromkeys(("request", "calls", "tools"), _HALF_A_MEGABYTE),
     ),
 )
 """All scenarios. A framework that can't play one says why."""

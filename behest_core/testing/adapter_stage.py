@@ -21,6 +21,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from behest_core.recording.storable import as_json
 from behest_core.testing.adapter_script import MODEL, Usage
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ Ending: TypeAlias = Literal["finished", "failed", "stopped"]
 
 
 def canonical(value: object) -> str:
-    """Return JSON as it is compared: in the order in which it was given, without white space, in ASCII."""
-    return json.dumps(value, separators=(",", ":"))
+    """Return a value as it is compared: as the JSON that a log can hold of it, in the order in which it was given."""
+    return json.dumps(as_json(value), separators=(",", ":"))
 
 
 @dataclass
@@ -130,7 +131,7 @@ class Stage:
         self._meeting = asyncio.Barrier(_MEET)
 
     def called(self, messages: object, system: object = None, tools: object = None, model: str = MODEL) -> Answer:
-        """Begin a call of a model. What it was given has to be JSON, exactly as the framework gives it to its model."""
+        """Begin a call of a model. `messages`, `system` and `tools` are exactly what the framework gives it."""
         assert self._left[model], f"{model} is called more often than the script says"  # noqa: S101 (it is what this is for)
         request = canonical({"messages": messages, "system": system, "tools": tools})
         self.calls.append(Answer(model, request, self._left[model].pop(0), self))

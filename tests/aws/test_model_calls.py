@@ -148,6 +148,16 @@ def test_a_tool_says_which_call_asked_for_it_and_which_step_it_runs_in_and_one_t
     assert about[-1]["reason"] == "a person denied it"
 
 
+def test_a_tool_that_ends_with_its_run_says_so_too(stack, record):
+    with record() as run:
+        call = run.model_call()
+        run.tool_started("c1", "weather", model_call_id=call.id, step_id="s1")
+        run.tool_started("c2", "weather")
+    one, other = recorded(stack.store, run.run_id).of("ToolExecutionFinished")
+    assert (one["model_call_id"], one["step_id"]) == (call.id, "s1")
+    assert not {"model_call_id", "step_id"} & other.keys()
+
+
 def test_what_this_adds_changes_nothing_in_the_state(stack, record):
     with record() as run:
         call = run.model_call(messages=[HI])
