@@ -1,20 +1,20 @@
 """RecordedRun: the hooks that record one run.
 
 - They watch, and change nothing: what comes in goes on as it is, and what is raised is raised again.
-- They are outermost, so they see a model's answer, a tool and the run's end as the other capabilities leave them.
+- They are outermost, so they see a model, a tool and the run's end as the other capabilities leave them.
 - They ask for no streaming. Where the user streams, text and tool calls are recorded as they pass; otherwise with the answer.
-- An answer is recorded when its request is over. If the request raised, as it was stopped in the middle or another capability
-  wants it repeated, the run's messages say what came of it and what it used: before the next request, or when the run ends.
-- A request may have gone through several models (FallbackModel, ModelFallback). Each is a model call.
+- What a model gives is recorded with its call (model_calls.py). Whether that is a part of the conversation is known when the
+  request is over: from what it returned, or, if it raised, from the run's messages.
+- A run that somebody else records, as its agent has another recording too, is left alone.
 """
 
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pydantic_ai import DeferredToolRequests
-from pydantic_ai.exceptions import FallbackExceptionGroup, RunCancelled, SkipModelRequest
+from pydantic_ai import DeferredToolRequests, ToolDenied
+from pydantic_ai.exceptions import RunCancelled, SkipModelRequest
 from pydantic_ai.messages import (
     ModelResponse,
     PartDeltaEvent,
@@ -24,52 +24,43 @@ from pydantic_ai.messages import (
     TextPartDelta,
     ToolCallPart,
 )
-from pydantic_ai.models.fallback import FallbackModel
-from pydantic_ai.models.wrapper import WrapperModel
 
-from behest_core.recording.adapter import END_WAIT, as_json, pause, stop, unobtrusive
+from behest_core.recording.adapter import END_WAIT, pause, resume, stop, unobtrusive
+from behest_pydantic_ai.model_calls import ModelCalls, finish_reason_of
+from behest_pydantic_ai.recorded_model import recorded
 from behest_pydantic_ai.recorded_tools import RecordedTools, caller
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable
 
-    from pydantic_ai import AgentRunResult, AgentStreamEvent, RunContext
-    from pydantic_ai.capabilities.abstract import WrapModelRequestHandler, WrapRunHandler
-    from pydantic_ai.messages import ModelRequestAttempt
-    from pydantic_ai.models import AbstractModel, Model, ModelRequestContext
-    from pydantic_ai.usage import RequestUsage
+    from pydantic_ai import AgentRunResult, AgentStreamEvent, DeferredToolResults, RunContext
+    from pydantic_ai.capabilities.abstract import AgentNode, WrapModelRequestHandler, WrapRunHandler
+    from pydantic_ai.models import Model, ModelRequestContext
 
+    from behest_core.recording.adapter import Store
     from behest_core.recording.recorder import RunRecorder
 
-
-_FINISH_REASONS: Final = {"tool_call": "tool_calls"}  # the others are the same words
-
-
-def named(model: AbstractModel) -> dict[str, str]:
-    """Return provider and name of a model; of one that tries several, those of the first."""
-    match model:
-        case FallbackModel():
-            return named(model.models[0])
-        case WrapperModel():
-            return named(model.wrapped)
-    return {"provider": model.system, "model": model.model_name}
+    Begin = Callable[[RunContext[Any], RunRecorder | None], RunRecorder]
 
 
 class RecordedRun(RecordedTools):
     """The capability of one run."""
 
-    def __init__(self, begin: Callable[[RunContext[Any], str | None], RunRecorder]) -> None:
+    def __init__(self, store: Store, begin: Begin) -> None:
+        super().__init__()
+        self._store = store
         self._begin = begin
-        self._answer: ModelResponse | None = None  # the latest that is recorded
+        self._answer: ModelResponse | None = None  # the latest that is a part of the conversation
         self._unanswered: RunContext[Any] | None = None  # of the latest request, if it raised
-        self._has_text = False  # of the latest request, like
-        self._calls: set[str] = set()
+        self._latest: RunContext[Any] | None = None  # of the node that runs: that of the run has no messages
 
     # ------------------------------------------------------------ the run
 
     async def wrap_run(self, ctx: RunContext[Any], *, handler: WrapRunHandler) -> AgentRunResult[Any]:
         """Record how the run begins and ends."""
         self._started(ctx)
+        if self.run is None:
+            return await handler()
         try:
             result = await handler()
             self._completed(result)
@@ -78,120 +69,116 @@ class RecordedRun(RecordedTools):
             raise
         finally:
             with unobtrusive():
-                await self._run.aclose(END_WAIT)
+                await self.run.aclose(END_WAIT)
         return result
 
     @unobtrusive()
     def _started(self, ctx: RunContext[Any]) -> None:
-        self._run = self._begin(ctx, caller.get())
-        self._run_id = self._run.run_id
+        run = self._begin(ctx, caller.get())
+        self.calls = ModelCalls(run)
+        self.run = run
 
     @unobtrusive()
     def _completed(self, result: AgentRunResult[Any]) -> None:
+        run = self._recorder
+        self.look_for_refusals(result.new_messages())
         if isinstance(result.output, DeferredToolRequests):
             self._pause_for(result.output)
         elif self._answer is not None and self._answer.state == "suspended":
-            pause(self._run, "model response", filter(None, [self._answer.provider_response_id]))
+            if self.calls.current is not None:
+                self.calls.current.left_waiting()
+            pause(run, "model response", filter(None, [self._answer.provider_response_id]))
         else:
-            reason = (self._answer and self._answer.finish_reason) or "stop"
-            self._run.completed(_FINISH_REASONS.get(reason, reason))
+            run.completed((self._answer and finish_reason_of(self._answer)) or "stop")
 
     def _pause_for(self, requests: DeferredToolRequests) -> None:
         waiting = {"approval": requests.approvals, "external result": requests.calls}
         pending = [call.tool_call_id for calls in waiting.values() for call in calls]
-        pause(self._run, " and ".join(reason for reason, calls in waiting.items() if calls), pending)
+        pause(self._recorder, " and ".join(reason for reason, calls in waiting.items() if calls), pending)
 
     @unobtrusive()
     def _stopped(self, error: BaseException) -> None:
+        self.calls.stop_all(error)
         self._settle()
         if isinstance(error, RunCancelled):
-            self._run.cancelled()
-        else:
-            stop(self._run, error)
+            self._recorder.cancelled()
+            return
+        if isinstance(error, Exception) and self._latest is not None:
+            self.refuse_all(self._latest.messages, error)
+        stop(self._recorder, error)
+
+    # ------------------------------------------------------------ what it goes on with
+
+    async def before_node_run(self, ctx: RunContext[Any], *, node: AgentNode[Any]) -> AgentNode[Any]:
+        """Record that the run brings the answer that another one waits for."""
+        self._latest = ctx
+        if self.run is not None and ctx.agent is not None and ctx.agent.is_user_prompt_node(node):
+            self._goes_on(ctx, node.deferred_tool_results)
+        return node
+
+    @unobtrusive()
+    def _goes_on(self, ctx: RunContext[Any], results: DeferredToolResults | None) -> None:
+        last = next((each for each in reversed(ctx.messages) if isinstance(each, ModelResponse)), None)
+        if last is None:
+            return
+        answers = {} if results is None else _answers(results)
+        if last.state == "suspended" and last is ctx.messages[-1]:
+            answers[last.provider_response_id or ""] = "answered"
+        if answers:
+            resume(self._store, self._recorder, answers, paused=last.run_id)
 
     # ------------------------------------------------------------ the model
+
+    def get_wrapper_model(self, model: Model) -> Model | None:
+        """Return the model, recorded."""
+        return None if self.run is None else recorded(model, self.calls)
 
     async def wrap_model_request(
         self, ctx: RunContext[Any], *, request_context: ModelRequestContext, handler: WrapModelRequestHandler
     ) -> ModelResponse:
-        """Record a request to the model, and its answer."""
-        self._called(request_context.model)
+        """Record which answer to a request is taken."""
+        if self.run is None:
+            return await handler(request_context)
+        self._asked(ctx)
         try:
             answer = await handler(request_context)
         except SkipModelRequest as skip:
-            self._answered(skip.response)
+            self._answered(request_context.model, skip.response)
             raise
-        except BaseException as error:
-            self._not_answered(ctx, error)
+        except BaseException:
+            self._unanswered = ctx
             raise
-        self._answered(answer)
+        self._answered(request_context.model, answer)
         return answer
 
     @unobtrusive()
-    def _called(self, model: Model) -> None:
+    def _asked(self, ctx: RunContext[Any]) -> None:
         self._settle()
-        self._has_text, self._calls = False, set()
-        self._run.model_started(**named(model))
+        self.look_for_refusals(ctx.messages)
+        self.calls.request_is_over()
 
     @unobtrusive()
-    def _answered(self, answer: ModelResponse) -> None:
+    def _answered(self, model: Model, answer: ModelResponse) -> None:
         self._answer = answer
-        if answer.failed_attempts:
-            self._tried(answer.failed_attempts)
-            self._run.model_started(provider=answer.provider_name, model=answer.model_name)
-        if answer.text and not self._has_text:
-            self._run.text(answer.text)
-        for call in answer.tool_calls:
-            self._asked_for(call)
-        self._used(answer.usage)
-        if answer.parts:
-            self._run.message_committed(answer.provider_response_id)
-
-    @unobtrusive()
-    def _asked_for(self, call: ToolCallPart) -> None:
-        if call.tool_call_id not in self._calls:
-            self._calls.add(call.tool_call_id)
-            self._run.tool_called(call.tool_call_id, call.tool_name, as_json(call.args_as_dict()))
-
-    @unobtrusive()
-    def _not_answered(self, ctx: RunContext[Any], error: BaseException) -> None:
-        self._unanswered = ctx
-        if isinstance(error, FallbackExceptionGroup):
-            self._tried(error.attempts)
+        if self.calls.have_answered:
+            self.calls.accepted(answer)
+        else:
+            self.calls.given(model, answer)
 
     @unobtrusive()
     def _settle(self) -> None:
-        """Record what the run's messages have of the latest request, if that raised."""
+        """Record whether the run's messages have what came of the latest request, if that raised."""
         ctx, self._unanswered = self._unanswered, None
         if ctx is None:
             return
         answers = (message for message in reversed(ctx.messages) if isinstance(message, ModelResponse))
         latest = next(answers, None)
-        if latest is not None and latest is not self._answer and latest.run_id == ctx.run_id:
-            self._answered(latest)
-
-    @unobtrusive()
-    def _tried(self, attempts: Sequence[ModelRequestAttempt]) -> None:
-        """Record the models that a request went through in vain. The first is started already."""
-        for number, attempt in enumerate(attempts):
-            if number:
-                self._run.model_started(provider=attempt.provider_name, model=attempt.model_name)
-            if attempt.usage is not None:
-                self._used(attempt.usage)
-
-    def _used(self, usage: RequestUsage) -> None:
-        """Record tokens. Of Pydantic AI's input tokens, those read from the cache and those written to it are a part."""
-        if not usage.has_values():
-            return
-        cached = {
-            "cached_input_tokens": usage.cache_read_tokens,
-            "cache_creation_input_tokens": usage.cache_write_tokens,
-        }
-        self._run.usage(
-            usage.input_tokens - usage.cache_write_tokens,
-            usage.output_tokens,
-            **{name: tokens for name, tokens in cached.items() if tokens},
-        )
+        is_new = latest is not None and latest is not self._answer and latest.run_id == ctx.run_id
+        if latest is not None and is_new and self.calls.have_answered:
+            self._answer = latest
+            self.calls.accepted(latest)
+        else:
+            self.calls.rejected()
 
     # ------------------------------------------------------------ what passes, where the user streams
 
@@ -207,17 +194,28 @@ class RecordedRun(RecordedTools):
         passing = cast("AsyncGenerator[AgentStreamEvent]", super().wrap_run_event_stream(ctx, stream=stream))
         async with aclosing(passing):
             async for event in passing:
-                self._passed(event)
+                if self.run is not None:
+                    self._passed(event)
                 yield event
 
     @unobtrusive()
     def _passed(self, event: AgentStreamEvent) -> None:
+        call = self.calls.current
+        if call is None:
+            return
         match event:
             case (
                 PartStartEvent(part=TextPart(content=piece)) | PartDeltaEvent(delta=TextPartDelta(content_delta=piece))
             ):
-                if piece:
-                    self._has_text = True
-                    self._run.text(piece)
-            case PartEndEvent(part=ToolCallPart() as call):
-                self._asked_for(call)  # now, as `run_stream` runs the tools of an answer before its request is over
+                call.text(piece)
+            case PartEndEvent(part=ToolCallPart() as tool):
+                call.asked_for(tool)  # now, as `run_stream` runs the tools of an answer before its request is over
+
+
+def _answers(results: DeferredToolResults) -> dict[str, str]:
+    """Return what was answered, by tool call id, in behest's words."""
+    approvals = {
+        call_id: "denied" if given is False or isinstance(given, ToolDenied) else "granted"
+        for call_id, given in results.approvals.items()
+    }
+    return {**approvals, **dict.fromkeys(results.calls, "answered")}

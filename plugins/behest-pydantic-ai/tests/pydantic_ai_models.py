@@ -66,9 +66,12 @@ def answer(text: str, *parts: ToolCallPart, finish_reason: str | None = "stop", 
 # ---------------------------------------------------------------- what the tests share
 
 models.ALLOW_MODEL_REQUESTS = False
-ASKED = ["ModelStarted", "TextDelta", "ToolCallCompleted", "UsageRecorded", "AssistantMessageCommitted"]
+CALLED = ["ModelStarted", "agent.ModelRequested"]
+FINISHED = ["UsageRecorded", "agent.ModelFinished"]
+ASKED = [*CALLED, "TextDelta", "ToolCallCompleted", *FINISHED, "AssistantMessageCommitted"]
 RAN = ["ToolExecutionStarted", "ToolExecutionFinished"]
-ANSWERED = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
+ANSWERED = [*CALLED, "TextDelta", *FINISHED, "AssistantMessageCommitted"]
+BROKEN_OFF = [*CALLED, "TextDelta", "UsageRecorded", "agent.ModelFailed", "AssistantMessageCommitted"]
 WITH_A_TOOL = ["RunStarted", *ASKED, *RAN, *ANSWERED, "RunCompleted"]
 TEAPOT = ModelHTTPError(418, "stub-1", "I'm a teapot")
 FIRST = calls("weather", text="Let me see.", input_tokens=100, output_tokens=10)

@@ -10,8 +10,9 @@ from pydantic_ai import Agent, RunContext
 from pydantic_ai.exceptions import RunCancelled, RunTimedOut
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai_models import (
-    ANSWERED,
     ASKED,
+    BROKEN_OFF,
+    CALLED,
     FIRST,
     FIRST_TOKENS,
     LAST,
@@ -87,14 +88,14 @@ def test_a_tool_that_raises_stops_the_one_beside_it(stack, recording, hanging):
 def test_a_task_that_is_cancelled_while_the_model_is_called(stack, recording, hanging):
     agent = Agent(FunctionModel(hanging.answer), capabilities=[recording])
     asyncio.run(cancel_when(hanging, agent.run("Oslo?")))
-    assert the_recorded(stack.store).types == ["RunStarted", "ModelStarted", "RunCancelled"]
+    assert the_recorded(stack.store).types == ["RunStarted", *CALLED, "agent.ModelFailed", "RunCancelled"]
 
 
 def test_a_task_that_is_cancelled_while_the_model_streams(stack, recording, hanging):
     agent = Agent(FunctionModel(stream_function=hanging.stream), capabilities=[recording])
     asyncio.run(cancel_when(hanging, use_event_stream_handler(agent)))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ANSWERED, "RunCancelled"]
+    assert run.types == ["RunStarted", *BROKEN_OFF, "RunCancelled"]
     assert run.state.total_usage.output_tokens == 2
 
 
@@ -163,7 +164,7 @@ def test_a_stream_that_is_left_early_is_cancelled_and_keeps_what_came(stack, rec
 
     asyncio.run(use())
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ANSWERED, "RunCancelled"]
+    assert run.types == ["RunStarted", *BROKEN_OFF, "RunCancelled"]
     assert run.text == "One "
     assert run.state.total_usage.output_tokens == 1
 

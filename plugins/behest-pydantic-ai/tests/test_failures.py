@@ -6,8 +6,10 @@ import pytest
 from pydantic_ai import ModelRetry, UnexpectedModelBehavior, UsageLimitExceeded, UsageLimits
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai_models import (
-    ANSWERED,
     ASKED,
+    BROKEN_OFF,
+    CALLED,
+    FINISHED,
     FIRST,
     FIRST_TOKENS,
     LAST,
@@ -54,7 +56,7 @@ def test_a_model_that_fails_keeps_the_tokens_of_the_calls_before(stack, recordin
     with pytest.raises(ModelHTTPError):
         with_model(recording, FIRST, TEAPOT).run_sync("Oslo?")
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKED, *RAN, "ModelStarted", "RunFailed"]
+    assert run.types == ["RunStarted", *ASKED, *RAN, *CALLED, "agent.ModelFailed", "RunFailed"]
     assert run.state.last_error.startswith("ModelHTTPError: status_code: 418")
     assert run.state.total_usage == FIRST_TOKENS
 
@@ -63,7 +65,7 @@ def test_a_model_that_fails_on_the_first_call(stack, recording):
     with pytest.raises(ModelHTTPError):
         with_model(recording, TEAPOT).run_sync("Oslo?")
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "RunFailed"]
+    assert run.types == ["RunStarted", *CALLED, "agent.ModelFailed", "RunFailed"]
     assert run.state.total_usage == TokenUsage(0, 0)
 
 
@@ -72,7 +74,7 @@ def test_a_model_that_fails_in_the_middle_of_a_stream(stack, recording):
     with pytest.raises(ModelHTTPError):
         asyncio.run(use_run_stream_events(agent))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ANSWERED, "RunFailed"]
+    assert run.types == ["RunStarted", *BROKEN_OFF, "RunFailed"]
     assert run.text == "Well, "
     assert run.state.total_usage.output_tokens == 2
 
@@ -81,7 +83,7 @@ def test_a_run_over_its_limit_keeps_the_answer_that_went_over_it(stack, agent):
     with pytest.raises(UsageLimitExceeded):
         agent.run_sync("Oslo?", usage_limits=UsageLimits(total_tokens_limit=50))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKED, "RunFailed"]
+    assert run.types == ["RunStarted", *ASKED, "agent.ToolRefused", "RunFailed"]
     assert run.state.last_error.startswith("UsageLimitExceeded: ")
     assert run.state.total_usage == FIRST_TOKENS
 
@@ -91,6 +93,6 @@ def test_a_model_that_says_nothing_fails_its_run(stack, recording):
     with pytest.raises(UnexpectedModelBehavior):
         with_model(recording, *[nothing] * 5).run_sync("Oslo?")
     run = the_recorded(stack.store)
-    called = ["ModelStarted", "UsageRecorded"]
+    called = [*CALLED, *FINISHED]
     assert run.types == ["RunStarted", *called, *called, "RunFailed"]
     assert run.state.total_usage == TokenUsage(14, 0, 14)

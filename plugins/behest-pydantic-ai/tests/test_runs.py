@@ -80,7 +80,7 @@ def test_run_and_conversation_have_their_ids_in_pydantic_ai(stack, agent):
     assert run.record.metadata == {
         "framework": "pydantic-ai",
         "framework_run_id": result.run_id,
-        "agent": "forecaster",
+        "agent_name": "forecaster",
     }
 
 
@@ -101,6 +101,14 @@ def test_session_and_metadata_can_be_given(stack):
     assert record.session_id == "alice"
     assert record.metadata["stage"] == "test"
     assert record.metadata["team"] == "maps"
+
+
+def test_an_agent_with_two_recordings_is_recorded_once(stack, agent, caplog):
+    agent.run_sync("Oslo?", capabilities=[BehestRecording(stack.store)])
+    run = the_recorded(stack.store)
+    assert run.types == WITH_A_TOOL
+    assert run.state.total_usage == ALL_TOKENS
+    assert caplog.text == ""
 
 
 def test_a_conversation_id_beyond_the_limits_gives_a_session(stack, agent):

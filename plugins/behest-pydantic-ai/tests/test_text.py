@@ -13,6 +13,8 @@ from pydantic_ai.models.function import FunctionModel
 from pydantic_ai_models import (
     ANSWERED,
     ASKED,
+    CALLED,
+    FINISHED,
     LAST,
     RAN,
     WITH_A_TOOL,
@@ -64,7 +66,7 @@ def test_a_run_whose_last_answer_is_streamed_is_recorded(stack, recording, wait)
     result = asyncio.run(use())
     run = the_recorded(stack.store)
     asked = [kind for kind in ASKED if kind != "TextDelta"]
-    answered = ["ModelStarted", "TextDelta", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
+    answered = [*CALLED, "TextDelta", "TextDelta", *FINISHED, "AssistantMessageCommitted"]
     assert run.types == ["RunStarted", *asked, *RAN, *answered, "RunCompleted"]
     assert run.state.total_usage.input_tokens == result.usage.input_tokens
     assert run.state.total_usage.output_tokens == result.usage.output_tokens
@@ -112,4 +114,5 @@ def test_an_answer_that_a_capability_gives_is_recorded_without_tokens(stack, rec
 
     assert Agent(scripted(), capabilities=[Known(), recording]).run_sync("Oslo?").output == "As I said."
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "TextDelta", "AssistantMessageCommitted", "RunCompleted"]
+    said = ["ModelStarted", "TextDelta", "agent.ModelFinished", "AssistantMessageCommitted"]
+    assert run.types == ["RunStarted", *said, "RunCompleted"]
