@@ -110,13 +110,15 @@ def begin(  # noqa: PLR0913 (what a run record has)
     tags: Iterable[str] = (),
     user_id: object = None,
     metadata: Mapping[str, object] | None = None,
+    started_at: str | None = None,
     settings: RecorderSettings | None = None,
 ) -> RunRecorder:
     """Begin to record an invocation of a framework's agent, without waiting for the table.
 
     `framework_run_id` and `session_id` are the framework's ids, of any type; without them both are new. `parent` is the run whose
     tool or step invokes this agent: without a session of its own, the run is in its parent's. `metadata` is added to what the
-    other arguments say. Raises AlreadyRecordedError where another adapter of this process records the run.
+    other arguments say. `started_at` is when it began, RFC 3339; by default now.
+    Raises AlreadyRecordedError where another adapter of this process records the run.
     """
     original = str(uuid4()) if framework_run_id in (None, "") else str(framework_run_id)
     about: Any = {
@@ -140,7 +142,7 @@ def begin(  # noqa: PLR0913 (what a run record has)
         before = _open.get(key)
         if before is not None and not before.is_closed:
             raise AlreadyRecordedError(record.run_id)
-        run = RunRecorder(store.event_log, record, on_error="warn", **how).start()
+        run = RunRecorder(store.event_log, record, on_error="warn", **how).start(started_at)
         _open[key] = run
     return run
 
@@ -191,6 +193,14 @@ def stop(run: RunRecorder, error: BaseException) -> None:
         run.failed(error)
     else:
         run.cancelled()
+
+
+def all_input(told: int, cached: int) -> int:
+    """Return all tokens that a model was given, where `told` should have the `cached` ones in them.
+
+    A part can't be more than the whole. So where more are cached than told, whoever told them counted the cached ones beside.
+    """
+    return told + cached if cached > told else told
 
 
 def failure(error: BaseException) -> ToolExecutionResult:

@@ -180,16 +180,21 @@ class RunRecorder:
             raise
         return self
 
-    def start(self) -> Self:
-        """Begin without waiting for the table, and without ``with``: whoever calls this records the end, and calls `close`."""
+    def start(self, at: str | None = None) -> Self:
+        """Begin without waiting for the table, and without ``with``: whoever calls this records the end, and calls `close`.
+
+        `at` is when the run began, RFC 3339; by default now.
+        """
         self._outbox.start()
-        self._emit_started()
+        self._emit_started(at)
         return self
 
-    def _emit_started(self) -> None:
+    def _emit_started(self, at: str | None = None) -> None:
         record = self.record
         self.emit(
-            RunStarted(session_id=record.session_id, provider=record.provider, model=record.model, timestamp=now())
+            RunStarted(
+                session_id=record.session_id, provider=record.provider, model=record.model, timestamp=at or now()
+            )
         )
 
     def __exit__(

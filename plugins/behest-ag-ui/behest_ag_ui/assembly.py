@@ -1,47 +1,48 @@
 """What several AG-UI events of a run say together. It remembers what is open in the run, and nothing else.
 
-- Chunks are opened and closed by the protocol's rules: a stream of chunks ends where its lane, the parent agent or a subagent,
-  does anything else that is not only beside it.
 - A message of anybody but the model is left out.
-- A tool call is recorded when it is complete: with its name, and its arguments, decoded where they are JSON. A call without
-  arguments has `{}`.
+- A tool call is recorded once, when it is complete: with its name, and its arguments, decoded where they are JSON. A call without
+  arguments has `{}`. One whose result comes first is complete by that; what is told of it again is nothing new.
 - That a tool ran is known only from its result, as calls of the frontend's tools and calls that wait for an approval end in
   the same way. So ToolExecutionStarted is recorded with the result, with the time at which the call was complete. The duration
   between the two is the longest that the tool can have run.
-- A result whose call was made in an earlier run has neither name nor duration: they are "" and 0.
+- A result whose call was made in an earlier run has no duration, 0, and only the name that the run's input has for it.
 - The protocol doesn't say whether a tool failed: what it gave back is its output.
+- What a model thought is told when its message ends, or the run.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 from ag_ui.core import (
-    ActivityDeltaEvent,
-    ActivitySnapshotEvent,
     BaseEvent,
-    MessagesSnapshotEvent,
-    RawEvent,
-    ReasoningEncryptedValueEvent,
+    CustomEvent,
+    ReasoningMessageContentEvent,
+    ReasoningMessageEndEvent,
     RunErrorEvent,
     RunFinishedEvent,
     RunFinishedSuccessOutcome,
-    RunStartedEvent,
+    StepFinishedEvent,
+    StepStartedEvent,
+    SubagentErrorEvent,
+    SubagentFinishedEvent,
     SubagentStartedEvent,
-    TextMessageChunkEvent,
     TextMessageContentEvent,
     TextMessageEndEvent,
     TextMessageStartEvent,
     ToolCallArgsEvent,
-    ToolCallChunkEvent,
     ToolCallEndEvent,
     ToolCallResultEvent,
     ToolCallStartEvent,
 )
 
-from behest_ag_ui.translation import time_of, translate
+from behest_ag_ui.chunks import Chunks
+from behest_ag_ui.steps import Steps
+from behest_ag_ui.translation import given, step_of, time_of, translate
+from behest_core.model.agent_events import ModelFinished
 from behest_core.model.decoding import DECODE_ERRORS
 from behest_core.model.events import (
     ToolCall,
@@ -54,31 +55,24 @@ from behest_core.model.timestamps import from_datetime
 from behest_core.recording.adapter import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
+
+    from msgspec import UnsetType
 
     from behest_core.model.events import NewEvent
     from behest_core.model.json import JSON
-
-Chunk: TypeAlias = TextMessageChunkEvent | ToolCallChunkEvent
-End: TypeAlias = TextMessageEndEvent | ToolCallEndEvent
-
-_BESIDE: Final = (
-    ActivityDeltaEvent,
-    ActivitySnapshotEvent,
-    RawEvent,
-    ReasoningEncryptedValueEvent,
-    SubagentStartedEvent,
-)
-_OF_THE_RUN: Final = (MessagesSnapshotEvent, RunErrorEvent, RunFinishedEvent, RunStartedEvent)
 
 
 class _Call:
     """A tool call that has no result yet. `written_at` is when it was complete, or began."""
 
-    def __init__(self, name: str, written_at: datetime) -> None:
+    def __init__(self, name: str, asked_by: str | UnsetType, step_id: str | UnsetType, written_at: datetime) -> None:
         self.name = name
+        self.asked_by = asked_by
+        self.step_id = step_id
         self.written_at = written_at
+        self.is_complete = False
         self.pieces: list[str] = []
 
     @property
@@ -93,58 +87,40 @@ class _Call:
             return as_json(text)
 
 
-class Assembly:
-    """What is open in one run."""
+class _Thought:
+    """What a model thinks in one message."""
 
-    def __init__(self) -> None:
+    def __init__(self, step_id: str | UnsetType) -> None:
+        self.step_id = step_id
+        self.pieces: list[str] = []
+
+
+class Assembly:
+    """What is open in one run. `names` are those of the tools that were called in earlier runs, by call id."""
+
+    def __init__(self, *, has_content: bool = True, names: Mapping[str, str] | None = None) -> None:
+        self._has_content = has_content
+        self._names = names or {}
+        self._chunks = Chunks()
+        self._steps = Steps()
         self._calls: dict[str, _Call] = {}
+        self._answered: set[str] = set()  # the calls that have their result
         self._others: set[str] = set()  # the messages that are not the model's
-        self._chunked: dict[str | None, End] = {}  # what will end the stream of chunks, by its subagent
+        self._thoughts: dict[str, _Thought] = {}
 
     def take(self, event: BaseEvent) -> Iterator[NewEvent]:
         """Return what is known with this event."""
-        for each in self._expanded(event):
+        if not self._has_content:
+            event = _without_content(event)
+        for each in self._chunks.expanded(event):
+            yield from self._steps.take(each)
             yield from self._assembled(each)
 
-    # ------------------------------------------------------------ chunks
-
-    def _expanded(self, event: BaseEvent) -> Iterator[BaseEvent]:
-        """Return the event, or what a chunk stands for, and before it the end of what can't go on."""
-        if isinstance(event, Chunk):
-            yield from self._unchunked(event)
-            return
-        if isinstance(event, _OF_THE_RUN):
-            yield from self._chunked.values()
-            self._chunked.clear()
-        elif not isinstance(event, _BESIDE):
-            end = self._chunked.pop(getattr(event, "subagent_run_id", None), None)
-            if end is not None:
-                yield end
-        yield event
-
-    def _unchunked(self, chunk: Chunk) -> Iterator[BaseEvent]:
-        lane = self._lane_of(chunk)
-        end = self._chunked.get(lane)
-        if end is None or not _goes_on(end, chunk):
-            if end is not None:
-                yield end
-            start, end = _bounds(chunk)
-            yield start
-            self._chunked[lane] = end
-        end.timestamp = round(1000 * time_of(chunk).timestamp())
-        if chunk.delta:
-            yield _piece(end, chunk.delta)
-
-    def _lane_of(self, chunk: Chunk) -> str | None:
-        """Return the subagent that a chunk belongs to; one that doesn't say goes on with what it fits, the parent's first."""
-        if chunk.subagent_run_id is not None:
-            return chunk.subagent_run_id
-        fitting = (
-            lane for lane in (None, *self._chunked) if lane in self._chunked and _goes_on(self._chunked[lane], chunk)
-        )
-        return next(fitting, None)
-
-    # ------------------------------------------------------------ messages and calls
+    def end(self, at: datetime, error: str | None = None) -> Iterator[NewEvent]:
+        """Return what the end of the run, by `error` where it failed or was stopped, says of what is open."""
+        for message_id in list(self._thoughts):
+            yield from self._thought(message_id, at)
+        yield from self._steps.end_all(at, error)
 
     def _assembled(self, event: BaseEvent) -> Iterator[NewEvent]:
         match event:
@@ -154,38 +130,92 @@ class Assembly:
                 message_id in self._others
             ):
                 pass
-            case ToolCallStartEvent(tool_call_id=call_id, tool_call_name=name):
-                self._calls.setdefault(call_id, _Call(name, time_of(event)))
-            case ToolCallArgsEvent(tool_call_id=call_id, delta=delta):
-                self._calls[call_id].pieces.append(delta)
-            case ToolCallEndEvent():
-                yield self._called(event)
-            case ToolCallResultEvent():
-                yield from self._ran(event)
-                yield from translate(event)
+            case ReasoningMessageContentEvent(message_id=message_id, delta=delta):
+                self._thoughts.setdefault(message_id, _Thought(step_of(event))).pieces.append(delta)
+            case ReasoningMessageEndEvent(message_id=message_id):
+                yield from self._thought(message_id, time_of(event))
+            case ToolCallStartEvent() | ToolCallArgsEvent() | ToolCallEndEvent() | ToolCallResultEvent():
+                yield from self._of_a_call(event)
+            case (
+                StepStartedEvent()
+                | StepFinishedEvent()
+                | SubagentStartedEvent()
+                | SubagentFinishedEvent()
+                | SubagentErrorEvent()
+            ):
+                pass  # the steps have told it
             case RunFinishedEvent():
+                yield from self.end(time_of(event))
                 yield from translate(self._with_pending_calls(event))
+            case RunErrorEvent():
+                yield from self.end(time_of(event), event.message)
+                yield from translate(event)
             case _:
                 yield from translate(event)
 
-    def _called(self, event: ToolCallEndEvent) -> NewEvent:
-        call = self._calls[event.tool_call_id]
-        call.written_at = time_of(event)
+    def _thought(self, message_id: str, at: datetime) -> Iterator[NewEvent]:
+        thought = self._thoughts.pop(message_id, None)
+        if thought is not None:
+            yield ModelFinished(
+                model_call_id=message_id,
+                reasoning="".join(thought.pieces),
+                step_id=thought.step_id,
+                timestamp=from_datetime(at),
+            )
+
+    # ------------------------------------------------------------ tools
+
+    def _of_a_call(
+        self, event: ToolCallStartEvent | ToolCallArgsEvent | ToolCallEndEvent | ToolCallResultEvent
+    ) -> Iterator[NewEvent]:
+        call_id = event.tool_call_id
+        call = self._calls.get(call_id)
+        if call_id in self._answered:
+            return
+        if isinstance(event, ToolCallResultEvent):
+            if call is not None and not call.is_complete:
+                yield self._completed(call_id, call, time_of(event))
+            yield from self._ran(event, call)
+            yield from translate(event)
+        elif call is not None and call.is_complete:
+            return
+        elif isinstance(event, ToolCallStartEvent):
+            asked_by = given(event.parent_message_id)
+            self._calls[call_id] = _Call(event.tool_call_name, asked_by, step_of(event), time_of(event))
+        elif call is not None and isinstance(event, ToolCallArgsEvent):
+            call.pieces.append(event.delta)
+        elif call is not None:
+            yield self._completed(call_id, call, time_of(event))
+
+    def _completed(self, call_id: str, call: _Call, at: datetime) -> NewEvent:
+        call.is_complete = True
+        call.written_at = at
         return ToolCallCompleted(
-            call=ToolCall(event.tool_call_id, call.name, call.arguments), timestamp=from_datetime(call.written_at)
+            call=ToolCall(call_id, call.name, call.arguments),
+            model_call_id=call.asked_by,
+            step_id=call.step_id,
+            timestamp=from_datetime(at),
         )
 
-    def _ran(self, event: ToolCallResultEvent) -> Iterator[NewEvent]:
+    def _ran(self, event: ToolCallResultEvent, call: _Call | None) -> Iterator[NewEvent]:
         call_id, at = event.tool_call_id, time_of(event)
-        call = self._calls.pop(call_id, None)
-        if call is not None:
-            began_at = from_datetime(call.written_at)
-            yield ToolExecutionStarted(call_id=call_id, tool_name=call.name, timestamp=began_at)
+        self._calls.pop(call_id, None)
+        self._answered.add(call_id)
+        made = call or _Call(self._names.get(call_id, ""), given(None), step_of(event), at)
+        yield ToolExecutionStarted(
+            call_id=call_id,
+            tool_name=made.name,
+            model_call_id=made.asked_by,
+            step_id=made.step_id,
+            timestamp=from_datetime(made.written_at),
+        )
         yield ToolExecutionFinished(
             call_id=call_id,
-            tool_name="" if call is None else call.name,
+            tool_name=made.name,
             result=ToolExecutionResult.ok(as_json(event.content)),
-            duration_ms=0 if call is None else max(0, (at - call.written_at) // timedelta(milliseconds=1)),
+            duration_ms=max(0, (at - made.written_at) // timedelta(milliseconds=1)),
+            model_call_id=made.asked_by,
+            step_id=made.step_id,
             timestamp=from_datetime(at),
         )
 
@@ -198,22 +228,11 @@ class Assembly:
         return event
 
 
-def _goes_on(end: End, chunk: Chunk) -> bool:
-    """Return whether the chunk goes on with what `end` would end."""
-    if isinstance(chunk, TextMessageChunkEvent):
-        return isinstance(end, TextMessageEndEvent) and chunk.message_id in (None, end.message_id)
-    return isinstance(end, ToolCallEndEvent) and chunk.tool_call_id in (None, end.tool_call_id)
-
-
-def _bounds(chunk: Chunk) -> tuple[BaseEvent, End]:
-    """Return the start and the end of what the chunk begins. Raises ValidationError where it doesn't say what that is."""
-    about = chunk.model_dump(exclude_none=True, exclude={"type", "delta", "raw_event"})
-    if isinstance(chunk, TextMessageChunkEvent):
-        return TextMessageStartEvent(**about), TextMessageEndEvent(message_id=about["message_id"])
-    return ToolCallStartEvent(**about), ToolCallEndEvent(tool_call_id=about["tool_call_id"])
-
-
-def _piece(end: End, delta: str) -> BaseEvent:
-    if isinstance(end, TextMessageEndEvent):
-        return TextMessageContentEvent(message_id=end.message_id, delta=delta, timestamp=end.timestamp)
-    return ToolCallArgsEvent(tool_call_id=end.tool_call_id, delta=delta, timestamp=end.timestamp)
+def _without_content(event: BaseEvent) -> BaseEvent:
+    """Return an event without the content that the recorder can't know: a custom value, an error that has no class before it."""
+    match event:
+        case CustomEvent():
+            return event.model_copy(update={"value": None})
+        case RunErrorEvent() | SubagentErrorEvent():
+            return event.model_copy(update={"message": event.code or event.type.value, "code": None})
+    return event

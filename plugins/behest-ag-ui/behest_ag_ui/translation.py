@@ -1,26 +1,30 @@
 """What one AG-UI event says in behest's events. Nothing is remembered from one event to the next.
 
+- The protocol has no event for a call of the model: there is no ModelStarted, and `iterations` is 0. What has a message's id is
+  what the model gave in one answer: the id is the `model_call_id` of the text, the tool calls and the reasoning that name it.
+- What a subagent does is in the step of its id.
 - Text is taken as the model's. Only TEXT_MESSAGE_START, and the first chunk of a message, say whose it is.
-- A tool call's name, arguments and result are in different events. So there are no ToolCallCompleted and ToolExecutionFinished;
-  `Assembly` (assembly.py) has them.
-- The protocol has no event for a call of the model: there is no ModelStarted, and `iterations` is 0.
-- Tokens come once, with the end of the run: a UsageRecorded for each provider and model. The protocol's `inputTokens` has cache
-  reads and writes in it; behest counts writes beside it.
+- A tool call's name, arguments and result are in different events, and so is what a model thought. So there are no
+  ToolCallCompleted, ToolExecutionFinished and `agent.ModelFinished`; `Assembly` (assembly.py) has them.
+- Tokens come once, with the end of the run: a UsageRecorded for each provider and model, which it names. The protocol's tokens
+  mean what behest's mean.
 - An interrupted run is paused, not over. A run that left tool calls to the frontend is completed, its finish reason `tool_calls`.
-- Steps, subagents and custom events are kept as they are, under names such as `ag_ui.StepStarted`.
-- Reasoning, state, activities, snapshots of messages, and raw events say nothing that behest has a word for, and are left out.
-- Times are the event's, milliseconds since 1970, as all producers write them; where it has none, now.
+- Steps and subagents are steps. A step is known by its name, as it has no id. Custom events are kept as they are: `ag_ui.Custom`.
+- State, activities, snapshots of messages, and raw events say nothing that behest has a word for, and are left out.
+- Times are the event's, milliseconds since 1970, as all producers write them; where it has none, now. An empty id is none.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from uuid import uuid4
 
 from ag_ui.core import BaseEvent, Event, EventType, RunStartedEvent
+from msgspec import UNSET, UnsetType
 from pydantic import TypeAdapter, ValidationError
 
-from behest_core.model.agent_events import Paused
+from behest_core.model.agent_events import Paused, StepFinished, StepStarted
 from behest_core.model.events import (
     AssistantMessageCommitted,
     NewEvent,
@@ -36,14 +40,20 @@ from behest_core.model.events import (
 )
 from behest_core.model.state import TokenUsage
 from behest_core.model.timestamps import from_datetime
-from behest_core.recording.adapter import as_json, id_of
+from behest_core.recording.adapter import all_input, as_json, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ag_ui.core import (
+        CustomEvent,
         RunErrorEvent,
         RunFinishedEvent,
+        StepFinishedEvent,
+        StepStartedEvent,
+        SubagentErrorEvent,
+        SubagentFinishedEvent,
+        SubagentStartedEvent,
         TextMessageChunkEvent,
         TextMessageContentEvent,
         TextMessageEndEvent,
@@ -52,6 +62,7 @@ if TYPE_CHECKING:
         ToolCallResultEvent,
         ToolCallStartEvent,
     )
+    from ag_ui.core import TokenUsage as ToldUsage
 
 UNKNOWN: Final = "unknown"
 """The provider and the model where nobody says them: no AG-UI event does before the run's end."""
@@ -75,7 +86,8 @@ def translate(event: AGUIEvent, *, provider: str = UNKNOWN, model: str = UNKNOWN
         return []
     at = from_datetime(time_of(seen))
     if isinstance(seen, RunStartedEvent):
-        return [RunStarted(session_id=id_of(seen.thread_id), provider=provider, model=model, timestamp=at)]
+        session_id = id_of(seen.thread_id or uuid4())
+        return [RunStarted(session_id=session_id, provider=provider, model=model, timestamp=at)]
     rule = _RULES.get(seen.type)
     return [] if rule is None else rule(seen, at)
 
@@ -104,44 +116,67 @@ def time_of(event: BaseEvent) -> datetime:
     return datetime.now(UTC)
 
 
+def given(text: str | None) -> str | UnsetType:
+    """Return an id as it stands in an event: an empty one is none."""
+    return text or UNSET
+
+
+def step_of(event: BaseEvent) -> str | UnsetType:
+    """Return the step that an event belongs to: its subagent's."""
+    return given(getattr(event, "subagent_run_id", None))
+
+
 # ---------------------------------------------------------------- text
 
 
-def _text(event: TextMessageContentEvent, at: str) -> list[NewEvent]:
-    return [TextDelta(delta=event.delta, timestamp=at)] if event.delta else []
+def _text(event: TextMessageContentEvent | TextMessageChunkEvent, at: str) -> list[NewEvent]:
+    if not event.delta:
+        return []
+    call = given(event.message_id)
+    return [TextDelta(delta=event.delta, model_call_id=call, step_id=step_of(event), timestamp=at)]
 
 
 def _text_chunk(event: TextMessageChunkEvent, at: str) -> list[NewEvent]:
-    is_the_models = event.role in (None, "assistant")
-    return [TextDelta(delta=event.delta, timestamp=at)] if event.delta and is_the_models else []
+    return _text(event, at) if event.role in (None, "assistant") else []
 
 
 def _message(event: TextMessageEndEvent, at: str) -> list[NewEvent]:
-    return [AssistantMessageCommitted(message_id=event.message_id, timestamp=at)]
+    return [
+        AssistantMessageCommitted(
+            message_id=event.message_id, model_call_id=given(event.message_id), step_id=step_of(event), timestamp=at
+        )
+    ]
 
 
 # ---------------------------------------------------------------- tools
 
 
-def _call(event: ToolCallStartEvent, at: str) -> list[NewEvent]:
-    return [ToolCallStarted(call_id=event.tool_call_id, tool_name=event.tool_call_name, timestamp=at)]
+def _call(event: ToolCallStartEvent | ToolCallChunkEvent, at: str) -> list[NewEvent]:
+    if event.tool_call_id is None or event.tool_call_name is None:
+        return []
+    return [
+        ToolCallStarted(
+            call_id=event.tool_call_id,
+            tool_name=event.tool_call_name,
+            model_call_id=given(event.parent_message_id),
+            step_id=step_of(event),
+            timestamp=at,
+        )
+    ]
 
 
-def _arguments(event: ToolCallArgsEvent, at: str) -> list[NewEvent]:
-    return [ToolCallDelta(call_id=event.tool_call_id, delta=event.delta, timestamp=at)] if event.delta else []
+def _arguments(event: ToolCallArgsEvent | ToolCallChunkEvent, at: str) -> list[NewEvent]:
+    if event.tool_call_id is None or not event.delta:
+        return []
+    return [ToolCallDelta(call_id=event.tool_call_id, delta=event.delta, step_id=step_of(event), timestamp=at)]
 
 
 def _call_chunk(event: ToolCallChunkEvent, at: str) -> list[NewEvent]:
-    said: list[NewEvent] = []
-    if event.tool_call_id is not None and event.tool_call_name is not None:
-        said.append(ToolCallStarted(call_id=event.tool_call_id, tool_name=event.tool_call_name, timestamp=at))
-    if event.tool_call_id is not None and event.delta:
-        said.append(ToolCallDelta(call_id=event.tool_call_id, delta=event.delta, timestamp=at))
-    return said
+    return [*_call(event, at), *_arguments(event, at)]
 
 
 def _result(event: ToolCallResultEvent, at: str) -> list[NewEvent]:
-    return [ToolMessageCommitted(message_id=event.message_id, timestamp=at)]
+    return [ToolMessageCommitted(message_id=event.message_id, step_id=step_of(event), timestamp=at)]
 
 
 # ---------------------------------------------------------------- the end
@@ -164,34 +199,77 @@ def _outcome(event: RunFinishedEvent, at: str) -> NewEvent:
 
 
 def _failed(event: RunErrorEvent, at: str) -> list[NewEvent]:
-    error = event.message if event.code is None else f"{event.code}: {event.message}"
-    return [*_usage(event, at), RunFailed(error=error, timestamp=at)]
+    return [*_usage(event, at), RunFailed(error=error_of(event), timestamp=at)]
+
+
+def error_of(event: RunErrorEvent | SubagentErrorEvent) -> str:
+    """Return why the run, or a subagent, failed: the code and the message."""
+    return event.message if event.code is None else f"{event.code}: {event.message}"
 
 
 def _usage(event: RunFinishedEvent | RunErrorEvent, at: str) -> list[NewEvent]:
-    said: list[NewEvent] = []
-    for each in event.usage or []:
-        if each.input_tokens is None and each.output_tokens is None:
-            continue
-        written = each.cache_write_input_tokens or 0
-        input_tokens = max(0, (each.input_tokens or 0) - written)
-        output_tokens = each.output_tokens or 0
-        usage = TokenUsage(input_tokens, output_tokens, input_tokens + output_tokens)
-        if each.cached_input_tokens is not None:
-            usage.cached_input_tokens = each.cached_input_tokens
-        if each.cache_write_input_tokens is not None:
-            usage.cache_creation_input_tokens = written
-        said.append(UsageRecorded(usage=usage, timestamp=at))
-    return said
+    return [
+        _used(each, at) for each in event.usage or [] if each.input_tokens is not None or each.output_tokens is not None
+    ]
+
+
+def _used(told: ToldUsage, at: str) -> UsageRecorded:
+    cached = (told.cached_input_tokens or 0) + (told.cache_write_input_tokens or 0)
+    given_tokens, written = all_input(told.input_tokens or 0, cached), told.output_tokens or 0
+    usage = TokenUsage(
+        given_tokens,
+        written,
+        given_tokens + written,
+        cache_read_input_tokens=_counted(told.cached_input_tokens),
+        cache_creation_input_tokens=_counted(told.cache_write_input_tokens),
+    )
+    return UsageRecorded(
+        usage=usage,
+        provider=given(told.provider),
+        model=given(told.model),
+        reasoning_output_tokens=_counted(told.reasoning_tokens),
+        timestamp=at,
+    )
+
+
+def _counted(tokens: int | None) -> int | UnsetType:
+    return UNSET if tokens is None else tokens
+
+
+# ---------------------------------------------------------------- steps
+
+
+def _step(event: StepStartedEvent, at: str) -> list[NewEvent]:
+    name = event.step_name
+    return [StepStarted(step_id=name, name=name, kind="step", parent_step_id=step_of(event), timestamp=at)]
+
+
+def _step_ended(event: StepFinishedEvent, at: str) -> list[NewEvent]:
+    return [StepFinished(step_id=event.step_name, timestamp=at)]
+
+
+def _subagent(event: SubagentStartedEvent, at: str) -> list[NewEvent]:
+    parent = given(event.parent_subagent_run_id)
+    return [
+        StepStarted(step_id=event.subagent_run_id, name=event.name, kind="agent", parent_step_id=parent, timestamp=at)
+    ]
+
+
+def _subagent_ended(event: SubagentFinishedEvent, at: str) -> list[NewEvent]:
+    return [StepFinished(step_id=event.subagent_run_id, timestamp=at)]
+
+
+def _subagent_failed(event: SubagentErrorEvent, at: str) -> list[NewEvent]:
+    return [StepFinished(step_id=event.subagent_run_id, error=error_of(event), timestamp=at)]
 
 
 # ---------------------------------------------------------------- the rest
 
 
-def _as_it_is(event: BaseEvent, at: str) -> list[NewEvent]:
-    name = event.type.value.title().replace("_", "")
-    fields = event.model_dump(by_alias=True, exclude={"type", "timestamp", "raw_event"})
-    return [{"type": f"ag_ui.{name}", **{key: as_json(value) for key, value in fields.items()}, "timestamp": at}]
+def _custom(event: CustomEvent, at: str) -> list[NewEvent]:
+    step = step_of(event)
+    about = {} if step is UNSET else {"step_id": step}
+    return [{"type": "ag_ui.Custom", "name": event.name, "value": as_json(event.value), **about, "timestamp": at}]
 
 
 _RULES: Final[Mapping[EventType, Callable[[Any, str], list[NewEvent]]]] = {
@@ -204,10 +282,10 @@ _RULES: Final[Mapping[EventType, Callable[[Any, str], list[NewEvent]]]] = {
     EventType.TOOL_CALL_RESULT: _result,
     EventType.RUN_FINISHED: _finished,
     EventType.RUN_ERROR: _failed,
-    EventType.STEP_STARTED: _as_it_is,
-    EventType.STEP_FINISHED: _as_it_is,
-    EventType.SUBAGENT_STARTED: _as_it_is,
-    EventType.SUBAGENT_FINISHED: _as_it_is,
-    EventType.SUBAGENT_ERROR: _as_it_is,
-    EventType.CUSTOM: _as_it_is,
+    EventType.STEP_STARTED: _step,
+    EventType.STEP_FINISHED: _step_ended,
+    EventType.SUBAGENT_STARTED: _subagent,
+    EventType.SUBAGENT_FINISHED: _subagent_ended,
+    EventType.SUBAGENT_ERROR: _subagent_failed,
+    EventType.CUSTOM: _custom,
 }

@@ -44,9 +44,9 @@ def asked(run_id: str = "run-1", thread_id: str = "thread-1", **about: Any) -> R
     )
 
 
-def call(call_id: str, name: str, *pieces: str, at: int | None = None) -> Iterator[BaseEvent]:
-    """Return the events of a tool call whose arguments come in these pieces."""
-    yield ToolCallStartEvent(tool_call_id=call_id, tool_call_name=name, timestamp=at)
+def call(call_id: str, name: str, *pieces: str, at: int | None = None, of: str | None = None) -> Iterator[BaseEvent]:
+    """Return the events of a tool call whose arguments come in these pieces; `of` is the message that holds it."""
+    yield ToolCallStartEvent(tool_call_id=call_id, tool_call_name=name, parent_message_id=of, timestamp=at)
     for piece in pieces:
         yield ToolCallArgsEvent(tool_call_id=call_id, delta=piece, timestamp=at)
     yield ToolCallEndEvent(tool_call_id=call_id, timestamp=at)
@@ -78,7 +78,7 @@ def finished(run_input: RunAgentInput, **about: Any) -> BaseEvent:
 async def weather_agent(run_input: RunAgentInput) -> AsyncIterator[BaseEvent]:
     """Run the agent."""
     yield started(run_input, timestamp=NOON)
-    for each in (*text("m-1"), *call("c-1", "get_weather", '{"city":', '"Oslo"}', at=NOON + 500)):
+    for each in (*text("m-1"), *call("c-1", "get_weather", '{"city":', '"Oslo"}', at=NOON + 500, of="m-1")):
         yield each
     yield result("c-1", json.dumps({"temp": 3}), at=NOON + 542)
     for each in text("m-2", "3 ", "degrees."):

@@ -1,8 +1,10 @@
 """Agents of Pydantic AI, recorded by what they send to a user interface."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
+from ag_ui.core import AssistantMessage, FunctionCall, ResumeEntry, ToolCall
 from ag_ui.encoder import EventEncoder
 from ag_ui_models import asked, drained, stream, weather_agent
 from behest_ag_ui import record
@@ -10,9 +12,9 @@ from pydantic_ai import Agent, CancellationToken, DeferredToolRequests, ModelRet
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.ui.ag_ui import AGUIAdapter
 
-from behest_core.model.state import RunStatus
+from behest_core.model.state import RunStatus, UnknownFinishReason
 from behest_core.model.state import TokenUsage as Usage
-from behest_core.testing.recorded import all_recorded, the_recorded
+from behest_core.testing.recorded import all_recorded, recorded, the_recorded, when_answered
 
 
 async def says_the_weather(messages, info):
@@ -220,3 +222,41 @@ def test_an_agent_that_waits_for_an_approval(stack):
     assert seen.events[-1]["pending"] == ["int-c-1"]
     assert seen.of("ToolExecutionStarted") == []
     assert not seen.state.status.is_terminal
+
+
+@pytest.mark.parametrize(
+    ("entry", "answered"),
+    [
+        ({"status": "resolved", "payload": {"approved": True}}, "granted"),
+        ({"status": "resolved", "payload": {"approved": False}}, "denied"),
+        ({"status": "resolved", "payload": "3 degrees"}, "answered"),
+        ({"status": "cancelled"}, "denied"),
+    ],
+)
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "looked for"])
+def test_an_agent_that_goes_on_with_an_answer_says_so_in_both_logs(stack, entry, answered, is_named):
+    first, second, thread = (str(uuid4()) for _ in range(3))
+
+    def waits():
+        agent = Agent(FunctionModel(stream_function=says_the_weather), output_type=[str, DeferredToolRequests])
+        agent.tool_plain(requires_approval=True)(get_weather)
+        return agent
+
+    def get_weather(city: str) -> str:
+        return "3"
+
+    run_agent(stack, waits(), asked(first, thread))
+    stack.deliver()  # a run that waits is looked for in the state table
+    resume = [ResumeEntry(interrupt_id="int-c-1", **entry)]
+    again = asked(second, thread, parent_run_id=first if is_named else None, resume=resume)
+    asks = ToolCall(id="c-1", function=FunctionCall(name="get_weather", arguments='{"city":"Oslo"}'))
+    again.messages.append(AssistantMessage(id="m", tool_calls=[asks]))
+    events = record(events_of(waits(), again), stack.store, run_input=again)
+    asyncio.run(drained(events))
+    when_answered()
+    paused, going_on = recorded(stack.store, first), recorded(stack.store, second)
+    [waited], [said] = paused.of("agent.Resumed"), going_on.of("agent.Resumed")
+    assert waited["answers"] == said["answers"] == {"int-c-1": answered}
+    assert (waited["answering_run_id"], said["paused_run_id"]) == (second, first)
+    assert paused.state.last_finish == UnknownFinishReason("paused")
+    assert {each["tool_name"] for each in going_on.of("ToolExecutionFinished")} <= {"get_weather"}

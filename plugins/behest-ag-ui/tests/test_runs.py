@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from contextlib import suppress
 
-from ag_ui.core import TextMessageChunkEvent
-from ag_ui_models import asked, call, drained, finished, run, started, text, weather_agent
+import pytest
+from ag_ui.core import RunErrorEvent, TextMessageChunkEvent
+from ag_ui_models import NOON, asked, call, drained, finished, run, started, stream, text, weather_agent
 from behest_ag_ui import record
 
 from behest_core.model.state import RunStatus
@@ -40,6 +42,7 @@ def test_a_run_with_text_and_a_tool(stack):
         {
             "type": "ToolExecutionFinished",
             "timestamp": "2026-01-31T12:00:00.542000Z",
+            "model_call_id": "m-1",
             "call_id": "c-1",
             "tool_name": "get_weather",
             "result": {"Success": {"output": '{"temp": 3}'}},
@@ -51,7 +54,7 @@ def test_a_run_with_text_and_a_tool(stack):
     state = seen.state
     assert (state.status, state.last_finish, state.iteration) == (RunStatus.COMPLETED, "stop", 0)
     assert (state.provider, state.model, state.session_id) == ("anthropic", "claude", "thread-1")
-    assert state.total_usage == Usage(2060, 52, 2112, cached_input_tokens=1024, cache_creation_input_tokens=400)
+    assert state.total_usage == Usage(2460, 52, 2512, cache_read_input_tokens=1024, cache_creation_input_tokens=400)
 
 
 def test_events_go_on_as_they_are_and_each_before_the_next_is_asked_for(stack):
@@ -92,6 +95,47 @@ def test_ids_beyond_the_limits_are_mapped_and_the_original_is_in_the_metadata(st
         "parent_run_id": id_of("z" * 300),
         "user": "ann",
     }
+
+
+def test_a_run_began_when_its_event_says(stack):
+    run(stack, started(asked(), timestamp=NOON), finished(asked(), timestamp=NOON + 1))
+    seen = the_recorded(stack.store)
+    assert [each["timestamp"] for each in seen.events] == ["2026-01-31T12:00:00.000000Z", "2026-01-31T12:00:00.001000Z"]
+    assert seen.record.created_at > "2026-02"
+
+
+def test_empty_ids_are_none_so_that_nobody_shares_a_run(stack):
+    nobody = asked(run_id="", thread_id="")
+    for said in ("one", "other"):
+        run(stack, started(nobody, parent_run_id=""), *text("m", said), finished(nobody))
+    one, other = all_recorded(stack.store)
+    assert {one.text, other.text} == {"one", "other"}
+    assert one.record.run_id != other.record.run_id
+    assert one.record.session_id != other.record.session_id
+    assert "parent_run_id" not in one.record.metadata
+
+
+def test_a_run_that_is_recorded_already_is_recorded_once(stack, caplog):
+    async def twice():
+        inner = record(weather_agent(asked()), stack.store)
+        return await drained(record(inner, stack.store))
+
+    asyncio.run(twice())
+    seen = the_recorded(stack.store)
+    assert seen.types.count("RunStarted") == seen.types.count("RunCompleted") == 1
+    assert seen.text == "3 degrees."
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("end", [RunErrorEvent(message="no"), ValueError("no")], ids=["event", "exception"])
+def test_a_failure_of_a_run_that_somebody_else_records_begins_none(stack, end):
+    async def twice():
+        inner = record(stream(started(asked()), end), stack.store)
+        with suppress(ValueError):
+            await drained(record(inner, stack.store))
+
+    asyncio.run(twice())
+    assert the_recorded(stack.store).types == ["RunStarted", "RunFailed"]
 
 
 def test_a_stream_without_events_is_no_run(stack):

@@ -3,11 +3,19 @@
 from unittest.mock import ANY
 
 import pytest
-from ag_ui.core import TextPart, ToolCallChunkEvent
+from ag_ui.core import (
+    AssistantMessage,
+    FunctionCall,
+    TextPart,
+    ToolCall,
+    ToolCallArgsEvent,
+    ToolCallChunkEvent,
+    ToolCallEndEvent,
+)
 from ag_ui_models import NOON, asked, assembled, call, finished, result, run, started
 
 from behest_core.model.state import RunStatus
-from behest_core.testing.recorded import the_recorded
+from behest_core.testing.recorded import recorded, the_recorded
 
 
 @pytest.mark.parametrize(
@@ -55,10 +63,19 @@ def test_parts_that_a_tool_gave_back_are_its_output():
     assert events[2]["result"] == {"Success": {"output": [{"type": "text", "text": "3 degrees"}]}}
 
 
-def test_a_result_of_an_earlier_runs_call_has_neither_name_nor_duration():
+def test_a_result_of_an_earlier_runs_call_has_no_duration_and_the_name_that_the_input_has(stack):
     events = assembled(result("c", "done"))
-    assert [each["type"] for each in events] == ["ToolExecutionFinished", "ToolMessageCommitted"]
-    assert (events[0]["call_id"], events[0]["tool_name"], events[0]["duration_ms"]) == ("c", "", 0)
+    assert [each["type"] for each in events] == [
+        "ToolExecutionStarted",
+        "ToolExecutionFinished",
+        "ToolMessageCommitted",
+    ]
+    assert (events[1]["call_id"], events[1]["tool_name"], events[1]["duration_ms"]) == ("c", "", 0)
+    asks = AssistantMessage(id="m", tool_calls=[ToolCall(id="c", function=FunctionCall(name="delete", arguments="{}"))])
+    again = asked("r-2")
+    again.messages.append(asks)
+    run(stack, started(again), result("c", "done"), finished(again), run_input=again)
+    assert recorded(stack.store, "r-2").of("ToolExecutionFinished")[0]["tool_name"] == "delete"
 
 
 def test_a_call_that_is_left_to_the_frontend_was_not_run_here_and_is_why_the_run_ended(stack):
@@ -68,9 +85,32 @@ def test_a_call_that_is_left_to_the_frontend_was_not_run_here_and_is_why_the_run
     assert (seen.state.status, seen.state.last_finish) == (RunStatus.COMPLETED, "tool_calls")
 
 
-def test_a_call_that_is_reopened_goes_on():
-    events = assembled(*call("c", "f", "[1,"), *call("c", "f", "2]"), result("c", ""))
-    assert [each["call"]["arguments"] for each in events[:2]] == ["[1,", [1, 2]]
+@pytest.mark.parametrize(
+    "events",
+    [
+        [*call("c", "f", "[1]"), *call("c", "f", "[1]"), result("c", "x")],
+        [*call("c", "f", "[1]"), result("c", "x"), *call("c", "f", "[1]"), result("c", "x")],
+        [*[*call("c", "f", "[1]")][:-1], *call("c", "f", "[1]"), result("c", "x")],
+        [*[*call("c", "f", "[1]")][:-1], result("c", "x"), ToolCallEndEvent(tool_call_id="c")],
+        [*call("c", "f", "[1]"), ToolCallArgsEvent(tool_call_id="c", delta=",2]"), result("c", "x")],
+        [ToolCallArgsEvent(tool_call_id="?", delta="[1]"), *call("c", "f", "[1]"), result("c", "x")],
+        [ToolCallEndEvent(tool_call_id="?"), *call("c", "f", "[1]"), result("c", "x"), result("c", "x")],
+    ],
+    ids=["replayed", "replayed later", "begun anew", "result first", "late arguments", "stray arguments", "strays"],
+)
+def test_each_call_is_told_once_whatever_is_told_again(stack, caplog, events):
+    run(stack, started(asked()), *events, finished(asked()))
+    seen = the_recorded(stack.store)
+    assert seen.types == [
+        "RunStarted",
+        "ToolCallCompleted",
+        "ToolExecutionStarted",
+        "ToolExecutionFinished",
+        "ToolMessageCommitted",
+        "RunCompleted",
+    ]
+    assert seen.of("ToolCallCompleted")[0]["call"] == {"id": "c", "name": "f", "arguments": [1]}
+    assert caplog.text == ""
 
 
 def test_chunks_of_a_tool_call_are_one_call_that_is_complete_with_its_last_chunk():

@@ -18,6 +18,8 @@ from ag_ui.core import (
     StateSnapshotEvent,
     StepFinishedEvent,
     StepStartedEvent,
+    SubagentErrorEvent,
+    SubagentFinishedEvent,
     SubagentStartedEvent,
     TextMessageChunkEvent,
     TextMessageContentEvent,
@@ -32,7 +34,7 @@ from behest_ag_ui import translate
 from msgspec import UNSET
 from pydantic import ValidationError
 
-from behest_core.model.agent_events import Paused
+from behest_core.model.agent_events import Paused, StepFinished, StepStarted
 from behest_core.model.decoding import encode_event
 from behest_core.model.events import (
     AssistantMessageCommitted,
@@ -64,15 +66,30 @@ def at_noon(event):
             started(asked()),
             [RunStarted(session_id="thread-1", provider="unknown", model="unknown", timestamp=AT)],
         ),
-        (TextMessageContentEvent(message_id="m", delta="Hi"), [TextDelta(delta="Hi", timestamp=AT)]),
+        (
+            TextMessageContentEvent(message_id="m", delta="Hi"),
+            [TextDelta(delta="Hi", model_call_id="m", timestamp=AT)],
+        ),
+        (
+            TextMessageContentEvent(message_id="m", delta="Hi", subagent_run_id="s"),
+            [TextDelta(delta="Hi", model_call_id="m", step_id="s", timestamp=AT)],
+        ),
+        (TextMessageContentEvent(message_id="", delta="Hi"), [TextDelta(delta="Hi", timestamp=AT)]),
         (TextMessageContentEvent(message_id="m", delta=""), []),
-        (TextMessageChunkEvent(message_id="m", delta="Hi"), [TextDelta(delta="Hi", timestamp=AT)]),
+        (TextMessageChunkEvent(message_id="m", delta="Hi"), [TextDelta(delta="Hi", model_call_id="m", timestamp=AT)]),
         (TextMessageChunkEvent(message_id="m", role="user", delta="Hi"), []),
         (TextMessageChunkEvent(message_id="m"), []),
-        (TextMessageEndEvent(message_id="m"), [AssistantMessageCommitted(message_id="m", timestamp=AT)]),
+        (
+            TextMessageEndEvent(message_id="m"),
+            [AssistantMessageCommitted(message_id="m", model_call_id="m", timestamp=AT)],
+        ),
         (
             ToolCallStartEvent(tool_call_id="c", tool_call_name="f"),
             [ToolCallStarted(call_id="c", tool_name="f", timestamp=AT)],
+        ),
+        (
+            ToolCallStartEvent(tool_call_id="c", tool_call_name="f", parent_message_id="m"),
+            [ToolCallStarted(call_id="c", tool_name="f", model_call_id="m", timestamp=AT)],
         ),
         (ToolCallArgsEvent(tool_call_id="c", delta="{"), [ToolCallDelta(call_id="c", delta="{", timestamp=AT)]),
         (ToolCallArgsEvent(tool_call_id="c", delta=""), []),
@@ -111,11 +128,19 @@ def at_noon(event):
         (ActivitySnapshotEvent(message_id="m", activity_type="plan", content={}), []),
         (MessagesSnapshotEvent(messages=[]), []),
         (RawEvent(event={}), []),
-        (StepStartedEvent(step_name="plan"), [{"type": "ag_ui.StepStarted", "stepName": "plan", "timestamp": AT}]),
-        (StepFinishedEvent(step_name="plan"), [{"type": "ag_ui.StepFinished", "stepName": "plan", "timestamp": AT}]),
         (
-            SubagentStartedEvent(subagent_run_id="s", name="search"),
-            [{"type": "ag_ui.SubagentStarted", "subagentRunId": "s", "name": "search", "timestamp": AT}],
+            StepStartedEvent(step_name="plan"),
+            [StepStarted(step_id="plan", name="plan", kind="step", timestamp=AT)],
+        ),
+        (StepFinishedEvent(step_name="plan"), [StepFinished(step_id="plan", timestamp=AT)]),
+        (
+            SubagentStartedEvent(subagent_run_id="s", name="search", parent_subagent_run_id="r"),
+            [StepStarted(step_id="s", name="search", kind="agent", parent_step_id="r", timestamp=AT)],
+        ),
+        (SubagentFinishedEvent(subagent_run_id="s"), [StepFinished(step_id="s", timestamp=AT)]),
+        (
+            SubagentErrorEvent(subagent_run_id="s", message="no", code="E1"),
+            [StepFinished(step_id="s", error="E1: no", timestamp=AT)],
         ),
         (
             CustomEvent(name="cart", value={"items": {1: object}}, raw_event=object()),
@@ -137,10 +162,17 @@ def test_an_event_by_itself_says(event, said):
         (TokenUsage(output_tokens=1), Usage(0, 1, 1)),
         (
             TokenUsage(input_tokens=9, output_tokens=1, cached_input_tokens=4, cache_write_input_tokens=3),
-            Usage(6, 1, 7, cached_input_tokens=4, cache_creation_input_tokens=3),
+            Usage(9, 1, 10, cache_read_input_tokens=4, cache_creation_input_tokens=3),
         ),
-        (TokenUsage(input_tokens=9, cached_input_tokens=0), Usage(9, 0, 9, cached_input_tokens=0)),
-        (TokenUsage(input_tokens=2, cache_write_input_tokens=3), Usage(0, 0, 0, cache_creation_input_tokens=3)),
+        (TokenUsage(input_tokens=9, cached_input_tokens=0), Usage(9, 0, 9, cache_read_input_tokens=0)),
+        (
+            TokenUsage(input_tokens=1520, output_tokens=5, cached_input_tokens=1000, cache_write_input_tokens=500),
+            Usage(1520, 5, 1525, cache_read_input_tokens=1000, cache_creation_input_tokens=500),
+        ),
+        (
+            TokenUsage(input_tokens=5, cache_write_input_tokens=500),
+            Usage(505, 0, 505, cache_creation_input_tokens=500),
+        ),
     ],
 )
 @pytest.mark.parametrize("end", [finished(asked()), RunErrorEvent(message="no")], ids=["finished", "error"])
@@ -150,10 +182,16 @@ def test_tokens_come_with_the_end_of_the_run_whichever_it_is(end, used, usage):
 
 
 def test_each_provider_and_model_has_its_own_usage_and_one_without_counts_has_none():
-    usage = [TokenUsage(model="a", input_tokens=1), TokenUsage(model="b"), TokenUsage(model="c", input_tokens=2)]
+    usage = [
+        TokenUsage(provider="p", model="a", input_tokens=1, output_tokens=7, reasoning_tokens=5),
+        TokenUsage(model="b"),
+        TokenUsage(model="c", input_tokens=2),
+    ]
     said = translate(finished(asked(), usage=usage))
     assert [each.usage.input_tokens for each in said[:-1]] == [1, 2]
-    assert said[0].usage.cached_input_tokens is UNSET
+    assert [(each.provider, each.model) for each in said[:-1]] == [("p", "a"), (UNSET, "c")]
+    assert [each.reasoning_output_tokens for each in said[:-1]] == [5, UNSET]
+    assert said[0].usage.cache_read_input_tokens is UNSET
 
 
 def test_json_objects_say_the_same_as_the_events_that_they_are_of():
@@ -181,6 +219,11 @@ def test_json_that_lacks_a_field_is_refused():
 def test_an_event_without_a_time_of_the_calendar_happened_now(timestamp):
     [said] = translate(TextMessageEndEvent(message_id="m", timestamp=timestamp))
     assert said.timestamp > AT
+
+
+def test_an_empty_thread_is_a_session_of_its_own():
+    [one], [other] = translate(started(asked(thread_id=""))), translate(started(asked(thread_id="")))
+    assert one.session_id != other.session_id
 
 
 def test_a_session_has_an_id_within_the_limits():

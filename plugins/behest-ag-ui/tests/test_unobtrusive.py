@@ -35,7 +35,13 @@ def test_a_mistake_of_the_adapter_changes_nothing_for_the_agent(stack, monkeypat
     def mistake(*arguments, **how):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module, broken, mistake if broken != "Assembly" else type("A", (), {"take": mistake}))
+    monkeypatch.setattr(
+        module,
+        broken,
+        mistake
+        if broken != "Assembly"
+        else type("A", (), {"__init__": lambda *_, **__: None, "take": mistake, "end": mistake}),
+    )
     events = [started(asked()), *text("m", "Hi"), finished(asked())]
     assert run(stack, *events) == events
     assert "ZeroDivisionError" in caplog.text

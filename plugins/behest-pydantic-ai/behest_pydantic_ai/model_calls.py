@@ -26,7 +26,7 @@ from pydantic_ai.usage import RequestUsage
 
 from behest_core.model.agent_events import ModelFailed
 from behest_core.model.timestamps import now
-from behest_core.recording.adapter import as_json, unobtrusive
+from behest_core.recording.adapter import all_input, as_json, unobtrusive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -323,9 +323,8 @@ def _sent(
 
 
 def _record_usage(call: ModelCall, usage: RequestUsage, provider: str | None, model: str | None) -> None:
-    cached = usage.cache_read_tokens + usage.cache_write_tokens
     call.usage(
-        usage.input_tokens + cached if cached > usage.input_tokens else usage.input_tokens,
+        all_input(usage.input_tokens, usage.cache_read_tokens + usage.cache_write_tokens),
         usage.output_tokens,
         cache_read_input_tokens=usage.cache_read_tokens or None,
         cache_creation_input_tokens=usage.cache_write_tokens or None,
