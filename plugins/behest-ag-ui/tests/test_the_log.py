@@ -13,6 +13,7 @@ from ag_ui_models import asked, drained
 from behest_ag_ui import record
 from stage_agent import StageAgent
 
+from behest_core.recording.adapter import as_json
 from behest_core.testing.adapter_kit import SCENARIOS, Stage
 from behest_core.testing.adapter_rules import Told, begins_and_ends, end_of, says_nothing, starts_have_ends
 from behest_core.testing.recorded import all_recorded, recorded, when_answered
@@ -92,7 +93,7 @@ def test_the_log_has_the_tokens_and_the_results_that_the_stage_counted(stack, sc
     assert {each["model"] for each in events} <= {each.model for each in told.stage.calls}
     assert len(told.events("ToolExecutionFinished")) == len(told.stage.tool_runs)
     whole = [each for each in told.events("ToolExecutionFinished") if "cut" not in each["result"]["Success"]["output"]]
-    ran = [(each.name, each.text) for each in told.stage.tool_runs if len(each.text) < 60_000]
+    ran = [(each.name, as_json(each.text)) for each in told.stage.tool_runs if len(each.text) < 60_000]
     assert sorted((each["tool_name"], each["result"]["Success"]["output"]) for each in whole) == sorted(ran)
 
 

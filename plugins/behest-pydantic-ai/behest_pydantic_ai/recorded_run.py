@@ -3,7 +3,7 @@
 - They watch, and change nothing: what comes in goes on as it is, and what is raised is raised again.
 - They are outermost, so they see a model, a tool and the run's end as the other capabilities leave them.
 - They ask for no streaming. Where the user streams, text and tool calls are recorded as they pass; otherwise with the answer.
-- What a model gives is recorded with its call (model_calls.py). Whether that is a part of the conversation is known when the
+- What a model gives is recorded with its call (recorded_call.py). Whether that is a part of the conversation is known when the
   request is over: from what it returned, or, if it raised, from the run's messages.
 - A run that somebody else records, as its agent has another recording too, is left alone.
 """
@@ -26,7 +26,8 @@ from pydantic_ai.messages import (
 )
 
 from behest_core.recording.adapter import END_WAIT, pause, resume, stop, unobtrusive
-from behest_pydantic_ai.model_calls import ModelCalls, finish_reason_of
+from behest_pydantic_ai.model_calls import ModelCalls
+from behest_pydantic_ai.recorded_call import finish_reason_of
 from behest_pydantic_ai.recorded_model import recorded
 from behest_pydantic_ai.recorded_tools import RecordedTools, caller
 
