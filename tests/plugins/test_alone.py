@@ -32,8 +32,11 @@ BEHAVIOURS = {
     "test_unobtrusive.py",
     "test_usage.py",
 }
-OF_ONE = {"behest-ag-ui": {"test_pydantic_ai.py", "test_translation.py"}}
-"""Tests of what only one adapter has: AG-UI's events by themselves, and an agent that speaks it."""
+OF_ONE = {
+    "behest-ag-ui": {"test_log_is_true.py", "test_pydantic_ai.py", "test_translation.py"},
+    "behest-pydantic-ai": {"test_log_is_true.py", "test_requests.py"},
+}
+"""Tests of what not all adapters have: AG-UI's events by themselves, and an agent that speaks it; scripts of the adapter kit."""
 MISSING = {"behest-ag-ui": {"test_concurrency.py", "test_models.py", "test_usage.py"}}
 """Of AG-UI: the protocol tells of no model calls, and of tokens with the end of the run only."""
 
