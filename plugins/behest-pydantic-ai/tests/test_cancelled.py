@@ -126,7 +126,7 @@ def test_a_run_that_takes_too_long(stack, hanging, recording, monkeypatch):
     with pytest.raises(RunTimedOut):
         asyncio.run(use())
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "RunCancelled"]
+    assert run.types == ["RunStarted", "ModelStarted", "agent.ModelRequested", "agent.ModelFailed", "RunCancelled"]
     assert run.state.status is RunStatus.CANCELLED
 
 
