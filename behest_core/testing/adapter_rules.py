@@ -14,12 +14,16 @@ from behest_core.model.conversation import Requests
 from behest_core.model.decoding import core_decoder
 from behest_core.model.events import TERMINAL_TYPES
 from behest_core.testing.adapter_stage import canonical
+from behest_core.transcript.entries import Call as ShownCall
+from behest_core.transcript.entries import Message, Step, Tool, calls_in
+from behest_core.transcript.reading import read_transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from behest_core.testing.adapter_stage import Answer, Stage
     from behest_core.testing.recorded import Recorded
+    from behest_core.transcript.entries import Part, Transcript
 
     Event = dict[str, Any]
     Problems = Iterator[str]
@@ -184,7 +188,7 @@ def _same(name: str) -> Callable[[Told], Problems]:
     return rule
 
 
-def _differing(what: str, found: list[Any], counted: list[Call], name: str | None = None) -> Problems:
+def _differing(what: str, found: list[Any], counted: list[Any], name: str | None = None) -> Problems:
     expected = [getattr(each, name) for each in counted] if name else counted
     extra, missing = Counter(found) - Counter(expected), Counter(expected) - Counter(found)
     if extra or missing:
@@ -249,6 +253,49 @@ def asked_is_answered(told: Told) -> Problems:
                     yield f"the tool call {event['call']['id']} is neither executed nor refused"
 
 
+def reads_as_it_was(told: Told) -> Problems:
+    """`behest transcript` shows the conversation: the prompt, each call with its text and tools, each tool with what it gave."""
+    transcripts = [_transcript(run) for run in told.runs]
+    shown = [call for each in transcripts for call in calls_in(each.entries)]
+    found = [
+        ("".join([*call.discarded, call.text]), [[each.call_id, each.name, each.arguments] for each in call.tools])
+        for call in shown
+    ]
+    counted = [(call.text, [[each.id, each.name, each.arguments] for each in call.calls]) for call in told.stage.calls]
+    yield from _differing("the transcripts", list(map(canonical, found)), list(map(canonical, counted)))
+    said = [text for each in transcripts for text in _said(each.entries)]
+    if shown and told.stage.script.prompt not in said:
+        yield f"no transcript shows that the user said {told.stage.script.prompt!r}; they show {said}"
+    gave = canonical([[tool.result, tool.error] for each in transcripts for tool in _tools(each.entries)])
+    for tool in told.stage.tool_runs:
+        if tool.ending != "stopped" and canonical(tool.text)[1:-1] not in gave:
+            yield f"no transcript shows what tool {tool.name} gave: {tool.text[:200]!r}"
+
+
+def _transcript(run: Recorded) -> Transcript:
+    events = (core_decoder.decode_one(canonical(each).encode()) for each in run.events)
+    return read_transcript(run.record.run_id, run.record, events)
+
+
+def _tools(entries: Iterable[Part]) -> Iterator[Tool]:
+    """Return the tools that entries show: of calls, and by themselves where another run asked for them."""
+    for entry in entries:
+        if isinstance(entry, Tool):
+            yield entry
+        elif isinstance(entry, ShownCall):
+            yield from entry.tools
+        elif isinstance(entry, Step):
+            yield from _tools(entry.entries)
+
+
+def _said(entries: Iterable[Part]) -> Iterator[str]:
+    for entry in entries:
+        if isinstance(entry, Message) and entry.role == "user":
+            yield entry.text
+        elif isinstance(entry, Step):
+            yield from _said(entry.entries)
+
+
 def errors(told: Told) -> Problems:
     """A call that failed says why."""
     found = canonical([[each["error"], each.get("causes")] for each in told.events("agent.ModelFailed")])
@@ -287,6 +334,7 @@ CONTENT_RULES: Final = {
     "calls": whole_calls,
     "tools": tools,
     "errors": errors,
+    "transcript": reads_as_it_was,
 }
 RULES: Final = {
     "model": _same("model"),

@@ -136,7 +136,7 @@ SCENARIOS: Final = (
     Scenario(
         "a result of 500 KB",
         script(asks("weather"), COLD, tools=(Tool("weather", gives="x" * 500_000),)),
-        besides=dict.fromkeys(("request", "calls", "tools"), _HALF_A_MEGABYTE),
+        besides=dict.fromkeys(("request", "calls", "tools", "transcript"), _HALF_A_MEGABYTE),
     ),
 )
 """All scenarios. A framework that can't play one says why."""
