@@ -488,7 +488,7 @@ class RunRecorder:
         `duration_ms` is by default the time since `tool_started`, 0 where there was none.
         """
         if duration_ms is None:
-            duration_ms = self._tools.milliseconds_of(call_id)
+            duration_ms = self._tools.milliseconds_of(call_id, model_call_id)
         self.emit(
             ToolExecutionFinished(
                 call_id=call_id,
