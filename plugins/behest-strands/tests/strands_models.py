@@ -86,8 +86,13 @@ class StubModel(Model):
 
 # ---------------------------------------------------------------- what the tests share
 
-MODEL = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
-ASKS = ["ModelStarted", "UsageRecorded", "ToolCallCompleted", "AssistantMessageCommitted"]
+CALLED = ["ModelStarted", "agent.ModelRequested"]
+ANSWERED = ["UsageRecorded", "agent.ModelFinished"]
+KEPT = ["AssistantMessageCommitted"]
+MODEL = [*CALLED, "TextDelta", *ANSWERED, *KEPT]
+ASKS = [*CALLED, "ToolCallCompleted", *ANSWERED, *KEPT]
+BROKEN_OFF = [*CALLED, "TextDelta", "agent.TextDiscarded", "agent.ModelFailed"]
+DISCARDED = [*CALLED, "TextDelta", *ANSWERED, "agent.TextDiscarded"]
 TOOL = ["ToolExecutionStarted", "ToolExecutionFinished"]
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 from strands import tool
 from strands.hooks import AfterModelCallEvent, BeforeInvocationEvent
-from strands_models import ASKS, MODEL, TOOL, asks, hook, says, weather
+from strands_models import ASKS, BROKEN_OFF, KEPT, TOOL, asks, hook, says, weather
 
 from behest_core.model.state import RunStatus
 from behest_core.testing.recorded import the_recorded
@@ -16,7 +16,7 @@ def test_an_agent_that_is_cancelled_while_the_model_streams_is_cancelled(stack, 
     agent = agent_of(says("Let me", then=lambda: agent.cancel()))  # noqa: PLW0108 (it is made later)
     assert agent("?").stop_reason == "cancelled"
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *MODEL[:2], "AssistantMessageCommitted", "RunCancelled"]
+    assert run.types == ["RunStarted", *BROKEN_OFF, "TextDelta", *KEPT, "RunCancelled"]
     assert run.state.status is RunStatus.CANCELLED
 
 
@@ -24,7 +24,8 @@ def test_an_agent_that_is_cancelled_before_its_tools_executes_none(stack, agent_
     stop = hook(AfterModelCallEvent, lambda event: event.agent.cancel())
     agent_of(asks(), hooks=[stop], tools=[weather])("?")
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKS, "RunCancelled"]
+    assert run.types == ["RunStarted", *ASKS, "agent.ToolRefused", "RunCancelled"]
+    assert run.of("agent.ToolRefused")[0]["reason"] == "Tool execution cancelled"
     assert run.state.total_usage.total_tokens == 12
 
 
@@ -46,7 +47,7 @@ def test_a_signal_of_the_user_cancels(stack, agent_of):
     signal = threading.Event()
     agent = agent_of(asks(then=signal.set), tools=[weather])
     agent("?", cancel_signal=signal)
-    assert the_recorded(stack.store).types == ["RunStarted", *ASKS, "RunCancelled"]
+    assert the_recorded(stack.store).types == ["RunStarted", *ASKS, "agent.ToolRefused", "RunCancelled"]
 
 
 def test_a_task_that_is_cancelled_while_the_model_streams_goes_on_to_be_cancelled(stack, agent_of):
@@ -61,7 +62,7 @@ def test_a_task_that_is_cancelled_while_the_model_streams_goes_on_to_be_cancelle
 
     asyncio.run(ask())
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKS, *TOOL, *MODEL[:2], "RunCancelled"]
+    assert run.types == ["RunStarted", *ASKS, *TOOL, *BROKEN_OFF, "RunCancelled"]
     assert (run.state.status, run.state.total_usage.total_tokens) == (RunStatus.CANCELLED, 12)
 
 
@@ -93,7 +94,7 @@ def test_a_stream_that_nobody_reads_to_its_end_is_cancelled(stack, agent_of):
 
     asyncio.run(look())
     run = the_recorded(stack.store)
-    assert (run.types[:3], run.types[-1]) == (["RunStarted", "ModelStarted", "TextDelta"], "RunCancelled")
+    assert run.types == ["RunStarted", *BROKEN_OFF, "RunCancelled"]
 
 
 def test_an_invocation_that_a_hook_denies_is_cancelled(stack, agent_of):

@@ -3,7 +3,7 @@
 import pytest
 from strands.hooks import AfterModelCallEvent
 from strands.types.exceptions import MaxTokensReachedException
-from strands_models import ASKS, MODEL, TOOL, Turn, asks, hook, says, tokens, weather
+from strands_models import ASKS, BROKEN_OFF, CALLED, DISCARDED, MODEL, TOOL, Turn, asks, hook, says, tokens, weather
 
 from behest_core.model.state import RunStatus
 from behest_core.testing.recorded import the_recorded
@@ -17,10 +17,11 @@ def test_a_tool_that_fails_is_recorded_and_the_run_goes_on(stack, agent_of):
     assert run.state.status is RunStatus.COMPLETED
 
 
-def test_a_tool_that_nobody_knows_fails(stack, agent_of):
+def test_a_tool_that_nobody_knows_is_refused(stack, agent_of):
     agent_of(asks(), says("."))("?")
-    [ended] = the_recorded(stack.store).of("ToolExecutionFinished")
-    assert ended["result"] == {"Failure": {"error": "Unknown tool: weather"}}
+    run = the_recorded(stack.store)
+    assert run.types == ["RunStarted", *ASKS, "agent.ToolRefused", *MODEL, "RunCompleted"]
+    assert run.of("agent.ToolRefused")[0]["reason"] == "Unknown tool: weather"
 
 
 def test_a_model_that_fails_on_the_first_call_fails_the_run(stack, agent_of):
@@ -28,7 +29,7 @@ def test_a_model_that_fails_on_the_first_call_fails_the_run(stack, agent_of):
     with pytest.raises(ConnectionError):
         agent("?")
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "TextDelta", "RunFailed"]
+    assert run.types == ["RunStarted", *BROKEN_OFF, "RunFailed"]
     assert (run.state.status, run.state.last_error) == (RunStatus.FAILED, "ConnectionError: the provider is away")
     assert run.state.total_usage.total_tokens == 0
 
@@ -38,7 +39,7 @@ def test_a_model_that_fails_later_leaves_the_tokens_used_before(stack, agent_of)
     with pytest.raises(Exception, match="away"):
         agent("?")
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKS, *TOOL, "ModelStarted", "RunFailed"]
+    assert run.types == ["RunStarted", *ASKS, *TOOL, *CALLED, "agent.ModelFailed", "RunFailed"]
     assert (run.state.last_error, run.state.total_usage.total_tokens) == ("ConnectionError: away", 107)
 
 
@@ -60,5 +61,5 @@ def test_a_hook_that_raises_after_the_model_loses_no_tokens(stack, agent_of):
     with pytest.raises(PermissionError):
         agent("?")
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *MODEL[:3], "RunFailed"]
+    assert run.types == ["RunStarted", *DISCARDED, "RunFailed"]
     assert (run.state.last_error, run.state.total_usage.total_tokens) == ("PermissionError: too expensive", 12)

@@ -1,13 +1,13 @@
 """Model calls: provider and model, finish reasons, retries and fallbacks."""
 
-import behest_strands
 import pytest
 from behest_strands import BehestHooks
+from behest_strands.translation import provider_of
 from strands import Agent
 from strands.hooks import AfterModelCallEvent, BeforeModelCallEvent
 from strands.middleware import InvokeModelStage
 from strands.models.openai_responses import OpenAIResponsesModel
-from strands_models import ASKS, MODEL, TOOL, StubModel, asks, hook, once, says, weather
+from strands_models import ASKS, BROKEN_OFF, DISCARDED, MODEL, TOOL, StubModel, asks, hook, once, says, weather
 
 from behest_core.model.state import FinishReason, UnknownFinishReason
 from behest_core.testing.recorded import the_recorded
@@ -39,7 +39,7 @@ def test_a_call_that_fails_and_is_made_again_is_an_iteration_of_its_own(stack, a
     again = hook(AfterModelCallEvent, once(lambda event: setattr(event, "retry", True)))
     agent_of(says("Th", error=ConnectionError("away")), says("Three."), hooks=[again])("?")
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "TextDelta", *MODEL, "RunCompleted"]
+    assert run.types == ["RunStarted", *BROKEN_OFF, *MODEL, "RunCompleted"]
     assert (run.state.iteration, run.state.total_usage.total_tokens) == (2, 12)
 
 
@@ -47,7 +47,7 @@ def test_a_response_that_is_discarded_has_used_tokens_and_is_not_committed(stack
     again = hook(AfterModelCallEvent, once(lambda event: setattr(event, "retry", True)))
     agent_of(says("Four."), says("Three."), hooks=[again])("?")
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *MODEL[:3], *MODEL, "RunCompleted"]
+    assert run.types == ["RunStarted", *DISCARDED, *MODEL, "RunCompleted"]
     assert run.state.total_usage.total_tokens == 24
 
 
@@ -63,7 +63,7 @@ def test_each_call_of_a_middleware_that_retries_is_recorded(stack, agent_of):
     agent.add_middleware(InvokeModelStage, twice)
     agent("?")
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *MODEL[:3], *MODEL, "RunCompleted"]
+    assert run.types == ["RunStarted", *DISCARDED, *MODEL, "RunCompleted"]
     assert run.state.total_usage.total_tokens == 24
 
 
@@ -79,8 +79,8 @@ def test_the_provider_is_told_by_the_class_of_the_model():
     class Ours(OpenAIResponsesModel):
         pass
 
-    assert behest_strands._provider(Ours.__new__(Ours)) == "openai"
-    assert behest_strands._provider(StubModel()) == "StubModel"
+    assert provider_of(Ours.__new__(Ours)) == "openai"
+    assert provider_of(StubModel()) == "StubModel"
 
 
 def test_a_model_without_a_configuration_is_named_by_its_class(stack):

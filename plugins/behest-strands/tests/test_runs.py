@@ -73,7 +73,7 @@ def test_the_run_has_an_id_of_its_own_and_says_where_it_is_from(stack):
     assert record.metadata == {
         "framework": "strands",
         "framework_run_id": record.run_id,
-        "agent": "Strands Agents",
+        "agent_name": "Strands Agents",
         "team": "red",
     }
     assert (record.session_id, record.model) == (agent.session_id, "stub-2")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from behest_strands import BehestHooks
-from strands_models import ASKS, MODEL, TOOL, asks, says, weather
+from strands_models import ANSWERED, ASKS, CALLED, KEPT, TOOL, asks, says, weather
 
 from behest_core.testing.recorded import the_recorded
 
@@ -16,7 +16,7 @@ def test_the_settings_reach_the_recorder(stack, agent_of):
     settings = {"redact": redact, "cut_at": 8, "metadata": {"a": 1}}
     agent_of(asks(), says("Cold."), settings=settings, tools=[weather])("?")
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKS, *TOOL, "ModelStarted", *MODEL[2:], "RunCompleted"]
+    assert run.types == ["RunStarted", *ASKS, *TOOL, *CALLED, *ANSWERED, *KEPT, "RunCompleted"]
     assert run.of("ToolExecutionFinished")[0]["result"] == {"Success": {"output": {"cut": '"3 degre', "bytes": 19}}}
     assert run.of("ToolCallCompleted")[0]["call"]["arguments"] == {"cut": '{"city":', "bytes": 15}
 

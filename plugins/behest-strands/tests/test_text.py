@@ -4,7 +4,7 @@ import asyncio
 
 from strands.hooks import AfterToolsEvent
 from strands.middleware import InvokeModelStage
-from strands_models import ASKS, MODEL, TOOL, Turn, asks, hook, says, weather
+from strands_models import ANSWERED, ASKS, CALLED, KEPT, MODEL, TOOL, Turn, asks, hook, says, weather
 
 from behest_core.testing.recorded import all_recorded, the_recorded
 
@@ -18,14 +18,14 @@ def test_text_is_recorded_piece_by_piece(stack, agent_of):
     assert asyncio.run(stream()) == "Three degrees."
     run = the_recorded(stack.store)
     assert [each["delta"] for each in run.of("TextDelta")] == ["Three ", "degrees", "."]
-    assert run.types == ["RunStarted", "ModelStarted", *["TextDelta"] * 3, *MODEL[2:], "RunCompleted"]
+    assert run.types == ["RunStarted", *CALLED, *["TextDelta"] * 3, *ANSWERED, *KEPT, "RunCompleted"]
 
 
 def test_text_beside_a_tool_call_is_recorded_once(stack, agent_of):
     agent_of(Turn(["I look."], [("call-1", "weather", {"city": "Oslo"})]), says("Cold."), tools=[weather])("?")
     run = the_recorded(stack.store)
     assert run.text == "I look.Cold."
-    assert run.types == ["RunStarted", *MODEL[:2], *ASKS[1:], *TOOL, *MODEL, "RunCompleted"]
+    assert run.types == ["RunStarted", *MODEL[:3], *ASKS[2:], *TOOL, *MODEL, "RunCompleted"]
 
 
 def test_the_committed_messages_have_the_ids_of_the_framework(stack, agent_of):
@@ -48,7 +48,7 @@ def test_an_answer_from_a_cache_is_recorded_whole(stack, agent_of):
     agent("?")
     agent("?")
     first, second = all_recorded(stack.store)
-    assert first.types == ["RunStarted", "ModelStarted", "TextDelta", "TextDelta", *MODEL[2:], "RunCompleted"]
+    assert first.types == ["RunStarted", *CALLED, "TextDelta", "TextDelta", *ANSWERED, *KEPT, "RunCompleted"]
     assert second.types == ["RunStarted", "TextDelta", "AssistantMessageCommitted", "RunCompleted"]
     assert (first.text, second.text) == ("Three.", "Three.")
 

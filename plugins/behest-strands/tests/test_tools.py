@@ -58,10 +58,12 @@ def test_whatever_a_tool_gives_is_recorded(stack, agent_of, content, output):
     assert the_recorded(stack.store).of("ToolExecutionFinished")[0]["result"] == {"Success": {"output": output}}
 
 
-def test_a_tool_call_that_is_discarded_is_not_recorded(stack, agent_of):
+def test_a_tool_call_that_is_discarded_is_refused(stack, agent_of):
     again = hook(AfterModelCallEvent, once(lambda event: setattr(event, "retry", True)))
     agent_of(asks(), says("Three."), hooks=[again], tools=[weather])("?")
-    assert the_recorded(stack.store).types == ["RunStarted", *ASKS[:2], *MODEL, "RunCompleted"]
+    run = the_recorded(stack.store)
+    assert run.types == ["RunStarted", *ASKS[:-1], "agent.ToolRefused", *MODEL, "RunCompleted"]
+    assert run.of("agent.ToolRefused")[0]["reason"] == "the model was asked again"
 
 
 def test_a_tool_that_is_tried_again_is_executed_twice(stack, agent_of):
