@@ -16,6 +16,7 @@ def agent_of(stack):
 
     def make(*turns, settings=None, hooks=(), **more):
         behest = BehestHooks(stack.store, session_id="s", **(settings or {}))
-        return Agent(model=StubModel(*turns), hooks=[behest, *hooks], callback_handler=None, **more)
+        model = more.pop("model", None) or StubModel(*turns)
+        return Agent(model=model, hooks=[behest, *hooks], callback_handler=None, **more)
 
     return make

@@ -3,7 +3,21 @@
 import pytest
 from strands.hooks import AfterModelCallEvent
 from strands.types.exceptions import MaxTokensReachedException
-from strands_models import ASKS, BROKEN_OFF, CALLED, DISCARDED, MODEL, TOOL, Turn, asks, hook, says, tokens, weather
+from strands_models import (
+    ASKS,
+    BROKEN_OFF,
+    CALLED,
+    DISCARDED,
+    KEPT,
+    MODEL,
+    TOOL,
+    Turn,
+    asks,
+    hook,
+    says,
+    tokens,
+    weather,
+)
 
 from behest_core.model.state import RunStatus
 from behest_core.testing.recorded import the_recorded
@@ -63,3 +77,11 @@ def test_a_hook_that_raises_after_the_model_loses_no_tokens(stack, agent_of):
     run = the_recorded(stack.store)
     assert run.types == ["RunStarted", *DISCARDED, "RunFailed"]
     assert (run.state.last_error, run.state.total_usage.total_tokens) == ("PermissionError: too expensive", 12)
+
+
+def test_a_tool_call_that_is_cut_off_is_refused(stack, agent_of):
+    agent = agent_of(asks(stop_reason="max_tokens"), tools=[weather])
+    with pytest.raises(MaxTokensReachedException):
+        agent("?")
+    run = the_recorded(stack.store)
+    assert run.types == ["RunStarted", *ASKS[:-1], "agent.ToolRefused", *KEPT, "RunFailed"]

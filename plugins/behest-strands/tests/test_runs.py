@@ -84,3 +84,16 @@ def test_the_session_is_that_of_the_session_manager(stack, tmp_path):
     model = StubModel(says("."))
     Agent(model=model, session_manager=manager, hooks=[BehestHooks(stack.store)], callback_handler=None)("?")
     assert the_recorded(stack.store).record.session_id == "alice-1"
+
+
+def test_who_it_is_for_and_its_tags_are_what_the_trace_says(stack, agent_of):
+    agent_of(says("."), trace_attributes={"user.id": "alice", "tags": ["a", "b"], "session.id": "other"})("?")
+    record = the_recorded(stack.store).record
+    assert (record.metadata["user_id"], record.metadata["tags"]) == ("alice", ["a", "b"])
+
+
+def test_an_agent_that_has_the_hooks_twice_is_recorded_once(stack, agent_of):
+    agent_of(asks(), says("."), hooks=[BehestHooks(stack.store, session_id="another")], tools=[weather])("?")
+    run = the_recorded(stack.store)
+    assert run.types == ["RunStarted", *ASKS, *TOOL, *MODEL, "RunCompleted"]
+    assert run.record.session_id == "s"

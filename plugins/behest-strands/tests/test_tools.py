@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel
 from strands import tool
-from strands.hooks import AfterModelCallEvent, AfterToolCallEvent
+from strands.hooks import AfterModelCallEvent, AfterToolCallEvent, BeforeToolCallEvent
 from strands_models import ASKS, MODEL, TOOL, Turn, asks, hook, once, says, weather
 
 from behest_core.model.state import FinishReason
@@ -82,3 +82,40 @@ def test_structured_output_is_a_tool_call(stack, agent_of):
     run = the_recorded(stack.store)
     assert run.types == ["RunStarted", *ASKS, *TOOL, "RunCompleted"]
     assert run.state.last_finish is FinishReason.TOOL_CALLS
+
+
+def test_a_tool_says_which_call_asked_for_it(stack, agent_of):
+    agent_of(asks(), asks(call_id="call-2"), says("."), tools=[weather])("?")
+    run = the_recorded(stack.store)
+    asked_by = {each["call"]["id"]: each["model_call_id"] for each in run.of("ToolCallCompleted")}
+    assert len(set(asked_by.values())) == 2
+    for kind in TOOL:
+        assert {each["call_id"]: each["model_call_id"] for each in run.of(kind)} == asked_by
+
+
+def test_an_id_that_comes_again_is_of_the_call_that_asks_now(stack, agent_of):
+    agent_of(asks("Oslo"), asks("Rome"), says("."), tools=[weather])("?")
+    run = the_recorded(stack.store)
+    asked = [each["model_call_id"] for each in run.of("ToolCallCompleted")]
+    assert len(set(asked)) == 2
+    assert [each["model_call_id"] for each in run.of("ToolExecutionFinished")] == asked
+
+
+def test_two_calls_of_one_id_in_one_answer_are_both_told(stack, agent_of):
+    turn = Turn(tools=[("call-1", "weather", {"city": "Oslo"}), ("call-1", "weather", {"city": "Rome"})])
+    agent_of(turn, says("."), tools=[weather])("?")
+    run = the_recorded(stack.store)
+    [[call], *_] = [{each["model_call_id"]} for each in run.of("ModelStarted")]
+    assert [each["model_call_id"] for kind in TOOL for each in run.of(kind)] == [call] * 4
+    outputs = [each["result"]["Success"]["output"] for each in run.of("ToolExecutionFinished")]
+    assert sorted(outputs) == ["3 degrees in Oslo", "3 degrees in Rome"]
+
+
+def test_a_tool_that_a_hook_holds_back_is_refused_with_what_the_model_is_told(stack, agent_of):
+    denies = hook(BeforeToolCallEvent, lambda event: setattr(event, "cancel_tool", "not on Sundays"))
+    agent_of(asks(), says("."), hooks=[denies], tools=[weather])("?")
+    run = the_recorded(stack.store)
+    assert run.types == ["RunStarted", *ASKS, "agent.ToolRefused", *MODEL, "RunCompleted"]
+    [refused] = run.of("agent.ToolRefused")
+    assert (refused["call_id"], refused["tool_name"], refused["reason"]) == ("call-1", "weather", "not on Sundays")
+    assert refused["model_call_id"] == run.of("ToolCallCompleted")[0]["model_call_id"]
