@@ -4,7 +4,8 @@
   on, and then its end: RunCompleted, with the finish reason ``paused``. So nothing waits for ever. Where the same run goes on,
   `Resumed` is in it once.
 - Where a framework doesn't know which run had waited, it is looked for among the session's latest runs: the newest that is not
-  over and ends with a `Paused` of one of the answered ids, or of none.
+  over and ends with a `Paused` of one of the answered ids, or of none. One of the same agent comes first: where agents work in
+  each other, all of them wait for the same.
 - All that needs the tables is done beside the agent, and waits for nothing of it.
 """
 
@@ -26,6 +27,8 @@ from behest_core.model.timestamps import now
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from behest_core.model.json import JSON
+    from behest_core.model.record import RunRecord
     from behest_core.recording.adapter import Store
     from behest_core.recording.recorder import RunRecorder
 
@@ -50,7 +53,7 @@ def answer(store: Store, run: RunRecorder, answers: Mapping[str, str], paused_ru
 
 def _tell(store: Store, run: RunRecorder, answers: Mapping[str, str], paused_run_id: str | None) -> None:
     try:
-        waited = paused_run_id or find(store, run.record.session_id, answers, besides=run.run_id)
+        waited = paused_run_id or find(store, run.record, answers)
         if paused_run_id is None:
             run.flush()  # so that its beginning comes first; the run may be over by now
             store.event_log.append(run.run_id, [_resumed(answers, paused_run_id=waited)])
@@ -72,14 +75,21 @@ def _resumed(
     )
 
 
-def find(store: Store, session_id: str, answered: Mapping[str, str], besides: str) -> str | None:
-    """Return the run of a session that waits for one of these answers, None where none does."""
-    for state in store.state_table.find(session_id=session_id, limit=_LOOKED_AT):
-        if state.run_id != besides and not state.status.is_terminal:
+def find(store: Store, answering: RunRecord, answered: Mapping[str, str]) -> str | None:
+    """Return the run of the same session that waits for one of these answers, None where none does."""
+    of_another = None
+    for state in store.state_table.find(session_id=answering.session_id, limit=_LOOKED_AT):
+        if state.run_id != answering.run_id and not state.status.is_terminal:
             paused = _last_pause(store, state.run_id)
             if paused is not None and (not paused.pending or not answered or answered.keys() & set(paused.pending)):
-                return state.run_id
-    return None
+                if _agent(state.metadata) == _agent(answering.metadata):
+                    return state.run_id
+                of_another = of_another or state.run_id
+    return of_another
+
+
+def _agent(metadata: JSON) -> JSON:
+    return metadata.get("agent_name") if isinstance(metadata, dict) else None
 
 
 def _last_pause(store: Store, run_id: str) -> Paused | None:

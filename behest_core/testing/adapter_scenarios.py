@@ -69,6 +69,10 @@ SCENARIOS: Final = (
             ),
         ),
     ),
+    Scenario(
+        "a call id that comes again",
+        script(asks("weather"), asks("weather", city="Rome"), COLD, tools=(_WEATHER,)),
+    ),
     Scenario("text beside a tool call", script(asks("weather", text=("Let me ", "look.")), COLD, tools=(_WEATHER,))),
     Scenario("reasoning", script(says("It is ", "cold.", reasoning="Oslo is far up north."), streamed=True)),
     Scenario("reasoning tokens", script(says("It is ", "cold.", usage=Usage(100, 60, thought=50)))),

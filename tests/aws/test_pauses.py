@@ -10,16 +10,16 @@ from behest_core.recording.adapter import begin, pause, resume, unobtrusive
 from behest_core.testing.recorded import recorded, when_answered
 
 
-def paused_run(stack, run_id, pending, session_id="s"):
-    run = begin(stack.store, "some", run_id, provider="p", model="m", session_id=session_id)
+def paused_run(stack, run_id, pending, session_id="s", **about):
+    run = begin(stack.store, "some", run_id, provider="p", model="m", session_id=session_id, **about)
     run.model_call()
     pause(run, "approval", pending)
     run.close()
     return run
 
 
-def answering_run(stack, run_id="answer", session_id="s"):
-    return begin(stack.store, "some", run_id, provider="p", model="m", session_id=session_id)
+def answering_run(stack, run_id="answer", session_id="s", **about):
+    return begin(stack.store, "some", run_id, provider="p", model="m", session_id=session_id, **about)
 
 
 def resumed(stack, run_id):
@@ -60,6 +60,31 @@ def test_the_run_that_waited_is_found_by_what_it_waited_for(stack):
         False,
         False,
     ]
+
+
+def test_of_several_that_wait_for_the_same_it_is_the_run_of_the_same_agent(stack):
+    for agent_name in ("team", "member"):
+        paused_run(stack, f"{agent_name} waits", ["c1"], agent_name=agent_name)
+    for agent_name in ("team", "member"):
+        stack.deliver()
+        run = answering_run(stack, f"{agent_name} answers", agent_name=agent_name)
+        resume(stack.store, run, {"c1": "granted"})
+        run.close()
+        when_answered()
+    assert [each["paused_run_id"] for name in ("team", "member") for each in resumed(stack, f"{name} answers")] == [
+        "team waits",
+        "member waits",
+    ]
+
+
+def test_a_run_that_another_agent_answers_is_found_where_no_other_waits(stack):
+    paused_run(stack, "waits", ["c1"], agent_name="triage")
+    stack.deliver()
+    run = answering_run(stack, agent_name="billing")
+    resume(stack.store, run, {"c1": "granted"})
+    run.close()
+    when_answered()
+    assert resumed(stack, "answer") == [{"answers": {"c1": "granted"}, "paused_run_id": "waits"}]
 
 
 def test_a_run_that_waits_without_ids_is_answered_by_whatever_comes_in_its_session(stack):

@@ -8,8 +8,10 @@ from behest_strands import BehestHooks
 from strands import Agent
 from strands.hooks import BeforeToolCallEvent
 from strands.multiagent import GraphBuilder, Swarm
+from strands.session.file_session_manager import FileSessionManager
 from strands_models import ASKS, MODEL, TOOL, StubModel, Turn, asks, hook, says, weather
 
+from behest_core.testing.adapter_rules import end_of
 from behest_core.testing.recorded import all_recorded, the_recorded, when_answered
 
 
@@ -173,3 +175,30 @@ def test_the_agents_of_a_team_without_hooks_are_runs_of_their_own(stack):
     run = the_recorded(stack.store)
     assert run.types == ["RunStarted", *MODEL, "RunCompleted"]
     assert "parent_run_id" not in run.record.metadata
+
+
+def test_a_graph_that_waits_is_found_by_another_process(stack, tmp_path):
+    def approval(event):
+        if event.interrupt("approval") != "yes":
+            event.cancel_tool = "denied"
+
+    def graph(*turns):
+        hooks = [BehestHooks(stack.store, session_id="alice")]
+        asking = member([*hooks, hook(BeforeToolCallEvent, approval)], "a", *turns, tools=[weather])
+        builder = GraphBuilder().set_max_node_executions(10).set_hook_providers(hooks).set_graph_id("team")
+        builder.set_session_manager(FileSessionManager(session_id="alice", storage_dir=str(tmp_path)))
+        builder.add_node(asking, "a")
+        return builder.build()
+
+    result = graph(asks())("?")
+    stack.deliver()
+    graph(says("Done."))(
+        [{"interruptResponse": {"interruptId": each.id, "response": "no"}} for each in result.interrupts]
+    )
+    when_answered()
+    waited, agent_waited, went_on, agent_went_on = all_recorded(stack.store)
+    for before, after in ((waited, went_on), (agent_waited, agent_went_on)):
+        [resumed] = after.of("agent.Resumed")
+        assert (resumed["paused_run_id"], [*resumed["answers"].values()]) == (before.record.run_id, ["denied"])
+        assert end_of(before) == end_of(after) == "RunCompleted"
+    assert agent_went_on.of("agent.ToolRefused")[0]["reason"] == "denied"
