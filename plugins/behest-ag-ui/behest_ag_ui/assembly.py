@@ -104,7 +104,7 @@ class Assembly:
         self._chunks = Chunks()
         self._steps = Steps()
         self._calls: dict[str, _Call] = {}
-        self._answered: set[str] = set()  # the calls that have their result
+        self._answered: dict[str, object] = {}  # the calls that have their result, and the message that each is of
         self._others: set[str] = set()  # the messages that are not the model's
         self._thoughts: dict[str, _Thought] = {}
 
@@ -170,7 +170,7 @@ class Assembly:
     ) -> Iterator[NewEvent]:
         call_id = event.tool_call_id
         call = self._calls.get(call_id)
-        if call_id in self._answered:
+        if call_id in self._answered and not self._comes_again(event):
             return
         if isinstance(event, ToolCallResultEvent):
             if call is not None and not call.is_complete:
@@ -180,12 +180,19 @@ class Assembly:
         elif call is not None and call.is_complete:
             return
         elif isinstance(event, ToolCallStartEvent):
+            self._answered.pop(call_id, None)
             asked_by = given(event.parent_message_id)
             self._calls[call_id] = _Call(event.tool_call_name, asked_by, step_of(event), time_of(event))
         elif call is not None and isinstance(event, ToolCallArgsEvent):
             call.pieces.append(event.delta)
         elif call is not None:
             yield self._completed(call_id, call, time_of(event))
+
+    def _comes_again(self, event: BaseEvent) -> bool:
+        """Return whether the model asks for a call whose id it has used before: in another message, else it is told twice."""
+        if not isinstance(event, ToolCallStartEvent) or event.parent_message_id is None:
+            return False
+        return self._answered[event.tool_call_id] != event.parent_message_id
 
     def _completed(self, call_id: str, call: _Call, at: datetime) -> NewEvent:
         call.is_complete = True
@@ -200,8 +207,8 @@ class Assembly:
     def _ran(self, event: ToolCallResultEvent, call: _Call | None) -> Iterator[NewEvent]:
         call_id, at = event.tool_call_id, time_of(event)
         self._calls.pop(call_id, None)
-        self._answered.add(call_id)
         made = call or _Call(self._names.get(call_id, ""), given(None), step_of(event), at)
+        self._answered[call_id] = made.asked_by
         yield ToolExecutionStarted(
             call_id=call_id,
             tool_name=made.name,
