@@ -35,6 +35,7 @@ BEHAVIOURS = {
 OF_ONE = {
     "behest-ag-ui": {"test_log_is_true.py", "test_pydantic_ai.py", "test_translation.py"},
     "behest-pydantic-ai": {"test_log_is_true.py", "test_requests.py"},
+    "behest-strands": {"test_log_is_true.py"},
 }
 """Tests of what not all adapters have: AG-UI's events by themselves, and an agent that speaks it; scripts of the adapter kit."""
 MISSING = {"behest-ag-ui": {"test_concurrency.py", "test_models.py", "test_usage.py"}}

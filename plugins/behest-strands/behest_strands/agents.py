@@ -88,11 +88,12 @@ class Invocations:
 
     @unobtrusive()
     def _note_message(self, event: MessageAddedEvent) -> None:
-        answered = [each for each in self._under_way if each.has_answered(event.message)]
-        for invocation in answered or self._under_way[-1:]:
-            if event.message["role"] == "assistant":
+        if event.message["role"] == "assistant":
+            answered = [each for each in self._under_way if each.has_answered(event.message)]
+            for invocation in answered or self._under_way[-1:]:
                 invocation.keep(event.message)
-            else:
+        else:
+            for invocation in self._under_way:
                 invocation.results(event.message)
 
     async def _end(self, event: AfterInvocationEvent) -> None:

@@ -7,6 +7,7 @@ from strands.middleware import InvokeModelStage
 from strands_models import ANSWERED, ASKS, CALLED, KEPT, MODEL, TOOL, Turn, asks, hook, says, weather
 
 from behest_core.testing.recorded import all_recorded, the_recorded
+from behest_core.transcript.entries import Call
 
 
 def test_text_is_recorded_piece_by_piece(stack, agent_of):
@@ -59,3 +60,8 @@ def test_a_last_word_that_a_hook_says_is_recorded(stack, agent_of):
     run = the_recorded(stack.store)
     assert run.types == ["RunStarted", *ASKS, *TOOL, "TextDelta", "AssistantMessageCommitted", "RunCompleted"]
     assert run.text == "That will do."
+    [said] = run.of("TextDelta")
+    assert said["model_call_id"] == run.of("AssistantMessageCommitted")[-1]["model_call_id"]
+    assert said["model_call_id"] not in {each["model_call_id"] for each in run.of("ModelStarted")}
+    words = [each.text for each in stack.store.transcript(run.record.run_id).entries if isinstance(each, Call)]
+    assert words == ["", "That will do."]
