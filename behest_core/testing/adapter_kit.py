@@ -37,13 +37,13 @@ from behest_core.testing.adapter_rules import (
     LOG_RULES,
     RULES,
     SILENT_RULES,
-    Told,
     end_of,
     is_paused,
 )
 from behest_core.testing.adapter_scenarios import SCENARIOS, Scenario
 from behest_core.testing.adapter_script import Counting, Script, Tool, Turn, Usage
 from behest_core.testing.adapter_stage import Answer, Piece, ScriptedError, Stage, Thought
+from behest_core.testing.adapter_told import Told
 from behest_core.testing.recorded import all_recorded, when_answered
 
 if TYPE_CHECKING:

@@ -1,19 +1,17 @@
 """What holds for every log of an adapter: the rules, one function each, which return what breaks them.
 
-The first ones look at a log alone, the others hold the logs of a script's runs against what the stage counted (`Told`). Calls are
-compared whole: what a call was sent, said and used has to be told of the same call, whatever went on beside it.
+The first ones look at a log alone, the others hold the logs of a script's runs against what the stage counted (adapter_told.py).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from behest_core.model.agent_events import ModelRequested
-from behest_core.model.conversation import Requests
 from behest_core.model.decoding import core_decoder
 from behest_core.model.events import TERMINAL_TYPES
 from behest_core.testing.adapter_stage import canonical
+from behest_core.testing.adapter_told import CALL_ENDS, total
 from behest_core.transcript.entries import Call as ShownCall
 from behest_core.transcript.entries import Message, Step, Tool, calls_in
 from behest_core.transcript.reading import read_transcript
@@ -21,14 +19,12 @@ from behest_core.transcript.reading import read_transcript
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from behest_core.testing.adapter_stage import Answer, Stage
+    from behest_core.testing.adapter_told import Told
     from behest_core.testing.recorded import Recorded
     from behest_core.transcript.entries import Part, Transcript
 
-    Event = dict[str, Any]
     Problems = Iterator[str]
 
-_CALL_ENDS: Final = ("agent.ModelFinished", "agent.ModelFailed")
 _OF_A_CALL: Final = ("TextDelta", "ToolCallCompleted", "UsageRecorded", "AssistantMessageCommitted")
 _TOOLS: Final = ("ToolExecutionStarted", "ToolExecutionFinished", "agent.ToolRefused")
 
@@ -61,7 +57,7 @@ def begins_and_ends(run: Recorded) -> Problems:
 def starts_have_ends(run: Recorded) -> Problems:
     """Each start of a call, a tool and a step has one end. Only tools and steps of a run that paused may be open."""
     pairs = (
-        ("ModelStarted", _CALL_ENDS, "model_call_id", False),
+        ("ModelStarted", CALL_ENDS, "model_call_id", False),
         ("ToolExecutionStarted", ("ToolExecutionFinished",), "call_id", is_paused(run)),
         ("agent.StepStarted", ("agent.StepFinished",), "step_id", is_paused(run)),
     )
@@ -82,7 +78,7 @@ def ids_are_known(run: Recorded) -> Problems:
         kind = event["type"]
         if kind == "ModelStarted":
             calls.add(str(event.get("model_call_id")))
-        if kind in (*_OF_A_CALL, *_CALL_ENDS, "agent.ModelRequested") and event.get("model_call_id") not in calls:
+        if kind in (*_OF_A_CALL, *CALL_ENDS, "agent.ModelRequested") and event.get("model_call_id") not in calls:
             yield f"{kind} belongs to call {event.get('model_call_id')}, which has not begun"
         for name in ("parent_step_id",) if kind == "agent.StepStarted" else ("step_id",):
             if name in event and event[name] not in steps:
@@ -92,92 +88,6 @@ def ids_are_known(run: Recorded) -> Problems:
 
 
 # ---------------------------------------------------------------- of all logs
-
-
-class Call(NamedTuple):
-    """A model call, as the logs or the stage tell it, in what is compared."""
-
-    model: str
-    request: str
-    text: str
-    reasoning: str
-    tool_calls: tuple[str, ...]
-    usage: tuple[int, ...]
-    ending: str
-
-
-class Told:
-    """What the logs of a script's runs tell of its model calls, and what the stage counted."""
-
-    def __init__(self, runs: list[Recorded], stage: Stage) -> None:
-        self.runs, self.stage = runs, stage
-        self.calls = [call for run in runs for call in _calls_of(run)]
-        self.counted = [_counted(each) for each in stage.calls]
-
-    def events(self, *kinds: str) -> list[Event]:
-        """Return the events of these types, of all runs."""
-        return [event for run in self.runs for event in run.events if event["type"] in kinds]
-
-
-def _calls_of(run: Recorded) -> Iterator[Call]:
-    requests = Requests()
-    for event in run.of("agent.ModelRequested"):
-        requested = core_decoder.decode_one(canonical(event).encode())
-        assert isinstance(requested, ModelRequested)  # noqa: S101 (for mypy)
-        requests.add(requested)
-    for start in run.of("ModelStarted"):
-        call_id = start.get("model_call_id")
-        yield _call(start, [each for each in run.events if each.get("model_call_id") == call_id], requests)
-
-
-def _call(start: Event, events: list[Event], requests: Requests) -> Call:
-    def of(*kinds: str) -> list[Event]:
-        return [each for each in events if each["type"] in kinds]
-
-    request = requests.by_call.get(str(start.get("model_call_id")))
-    ended = of(*_CALL_ENDS)
-    answered_by = [each["model"] for each in of("UsageRecorded", "agent.ModelFinished") if "model" in each]
-    asked = [each["call"] for each in of("ToolCallCompleted")]
-    asked += [call for each in ended for call in each.get("tool_calls", ())]
-    return Call(
-        model=(answered_by or [start["model"]])[-1],
-        request=""
-        if request is None
-        else canonical(
-            {"messages": request.messages, "system": request.system_instructions, "tools": request.tool_definitions}
-        ),
-        text="".join([each["delta"] for each in of("TextDelta")] + [each.get("text", "") for each in ended]),
-        reasoning="".join(each.get("reasoning", "") for each in ended),
-        tool_calls=tuple(canonical([each["id"], each["name"], each["arguments"]]) for each in asked),
-        usage=_total([_tokens(each) for each in of("UsageRecorded")]),
-        ending="finished" if [each["type"] for each in ended] == ["agent.ModelFinished"] else "failed",
-    )
-
-
-def _tokens(recorded: Event) -> tuple[int, ...]:
-    usage = recorded["usage"]
-    read = usage.get("cache_read_input_tokens", usage.get("cached_input_tokens", 0))
-    stored = usage.get("cache_creation_input_tokens", 0)
-    thought = recorded.get("reasoning_output_tokens", 0)
-    return usage["input_tokens"], usage["output_tokens"], read, stored, thought
-
-
-def _total(each: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-    return tuple(map(sum, zip((0, 0, 0, 0, 0), *each, strict=True)))
-
-
-def _counted(answer: Answer) -> Call:
-    used = answer.usage
-    has_finished = answer.ending == "finished"
-    return Call(
-        model=answer.model,
-        request=answer.request,
-        text=answer.text,
-        reasoning=answer.reasoning if has_finished else "",
-        tool_calls=tuple(canonical([each.id, each.name, each.arguments]) for each in answer.calls),
-        usage=(0,) * 5 if used is None else (used.given, used.written, used.read, used.stored, used.thought),
-        ending="finished" if has_finished else "failed",
-    )
 
 
 def _same(name: str) -> Callable[[Told], Problems]:
@@ -208,7 +118,7 @@ def sums(told: Told) -> Problems:
     """The states have the tokens that the stage counted, and no call has its usage twice."""
     states = [run.state.total_usage for run in told.runs]
     found = sum(each.input_tokens for each in states), sum(each.output_tokens for each in states)
-    expected = _total(each.usage for each in told.counted)[:2]
+    expected = total(each.usage for each in told.counted)[:2]
     if found != expected:
         yield f"the states have {found} tokens, the stage counted {expected}"
     for call_id, count in Counter(each.get("model_call_id") for each in told.events("UsageRecorded")).items():

@@ -15,7 +15,8 @@ from stage_agent import StageAgent
 
 from behest_core.recording.adapter import as_json
 from behest_core.testing.adapter_kit import SCENARIOS, Stage
-from behest_core.testing.adapter_rules import Told, begins_and_ends, end_of, says_nothing, starts_have_ends
+from behest_core.testing.adapter_rules import begins_and_ends, end_of, says_nothing, starts_have_ends
+from behest_core.testing.adapter_told import Told
 from behest_core.testing.recorded import all_recorded, recorded, when_answered
 
 PLAYED = [each for each in SCENARIOS if each.played in ("agent", "cancelled", "pause")]
