@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 END_WAIT: Final = 2.0
 """How long an adapter holds up the end of a run until it is in the log, in seconds; for `RunRecorder.close`."""
 
+UNKNOWN: Final = "unknown"
+"""Provider or model in the record of a run whose framework tells them later than that."""
+
 _NAMESPACE: Final = UUID("5d0c0f5e-6f4b-5c55-8d0a-8a4f5f5d2b61")
 _CUT_AT: Final = 64 * 1024
 
@@ -102,8 +105,8 @@ def begin(  # noqa: PLR0913 (what a run record has)
     framework: str,
     framework_run_id: object = None,
     *,
-    provider: str,
-    model: str,
+    provider: str | None,
+    model: str | None,
     session_id: object = None,
     agent_name: str | None = None,
     parent: RunRecorder | None = None,
@@ -117,7 +120,8 @@ def begin(  # noqa: PLR0913 (what a run record has)
 
     `framework_run_id` and `session_id` are the framework's ids, of any type; without them both are new. `parent` is the run whose
     tool or step invokes this agent: without a session of its own, the run is in its parent's. `metadata` is added to what the
-    other arguments say. `started_at` is when it began, RFC 3339; by default now.
+    other arguments say. Without `provider` or `model` the run record has ``unknown``, and RunStarted waits for the first
+    model call, whose it has. `started_at` is when the run began, RFC 3339; by default now.
     Raises AlreadyRecordedError where another adapter of this process records the run.
     """
     original = str(uuid4()) if framework_run_id in (None, "") else str(framework_run_id)
@@ -129,8 +133,8 @@ def begin(  # noqa: PLR0913 (what a run record has)
         **(metadata or {}),
     }
     record = new_record(
-        provider=provider,
-        model=model,
+        provider=provider or UNKNOWN,
+        model=model or UNKNOWN,
         session_id=_session(session_id, parent),
         metadata=about,  # made storable by the recorder
         client_request_id=f"{framework}:{original}",
@@ -142,7 +146,8 @@ def begin(  # noqa: PLR0913 (what a run record has)
         before = _open.get(key)
         if before is not None and not before.is_closed:
             raise AlreadyRecordedError(record.run_id)
-        run = RunRecorder(store.event_log, record, on_error="warn", **how).start(started_at)
+        run = RunRecorder(store.event_log, record, on_error="warn", **how)
+        run.start(started_at, is_model_known=bool(provider and model))
         _open[key] = run
     return run
 
@@ -176,8 +181,10 @@ def pause(run: RunRecorder, reason: str, pending: Iterable[object] = ()) -> None
     run.emit(Paused(reason=reason, pending=[str(each) for each in pending], timestamp=now()))
 
 
-def resume(store: Store, run: RunRecorder, answers: Mapping[str, str], *, paused: object = None) -> None:
+def resume(store: Store, run: RunRecorder, answers: Mapping[str, str] | str, *, paused: object = None) -> None:
     """Record that a run goes on where another one, or itself, had paused: `answers` by pending id, see `Resumed`.
+
+    One word is the answer to all that waits, where the framework doesn't say what that was: it is looked up.
 
     `paused` is the framework's id of the run that waited, where it knows that. Otherwise it is looked for; see pauses.py.
     """

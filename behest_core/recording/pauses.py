@@ -6,6 +6,7 @@
 - Where a framework doesn't know which run had waited, it is looked for among the session's latest runs: the newest that is not
   over and ends with a `Paused` of one of the answered ids, or of none. One of the same agent comes first: where agents work in
   each other, all of them wait for the same.
+- One word answers all that waited, for a framework that doesn't say what that was. Where nothing waits, there is no answer.
 - All that needs the tables is done beside the agent, and waits for nothing of it.
 """
 
@@ -25,7 +26,7 @@ from behest_core.model.state import UnknownFinishReason
 from behest_core.model.timestamps import now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from behest_core.model.json import JSON
     from behest_core.model.record import RunRecord
@@ -40,28 +41,41 @@ _PAUSED: Final = UnknownFinishReason("paused")
 _logger = logging.getLogger("behest_core")
 
 
-def answer(store: Store, run: RunRecorder, answers: Mapping[str, str], paused_run_id: str | None = None) -> None:
+def answer(store: Store, run: RunRecorder, answers: Mapping[str, str] | str, paused_run_id: str | None = None) -> None:
     """Tell both logs that `run` goes on with what another run waited for, in the background where a table has to be read."""
-    if paused_run_id == run.run_id:
-        run.emit(_resumed(answers))
-        return
-    if paused_run_id is not None:
-        run.emit(_resumed(answers, paused_run_id=paused_run_id))
+    if paused_run_id is not None and not isinstance(answers, str):
+        itself = paused_run_id == run.run_id
+        run.emit(_resumed(answers, paused_run_id=None if itself else paused_run_id))
+        if itself:
+            return
     name = f"behest-answer-{run.run_id}"
     threading.Thread(target=_tell, args=(store, run, answers, paused_run_id), name=name, daemon=True).start()
 
 
-def _tell(store: Store, run: RunRecorder, answers: Mapping[str, str], paused_run_id: str | None) -> None:
+def _tell(store: Store, run: RunRecorder, answers: Mapping[str, str] | str, paused_run_id: str | None) -> None:
     try:
-        waited = paused_run_id or find(store, run.record, answers)
-        if paused_run_id is None:
-            run.flush()  # so that its beginning comes first; the run may be over by now
-            store.event_log.append(run.run_id, [_resumed(answers, paused_run_id=waited)])
-        if waited is not None:
+        if isinstance(answers, str):
+            waited = find(store, run.record)
+            if waited is None:
+                return
+            paused_run_id, paused = waited
+            answers = dict.fromkeys(paused.pending, answers)
+            _say(store, run, _resumed(answers, paused_run_id=paused_run_id))
+        elif paused_run_id is None:
+            waited = find(store, run.record, answers)
+            paused_run_id = None if waited is None else waited[0]
+            _say(store, run, _resumed(answers, paused_run_id=paused_run_id))
+        if paused_run_id is not None:
             ended = RunCompleted(finish_reason=_PAUSED, iterations=0, timestamp=now())
-            store.event_log.append(waited, [_resumed(answers, answering_run_id=run.run_id), ended])
+            store.event_log.append(paused_run_id, [_resumed(answers, answering_run_id=run.run_id), ended])
     except Exception:
         _logger.exception("behest could not record that run %s answers a paused one", run.run_id)
+
+
+def _say(store: Store, run: RunRecorder, event: Resumed) -> None:
+    if not run.emit_unless_over(event):
+        run.flush()
+        store.event_log.append(run.run_id, [event])
 
 
 def _resumed(
@@ -75,16 +89,19 @@ def _resumed(
     )
 
 
-def find(store: Store, answering: RunRecord, answered: Mapping[str, str]) -> str | None:
-    """Return the run of the same session that waits for one of these answers, None where none does."""
-    of_another = None
+def find(store: Store, answering: RunRecord, answered: Iterable[str] = ()) -> tuple[str, Paused] | None:
+    """Return the run of the same session that waits for one of these answers, and its pause; None where none does.
+
+    Without ids it is the newest that waits.
+    """
+    ids, of_another = set(answered), None
     for state in store.state_table.find(session_id=answering.session_id, limit=_LOOKED_AT):
         if state.run_id != answering.run_id and not state.status.is_terminal:
             paused = _last_pause(store, state.run_id)
-            if paused is not None and (not paused.pending or not answered or answered.keys() & set(paused.pending)):
+            if paused is not None and (not paused.pending or not ids or ids & set(paused.pending)):
                 if _agent(state.metadata) == _agent(answering.metadata):
-                    return state.run_id
-                of_another = of_another or state.run_id
+                    return state.run_id, paused
+                of_another = of_another or (state.run_id, paused)
     return of_another
 
 

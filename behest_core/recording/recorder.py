@@ -6,6 +6,8 @@
   RunCancelled. After a terminal event nothing is taken but another RunStarted.
 - What an agent says is made storable (storable.py), split or cut (cut.py) where the log can't hold it as it is. An ending is
   always recorded, if need be without what it said; and whatever goes wrong while one is recorded, the agent's own exception wins.
+- A run whose model isn't known when it begins has its record at once, and RunStarted with the first model call, or with whatever
+  else comes but steps.
 - The end of a run ends the tools that have none, and tells what was dropped: `agent.RecordingGap`.
 - With ``on_error="warn"`` no event raises: one that can't be recorded is dropped, counted in `dropped`, and a warning in the log
   `behest_core` says why.
@@ -28,7 +30,7 @@ import msgspec
 from msgspec import UNSET
 
 from behest_core.errors import InvalidValueError, RecordingError, RunEndedError
-from behest_core.model.agent_events import Paused, StepFinished, StepStarted, ToolRefused
+from behest_core.model.agent_events import Paused, Resumed, StepFinished, StepStarted, ToolRefused
 from behest_core.model.cache import BoundedCache
 from behest_core.model.conversation import Told
 from behest_core.model.decoding import encode
@@ -79,6 +81,10 @@ if TYPE_CHECKING:
 _GAP_BEFORE: Final = TERMINAL_TYPES | {type_name(Paused)}
 _STEPS_BYTES: Final = 1024 * 1024
 """What is kept of steps that have not ended: of some thousand."""
+
+_MAY_WAIT: Final = frozenset({type_name(StepStarted), type_name(StepFinished), type_name(Resumed)})
+_WAIT_AT_MOST: Final = 100
+"""What may wait for the first model call, and how many events."""
 
 _UNTOLD: Final = "(could not be recorded)"
 
@@ -131,6 +137,8 @@ class RunRecorder:
         self._begin_telling()
         self._iterations = self._messages = 0
         self._halves = Halves()
+        self._starting = threading.RLock()
+        self._held: list[NewEvent] | None = None
         self._tools = OpenTools()
         self._steps_started: BoundedCache[float] = BoundedCache(_STEPS_BYTES)
         _recorders.add(self)
@@ -180,22 +188,43 @@ class RunRecorder:
             raise
         return self
 
-    def start(self, at: str | None = None) -> Self:
+    def start(self, at: str | None = None, *, is_model_known: bool = True) -> Self:
         """Begin without waiting for the table, and without ``with``: whoever calls this records the end, and calls `close`.
 
-        `at` is when the run began, RFC 3339; by default now.
+        `at` is when the run began, RFC 3339; by default now. Where the record's provider and model aren't the run's, RunStarted has those of
+        the first model call, and waits for it.
         """
         self._outbox.start()
-        self._emit_started(at)
+        if is_model_known:
+            self._emit_started(at)
+        else:
+            self._held = [self._started(at)]
         return self
 
-    def _emit_started(self, at: str | None = None) -> None:
+    def _started(self, at: str | None) -> RunStarted:
         record = self.record
-        self.emit(
-            RunStarted(
-                session_id=record.session_id, provider=record.provider, model=record.model, timestamp=at or now()
-            )
+        return RunStarted(
+            session_id=record.session_id, provider=record.provider, model=record.model, timestamp=at or now()
         )
+
+    def _emit_started(self, at: str | None = None) -> None:
+        self.emit(self._started(at))
+
+    def _holds(self, event: NewEvent) -> bool:
+        """Return whether an event has to wait, behind RunStarted; write what waits, where this one can't."""
+        with self._starting:
+            if self._held is None:
+                return False
+            if type_of(event) in _MAY_WAIT and len(self._held) < _WAIT_AT_MOST:
+                self._held.append(event)
+                return True
+            started, *others = self._held
+            if isinstance(event, ModelStarted) and isinstance(started, RunStarted):
+                started.provider, started.model = event.provider, event.model
+            for each in (started, *others):
+                self._emit(each)
+            self._held = None
+        return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -269,6 +298,8 @@ class RunRecorder:
         What is not appended after `timeout` seconds goes on being tried in the background, as long as the process lives. Raises
         as `flush`.
         """
+        if self._held is not None:
+            self.emit(self._held.pop(0))
         for half in self._halves.left_alone():
             self.emit(half)
         return self._outbox.close(timeout)
@@ -286,6 +317,18 @@ class RunRecorder:
         lacks a field or has one of another type, EventTooLargeError for one that has nothing to cut, RunEndedError after a
         terminal event, RecordingError where what came before can't be appended.
         """
+        if self._held is None or not self._holds(event):
+            self._emit(event)
+
+    def emit_unless_over(self, event: NewEvent) -> bool:
+        """Record an event, as `emit` does, unless the run has ended or is closed; return whether it had not."""
+        with self._starting, self._outbox.turn:
+            is_open = not (self._outbox.has_ended or self.is_closed)
+            if is_open:
+                self.emit(event)
+        return is_open
+
+    def _emit(self, event: NewEvent) -> None:
         try:
             for each in self._halves.resume(event) if self._halves.held else (event,):
                 for said in self._said(each):

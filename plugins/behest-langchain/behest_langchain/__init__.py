@@ -2,7 +2,8 @@
 
 - A root run of LangChain is a run here, under its id: of a graph, a chain, or a model that is called by itself. The runs below
   it are part of it, those of subgraphs, and of agents that are called as tools, too.
-- A run whose parent the handler hasn't seen is a root: where LangSmith traces what surrounds an agent, the agent's parent is
+- Several handlers that record into one store record a root run once: the first that sees it.
+- A run whose parent no handler has seen is a root: where LangSmith traces what surrounds an agent, the agent's parent is
   LangSmith's.
 - `metadata["thread_id"]`, where LangGraph puts that of `configurable`, is the session.
 """
@@ -10,37 +11,37 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from behest_core.recording.adapter import END_WAIT, begin, checked, unobtrusive
 from behest_langchain.ending import ending
-from behest_langchain.langgraph_if_any import GraphCallbackHandler, GraphInterrupt
+from behest_langchain.known_runs import runs_of
+from behest_langchain.langgraph_if_any import Command, GraphCallbackHandler, GraphInterrupt
 from behest_langchain.recorded_run import RecordedRun
+from behest_langchain.steps import Part
+from behest_langchain.words import agent_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Unpack
     from uuid import UUID
 
+    from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
-    from langgraph.callbacks import GraphInterruptEvent
+    from langgraph.callbacks import GraphInterruptEvent, GraphResumeEvent
 
     from behest_core.recording.adapter import RecorderSettings, Store
     from behest_core.recording.recorder import RunRecorder
 
 __all__ = ["BehestCallbackHandler"]
 
-_OPEN_AT_MOST: Final = 10_000
-"""How many runs, roots and those below them, are known at a time: some never end, such as a tool whose task is cancelled."""
-
 
 class BehestCallbackHandler(GraphCallbackHandler):
     """A callback handler that records the runs it is passed to, several at once too, synchronous and asynchronous ones.
 
     `session_id` is the session of runs that have no thread. `metadata` is added to each run's record, beside the metadata of its
-    config. `provider` and `model` stand in the record of runs whose root isn't a model, as LangChain doesn't tell those when such
-    a run begins; each model call is recorded with its own. `settings` are those of `RunRecorder`.
+    config. `provider` and `model` are those of runs whose root isn't a model: by default those of their first model call, as
+    LangChain doesn't tell them before. Each model call is recorded with its own. `settings` are those of `RunRecorder`.
     """
 
     run_inline = True
@@ -52,8 +53,8 @@ class BehestCallbackHandler(GraphCallbackHandler):
         *,
         session_id: str | None = None,
         metadata: Mapping[str, object] | None = None,
-        provider: str = "unknown",
-        model: str = "unknown",
+        provider: str | None = None,
+        model: str | None = None,
         **settings: Unpack[RecorderSettings],
     ) -> None:
         self._store = store
@@ -62,26 +63,22 @@ class BehestCallbackHandler(GraphCallbackHandler):
         self._provider = provider
         self._model = model
         self._settings = checked(settings)
-        self._runs: dict[UUID, RecordedRun] = {}
-        self._lock = threading.Lock()
+        self._runs = runs_of(store)
 
     # ------------------------------------------------------------ runs
 
-    def _started(
-        self, run_id: UUID, parent_run_id: UUID | None, metadata: Mapping[str, Any] | None
-    ) -> RecordedRun | None:
-        """Return what the run is part of: its parent's, or if nobody knows one, a new one; None where that is over."""
-        run = None if parent_run_id is None else self._runs.get(parent_run_id)
-        if run is None:
-            run = self._begun(run_id, metadata or {})
-        with self._lock:
-            self._runs[run_id] = run
-            if len(self._runs) > _OPEN_AT_MOST:
-                oldest = next(iter(self._runs))
-                self._runs.pop(oldest).forgotten(oldest)
-        return self._open(run_id)
+    def _started(self, part: Part, kind: str | None = None) -> RecordedRun | None:
+        """Return what a run is part of: its parent's, or if nobody knows one, a new one; None where that is over."""
+        if not self._runs.claimed(part.run_id, part.parent_run_id, self):
+            return None
+        run = None if part.parent_run_id is None else self._runs.get(part.parent_run_id, self)
+        self._runs.put(part.run_id, run or self._begun(part))
+        if (found := self._open(part.run_id)) is not None:
+            found.part_started(part, kind)
+        return found
 
-    def _begun(self, run_id: UUID, metadata: Mapping[str, Any]) -> RecordedRun:
+    def _begun(self, part: Part) -> RecordedRun:
+        run_id, metadata = part.run_id, part.metadata
         of_the_user = {key: value for key, value in metadata.items() if not key.startswith(("ls_", "lc_"))}
         recorder = begin(
             self._store,
@@ -90,6 +87,9 @@ class BehestCallbackHandler(GraphCallbackHandler):
             provider=metadata.get("ls_provider") or self._provider,
             model=metadata.get("ls_model_name") or self._model,
             session_id=metadata.get("thread_id") or self._session_id,
+            agent_name=agent_name(part.name, metadata),
+            tags=[tag for tag in part.tags if not tag.startswith(("seq:step:", "graph:step:", "map:key:"))],
+            user_id=metadata.get("user_id"),
             metadata={**self._metadata, **of_the_user},
             settings=self._settings,
         )
@@ -116,12 +116,11 @@ class BehestCallbackHandler(GraphCallbackHandler):
         return lambda: task.remove_done_callback(end)
 
     def _open(self, run_id: UUID | None) -> RecordedRun | None:
-        run = None if run_id is None else self._runs.get(run_id)
+        run = None if run_id is None else self._runs.get(run_id, self)
         return None if run is None or run.is_over else run
 
     def _ended(self, run_id: UUID, error: BaseException | None = None) -> RunRecorder | None:
-        with self._lock:
-            run = self._runs.pop(run_id, None)
+        run = self._runs.pop(run_id, self)
         return None if run is None else run.ended(run_id, error)
 
     # ------------------------------------------------------------ chains, graphs and their nodes
@@ -129,18 +128,27 @@ class BehestCallbackHandler(GraphCallbackHandler):
     @unobtrusive()
     def on_chain_start(
         self,
-        *_: object,
+        serialized: dict[str, Any] | None,
+        inputs: object,
+        *,
         run_id: UUID,
-        parent_run_id: UUID | None = None,
-        metadata: dict[str, Any] | None = None,
-        **__: object,
+        **about: Any,  # noqa: ANN401 (as LangChain gives it)
     ) -> None:
-        """Begin to record, where it is a root."""
-        self._started(run_id, parent_run_id, metadata)
+        """Begin to record, where it is a root; record a step, where it is a node."""
+        part = Part.of(run_id, serialized, about)
+        if (run := self._started(part, "node" if part.is_node else None)) is None:
+            return
+        if part.is_node:
+            run.node_started(run_id, inputs)
+        elif isinstance(inputs, Command) and inputs.resume is not None:
+            run.given_answer(inputs.resume)
 
     @ending
-    def on_chain_end(self, *_: object, run_id: UUID, **__: object) -> RunRecorder | None:
+    def on_chain_end(self, outputs: object, *, run_id: UUID, **__: object) -> RunRecorder | None:
         """Record the end, where it is a root."""
+        with unobtrusive():
+            if (run := self._open(run_id)) is not None:
+                run.node_returned(run_id, outputs)
         return self._ended(run_id)
 
     @ending
@@ -157,22 +165,41 @@ class BehestCallbackHandler(GraphCallbackHandler):
         if (run := self._open(event.run_id)) is not None:
             run.interrupted("interrupt" if event.interrupts else event.status, event.interrupts)
 
+    @unobtrusive()
+    def on_resume(self, event: GraphResumeEvent) -> None:
+        """Record that the run brings what another one waited for. Graphs inside of the one that is resumed are told, too."""
+        if not event.checkpoint_ns and (run := self._open(event.run_id)) is not None:
+            run.resumed(self._store)
+
     # ------------------------------------------------------------ models
 
     @unobtrusive()
     def on_chat_model_start(
         self,
-        *_: object,
+        serialized: dict[str, Any] | None,
+        messages: list[list[BaseMessage]],
+        *,
         run_id: UUID,
-        parent_run_id: UUID | None = None,
-        metadata: dict[str, Any] | None = None,
-        **__: object,
+        **about: Any,  # noqa: ANN401 (as LangChain gives it)
     ) -> None:
-        """Record ModelStarted."""
-        if (run := self._started(run_id, parent_run_id, metadata)) is not None:
-            run.model_started(run_id, metadata or {})
+        """Record ModelStarted, and what the model is sent."""
+        self._model_started(Part.of(run_id, serialized, about), messages[0], about)
 
-    on_llm_start = on_chat_model_start
+    @unobtrusive()
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any] | None,
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        **about: Any,  # noqa: ANN401 (as LangChain gives it)
+    ) -> None:
+        """Do the same for a model that isn't a chat model."""
+        self._model_started(Part.of(run_id, serialized, about), prompts[0], about)
+
+    def _model_started(self, part: Part, prompt: str | list[BaseMessage], about: Mapping[str, Any]) -> None:
+        if (run := self._started(part)) is not None:
+            run.model_started(part.run_id, prompt, part.metadata, about.get("invocation_params") or {})
 
     @unobtrusive()
     def on_llm_new_token(
@@ -197,10 +224,10 @@ class BehestCallbackHandler(GraphCallbackHandler):
 
     @ending
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: object) -> RunRecorder | None:
-        """Record the tokens used, as far as they were told."""
+        """Record the failure, and the tokens used as far as they were told."""
         with unobtrusive():
             if (run := self._open(run_id)) is not None:
-                run.model_failed(run_id)
+                run.model_failed(run_id, error)
         return self._ended(run_id, error)
 
     # ------------------------------------------------------------ tools
@@ -211,14 +238,12 @@ class BehestCallbackHandler(GraphCallbackHandler):
         serialized: dict[str, Any],
         *_: object,
         run_id: UUID,
-        parent_run_id: UUID | None = None,
-        metadata: dict[str, Any] | None = None,
-        tool_call_id: str | None = None,
-        **__: object,
+        **about: Any,  # noqa: ANN401 (as LangChain gives it)
     ) -> None:
         """Record ToolExecutionStarted. A tool that no model asked for is called by its run id."""
-        if (run := self._started(run_id, parent_run_id, metadata)) is not None:
-            run.tool_started(run_id, tool_call_id or str(run_id), serialized["name"])
+        part = Part.of(run_id, serialized, about)
+        if (run := self._started(part)) is not None:
+            run.tool_started(run_id, about.get("tool_call_id") or str(run_id), part.name)
 
     @ending
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: object) -> RunRecorder | None:  # noqa: ANN401 (a tool may return anything)
@@ -238,7 +263,16 @@ class BehestCallbackHandler(GraphCallbackHandler):
 
     # ------------------------------------------------------------ retrievers
 
-    # nothing is recorded of them, but some call models
-    on_retriever_start = on_chain_start
+    @unobtrusive()
+    def on_retriever_start(
+        self,
+        serialized: dict[str, Any] | None,
+        *_: object,
+        run_id: UUID,
+        **about: Any,  # noqa: ANN401 (as LangChain gives it)
+    ) -> None:
+        """Record a step."""
+        self._started(Part.of(run_id, serialized, about), "retriever")
+
     on_retriever_end = on_chain_end
     on_retriever_error = on_chain_error

@@ -13,9 +13,16 @@ except ImportError:
     class GraphBubbleUp(Exception):  # type: ignore[no-redef]  # noqa: N818 (LangGraph's name)
         """Never raised."""
 
+    class Command:
+        """Never made."""
+
+        resume: object = None
+        update: object = None
+
     GraphDrained = GraphInterrupt = GraphBubbleUp  # type: ignore[assignment,misc]
 else:
     from langgraph.callbacks import GraphCallbackHandler
     from langgraph.errors import GraphDrained  # type: ignore[assignment]
+    from langgraph.types import Command  # type: ignore[assignment]
 
-__all__ = ["GraphBubbleUp", "GraphCallbackHandler", "GraphDrained", "GraphInterrupt"]
+__all__ = ["Command", "GraphBubbleUp", "GraphCallbackHandler", "GraphDrained", "GraphInterrupt"]

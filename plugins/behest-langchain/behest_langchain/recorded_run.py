@@ -2,42 +2,41 @@
 
 - It is over when its root and all its model calls are. LangChain ends the root of an abandoned synchronous stream as if it were
   done, and only then closes the model call: that is a run that was cancelled.
-- A root that ends in an error ends the run at once. Of calls that are still open, the tokens that were told so far count.
+- A root that ends in an error ends the run at once, and with it the model calls and the steps that are open.
 - A run in which a graph was interrupted is paused. LangGraph ends its root normally, or with a GeneratorExit where whoever saw
   the interrupt closed the stream.
+- A message of a tool that a node adds, and that no tool ran for, is a refusal: a person's, or the node's own.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from langchain_core.messages import ToolMessage
-from langchain_core.messages.ai import add_usage
-from langchain_core.outputs import Generation
 
 from behest_core.model.events import ToolExecutionResult
-from behest_core.recording.adapter import as_json, failure, pause, stop, unobtrusive
+from behest_core.recording.adapter import as_json, failure, pause, resume, stop, unobtrusive
 from behest_langchain.langgraph_if_any import GraphBubbleUp, GraphDrained
-from behest_langchain.words import finish_reason, tokens
+from behest_langchain.model_calls import Asked, RecordedCall, begin_call
+from behest_langchain.steps import Steps
+from behest_langchain.words import answers_of, tool_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from uuid import UUID
 
-    from langchain_core.messages.ai import UsageMetadata
+    from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
 
+    from behest_core.recording.adapter import Store
     from behest_core.recording.recorder import RunRecorder
+    from behest_langchain.steps import Part
 
 
-@dataclass
-class _ModelCall:
-    """A model call that has not ended. `usage` is what its stream has told so far."""
-
-    is_streamed: bool = False
-    usage: UsageMetadata | None = None
+class _Belongs(TypedDict):
+    model_call_id: str | None
+    step_id: str | None
 
 
 class RecordedRun:
@@ -52,60 +51,78 @@ class RecordedRun:
         self._recorder = recorder
         self._when_over = when_over
         self._finish_reason = "stop"
-        self._calls: dict[UUID, _ModelCall] = {}
-        self._tools: dict[UUID, tuple[str, str]] = {}
+        self._steps = Steps(recorder, root_id)
+        self._calls: dict[UUID, RecordedCall] = {}
+        self._asked = Asked()
+        self._tools: dict[UUID, tuple[str, str, _Belongs]] = {}
+        self._executed: set[str] = set()  # the tools' calls that needn't be refused
+        self._given: dict[UUID, set[str]] = {}  # the tools' messages that went into a node
+        self._answer: object = None  # what a graph is resumed with
         self._interrupted_by: str | None = None
         self._pending: dict[object, None] = {}  # a set that keeps the order
         self._has_root_ended = False
         self._error: BaseException | None = None
         self._lock = threading.Lock()  # parts of a run go on in threads of their own
 
+    # ------------------------------------------------------------ parts
+
+    def part_started(self, part: Part, kind: str | None = None) -> None:
+        """Note that a part of the run begins; it is a step where it has a kind."""
+        self._steps.entered(part, kind)
+
+    def node_started(self, run_id: UUID, inputs: object) -> None:
+        """Note what goes into a node."""
+        self._given[run_id] = {each.call_id for each in tool_answers(inputs)}
+
+    def node_returned(self, run_id: UUID, outputs: object) -> None:
+        """Record the tool calls that a node answered without any tool."""
+        given = self._given.pop(run_id, None)
+        if given is None:
+            return
+        for answer in tool_answers(outputs):
+            if answer.call_id not in given | self._executed:
+                self._executed.add(answer.call_id)
+                call_id, model_call_id = self._asked.take(answer.call_id)
+                step_id = self._steps.around(run_id)
+                self._recorder.tool_refused(
+                    call_id, answer.tool_name, answer.text, model_call_id=model_call_id, step_id=step_id
+                )
+
     # ------------------------------------------------------------ model calls
 
-    def model_started(self, call: UUID, metadata: Mapping[str, Any]) -> None:
-        """Record that a model is called."""
-        self._calls[call] = _ModelCall()
-        self._recorder.model_started(provider=metadata.get("ls_provider"), model=metadata.get("ls_model_name"))
+    def model_started(
+        self,
+        call: UUID,
+        prompt: str | Sequence[BaseMessage],
+        metadata: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+    ) -> None:
+        """Record that a model is called, and what it is sent."""
+        step_id = self._steps.around(call)
+        self._calls[call] = begin_call(self._recorder, call, prompt, metadata, parameters, step_id)
 
     def token(self, call: UUID, token: object, chunk: GenerationChunk | ChatGenerationChunk | None) -> None:
-        """Record a piece of a model's message. It may have text, a part of a tool call, or tokens used."""
-        open_call = self._calls[call]
-        text = token if chunk is None else chunk.text
-        if isinstance(text, str) and text:
-            open_call.is_streamed = True
-            self._recorder.text(str(text))
-        usage = getattr(getattr(chunk, "message", None), "usage_metadata", None)
-        if usage:
-            open_call.usage = add_usage(open_call.usage, usage)
+        """Record a piece of a model's message."""
+        self._calls[call].token(token, chunk)
 
     def model_answered(self, call: UUID, response: LLMResult) -> None:
-        """Record that a model call ended with a message. Of several candidates the first one is it."""
-        open_call = self._calls[call]
-        generation = next((each for candidates in response.generations for each in candidates), Generation(text=""))
-        message: Any = getattr(generation, "message", None)  # models that aren't chat models give text only
-        if generation.text and not open_call.is_streamed:
-            self._recorder.text(str(generation.text))
-        for asked in getattr(message, "tool_calls", ()):
-            self._recorder.tool_called(asked["id"] or "", asked["name"], as_json(asked["args"]))
-        self._used(getattr(message, "usage_metadata", None) or open_call.usage)
-        self._recorder.message_committed(getattr(message, "id", None))
-        told = {**(generation.generation_info or {}), **getattr(message, "response_metadata", {})}
-        self._finish_reason = finish_reason(told) or self._finish_reason
+        """Record that a model call ended with a message."""
+        reason = self._calls[call].answered(self._recorder, response, self._asked)
+        self._finish_reason = reason or self._finish_reason
 
-    def model_failed(self, call: UUID) -> None:
+    def model_failed(self, call: UUID, error: BaseException) -> None:
         """Record that a model call failed. The run goes on where it is tried again, or another model is there to fall back on."""
-        self._used(self._calls[call].usage)
-
-    def _used(self, usage: UsageMetadata | None) -> None:
-        if usage is not None and (counts := tokens(usage)) is not None:
-            self._recorder.usage(**counts)
+        self._calls[call].failed(error)
 
     # ------------------------------------------------------------ tools
 
     def tool_started(self, tool: UUID, call_id: str, name: str) -> None:
         """Record that a tool begins."""
-        self._tools[tool] = call_id, name
-        self._recorder.tool_started(call_id, name)
+        self._executed.add(call_id)
+        recorded_as, model_call_id = self._asked.take(call_id)
+        belongs_to = _Belongs(model_call_id=model_call_id, step_id=self._steps.around(tool))
+        self._tools[tool] = recorded_as, name, belongs_to
+        self._recorder.tool_started(recorded_as, name, **belongs_to)
 
     def tool_returned(self, tool: UUID, output: object) -> None:
         """Record that a tool ended. Its message says so where it handled an error by itself."""
@@ -126,18 +143,37 @@ class RecordedRun:
             self._tool_finished(tool, failure(error))
 
     def _tool_finished(self, tool: UUID, result: ToolExecutionResult) -> None:
-        call_id, name = self._tools.pop(tool)
-        self._recorder.tool_finished(call_id, name, result)
+        call_id, name, belongs_to = self._tools.pop(tool)
+        self._recorder.tool_finished(call_id, name, result, **belongs_to)
 
-    # ------------------------------------------------------------ the end
+    # ------------------------------------------------------------ pauses
+
+    def given_answer(self, answer: object) -> None:
+        """Note what a graph is going to be resumed with."""
+        self._answer = answer
+
+    def resumed(self, store: Store) -> None:
+        """Record that a graph goes on where another run had paused. Answers are given by interrupt, or one for all."""
+        answer = self._answer
+        if isinstance(answer, dict) and answer and all(_is_interrupt(each) for each in answer):
+            resume(store, self._recorder, {str(each): answers_of(given) for each, given in answer.items()})
+        else:
+            resume(store, self._recorder, answers_of(answer))
 
     def interrupted(self, reason: str, interrupts: Iterable[Any]) -> None:
         """Note that a graph has stopped until somebody answers."""
         self._interrupted_by = reason
         self._pending |= {each.id: None for each in interrupts}
 
+    # ------------------------------------------------------------ the end
+
     def ended(self, run_id: UUID, error: BaseException | None) -> RunRecorder | None:
         """Note that the root, or a run below it, has ended. If all is over now, record the end and return the recorder."""
+        with unobtrusive():
+            if not self.is_over:
+                if (untold := self._calls.get(run_id)) is not None and not untold.is_over:
+                    untold.failed(error or GeneratorExit())  # LangChain tells of a cancelled task only its own callers
+                self._steps.left(run_id, None if isinstance(error, GraphBubbleUp) else error)
         with self._lock:
             was_call = self._calls.pop(run_id, None) is not None
             if run_id == self._root_id:
@@ -150,10 +186,14 @@ class RecordedRun:
             return None
         self._when_over()
         with unobtrusive():
-            for open_call in [*self._calls.values()]:
-                self._used(open_call.usage)
+            self._end_what_is_open(self._error)
             self._emit_end(self._error)
         return self._recorder
+
+    def _end_what_is_open(self, error: BaseException | None) -> None:
+        for open_call in [*self._calls.values()]:
+            open_call.failed(error or GeneratorExit())
+        self._steps.end_all(None if isinstance(error, GraphBubbleUp) else error)
 
     def forgotten(self, run_id: UUID) -> None:
         """Forget a run whose end is told no more. Without its root a run has no end here."""
@@ -171,3 +211,8 @@ class RecordedRun:
             pause(self._recorder, str(error))
         else:
             stop(self._recorder, error)
+
+
+def _is_interrupt(key: object) -> bool:
+    """Return whether a key of an answer is the id of an interrupt: LangGraph's own test of it."""
+    return isinstance(key, str) and len(key) == 32 and all(each in "0123456789abcdef" for each in key)

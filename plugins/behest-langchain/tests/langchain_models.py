@@ -163,8 +163,10 @@ QUESTION = {"messages": [("user", "How is the weather in Oslo?")]}
 PROMPT = ChatPromptTemplate.from_messages([("user", "{question}")])
 ASKS = answer("Let me look.", ("call-1", "get_weather", {"city": "Oslo"}), tokens=(100, 10), id="message-1")
 ANSWERS = answer("3 degrees.", tokens=(120, 5), id="message-2")
-MODEL_ASKS = ["ModelStarted", "TextDelta", "ToolCallCompleted", "UsageRecorded", "AssistantMessageCommitted"]
-MODEL_ANSWERS = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
+CALLED = ["ModelStarted", "agent.ModelRequested"]
+USED = ["UsageRecorded", "agent.ModelFinished", "AssistantMessageCommitted"]
+MODEL_ASKS = [*CALLED, "TextDelta", "ToolCallCompleted", *USED]
+MODEL_ANSWERS = [*CALLED, "TextDelta", *USED]
 TOOL = ["ToolExecutionStarted", "ToolExecutionFinished"]
 
 
@@ -178,6 +180,11 @@ def get_weather(city: str) -> dict:
 def careful_weather(city: str) -> str:
     """Ask first."""
     return f"{interrupt({'city': city})} degrees"
+
+
+def work_of(run):
+    """Return the types of a run's events, without its steps."""
+    return [each for each in run.types if not each.startswith("agent.Step")]
 
 
 def model_of(*answers, **more):

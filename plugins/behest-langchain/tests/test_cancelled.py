@@ -10,14 +10,17 @@ from langchain_core.tools import tool
 from langchain_models import (
     ANSWERS,
     ASKS,
+    CALLED,
     MODEL_ANSWERS,
     MODEL_ASKS,
     PROMPT,
     QUESTION,
     TOOL,
+    USED,
     Endless,
     graph_of,
     model_of,
+    work_of,
 )
 
 from behest_core.model.state import RunStatus
@@ -43,7 +46,7 @@ def test_a_task_that_is_cancelled_cancels_the_run(stack, handler, call):
 
     asyncio.run(cancel())
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "RunCancelled"]
+    assert work_of(run) == ["RunStarted", *CALLED, "agent.ModelFailed", "RunCancelled"]
     assert run.state.status is RunStatus.CANCELLED
     assert handler._open(UUID(run.record.run_id)) is None
 
@@ -64,7 +67,7 @@ def test_a_task_that_is_cancelled_after_its_run_does_not_cancel_it(stack, handle
             await task
 
     asyncio.run(cancel())
-    assert the_recorded(stack.store).types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
+    assert work_of(the_recorded(stack.store)) == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
 
 
 def test_a_stream_that_is_cancelled_keeps_the_tokens_it_told(stack, config):
@@ -83,7 +86,7 @@ def test_a_stream_that_is_cancelled_keeps_the_tokens_it_told(stack, config):
 
     asyncio.run(cancel())
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "TextDelta", "UsageRecorded", "RunCancelled"]
+    assert work_of(run) == ["RunStarted", *CALLED, "TextDelta", "UsageRecorded", "agent.ModelFailed", "RunCancelled"]
     assert run.state.total_usage.input_tokens == 120
 
 
@@ -108,7 +111,7 @@ def test_a_tool_that_is_cancelled_with_its_run_has_failed(stack, handler, by_its
     asyncio.run(cancel())
     asked = [] if by_itself else MODEL_ASKS
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *asked, *TOOL, "RunCancelled"]
+    assert work_of(run) == ["RunStarted", *asked, *TOOL, "RunCancelled"]
     assert run.events[-2]["result"] == {"Failure": {"error": "cancelled"}}
 
 
@@ -120,7 +123,7 @@ def test_ctrl_c_cancels_the_run(stack, config):
 
     with pytest.raises(KeyboardInterrupt):
         (model_of(ASKS) | RunnableLambda(lambda asked: interrupted.invoke(asked.tool_calls[0]))).invoke("Oslo?", config)
-    assert the_recorded(stack.store).types == ["RunStarted", *MODEL_ASKS, *TOOL, "RunCancelled"]
+    assert work_of(the_recorded(stack.store)) == ["RunStarted", *MODEL_ASKS, *TOOL, "RunCancelled"]
 
 
 STREAMS = {
@@ -140,7 +143,7 @@ def test_a_stream_that_is_abandoned_is_a_cancelled_run(stack, config, stream):
     for _ in STREAMS[stream](model_of(ANSWERS), config):
         break
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "TextDelta", "UsageRecorded", "RunCancelled"]
+    assert work_of(run) == ["RunStarted", *CALLED, "TextDelta", "UsageRecorded", "agent.ModelFailed", "RunCancelled"]
     assert (run.text, run.state.total_usage.input_tokens) == ("3 ", 120)
 
 
@@ -149,7 +152,7 @@ def test_a_graphs_stream_that_is_abandoned_is_a_cancelled_run(stack, config):
     next(stream)
     stream.close()
     run = the_recorded(stack.store)
-    assert run.types[-1] == "RunCancelled"
+    assert work_of(run)[-1] == "RunCancelled"
     assert len(run.of("UsageRecorded")) == 1
 
 
@@ -162,7 +165,7 @@ def test_an_asynchronous_stream_that_is_abandoned_is_a_cancelled_run(stack, conf
 
     asyncio.run(abandon())
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "TextDelta", "UsageRecorded", "RunCancelled"]
+    assert work_of(run) == ["RunStarted", *CALLED, "TextDelta", "UsageRecorded", "agent.ModelFailed", "RunCancelled"]
 
 
 def test_a_stream_that_langchain_reads_to_its_end_when_it_is_abandoned_is_complete(stack, handler):
@@ -170,4 +173,4 @@ def test_a_stream_that_langchain_reads_to_its_end_when_it_is_abandoned_is_comple
     for _ in chain.stream({"question": "Oslo?"}, {"callbacks": [handler]}):
         break
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", *["TextDelta"] * 2, *MODEL_ANSWERS[2:], "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *CALLED, *["TextDelta"] * 2, *USED, "RunCompleted"]

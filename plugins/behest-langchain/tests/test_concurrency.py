@@ -4,7 +4,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from langchain_models import ANSWERS, ASKS, MODEL_ANSWERS, MODEL_ASKS, QUESTION, TOOL, graph_of, model_of
+from langchain_models import ANSWERS, ASKS, MODEL_ANSWERS, MODEL_ASKS, QUESTION, TOOL, graph_of, model_of, work_of
 
 from behest_core.testing.recorded import all_recorded
 
@@ -21,7 +21,7 @@ def test_runs_in_threads_are_told_apart(stack, handler):
         list(pool.map(invoke, range(4)))
     runs = all_recorded(stack.store)
     assert {run.record.session_id for run in runs} == {"0", "1", "2", "3"}
-    assert [run.types for run in runs] == [["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]] * 4
+    assert [work_of(run) for run in runs] == [["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]] * 4
 
 
 def test_runs_in_tasks_are_told_apart(stack, handler):
@@ -31,5 +31,5 @@ def test_runs_in_tasks_are_told_apart(stack, handler):
 
     asyncio.run(invoke_all())
     runs = all_recorded(stack.store)
-    assert [run.types for run in runs] == [["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]] * 4
+    assert [work_of(run) for run in runs] == [["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]] * 4
     assert {run.state.total_usage.total_tokens for run in runs} == {235}

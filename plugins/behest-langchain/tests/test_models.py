@@ -7,7 +7,20 @@ from langchain_core.documents import Document
 from langchain_core.language_models.fake import FakeListLLM
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
-from langchain_models import ANSWERS, ASKS, MODEL_ANSWERS, MODEL_ASKS, PROMPT, QUESTION, answer, graph_of, model_of
+from langchain_models import (
+    ANSWERS,
+    ASKS,
+    CALLED,
+    MODEL_ANSWERS,
+    MODEL_ASKS,
+    PROMPT,
+    QUESTION,
+    USED,
+    answer,
+    graph_of,
+    model_of,
+    work_of,
+)
 
 from behest_core.testing.recorded import all_recorded, the_recorded
 
@@ -19,13 +32,13 @@ def test_a_model_that_a_retriever_calls_is_part_of_the_run(stack, handler):
             return [Document(found.text)]
 
     (Rewriting() | RunnableLambda(len)).invoke("Oslo?", {"callbacks": [handler]})
-    assert the_recorded(stack.store).types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
+    assert work_of(the_recorded(stack.store)) == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
 
 
 def test_a_model_that_is_called_by_itself_is_a_run_of_its_provider_and_model(stack, handler):
     model_of(ANSWERS).invoke("Oslo?", {"callbacks": [handler]})
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
     assert (run.state.provider, run.state.model) == ("stub", "stub-1")
 
 
@@ -40,14 +53,14 @@ def test_provider_and_model_of_a_graph_are_the_handlers(stack):
 def test_a_model_that_is_no_chat_model_is_recorded_without_tokens(stack, handler):
     FakeListLLM(responses=["3 degrees."]).invoke("Oslo?", {"callbacks": [handler]})
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "TextDelta", "AssistantMessageCommitted", "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *CALLED, "TextDelta", *USED[1:], "RunCompleted"]
     assert run.text == "3 degrees."
 
 
 def test_a_model_that_is_made_with_the_handler_records_its_own_calls(stack, handler):
     graph_of(model_of(ASKS, ANSWERS, callbacks=[handler])).invoke(QUESTION)
     ends = ["RunCompleted"]
-    assert [run.types for run in all_recorded(stack.store)] == [
+    assert [work_of(run) for run in all_recorded(stack.store)] == [
         ["RunStarted", *each, *ends] for each in (MODEL_ASKS, MODEL_ANSWERS)
     ]
 
@@ -79,11 +92,17 @@ def test_a_model_to_fall_back_on_saves_the_run(stack, handler):
     model = model_of(ConnectionError("reset")).with_fallbacks([model_of(ANSWERS, name_of_model="stub-2")])
     (PROMPT | model).invoke({"question": "Oslo?"}, {"callbacks": [handler]})
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", *MODEL_ANSWERS, "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *CALLED, "agent.ModelFailed", *MODEL_ANSWERS, "RunCompleted"]
     assert [each["model"] for each in run.of("ModelStarted")] == ["stub-1", "stub-2"]
 
 
 def test_a_model_that_is_tried_again_is_one_run(stack, handler):
     model = model_of(ANSWERS, failures=[ConnectionError("reset")]).with_retry(wait_exponential_jitter=False)
     model.invoke("Oslo?", {"callbacks": [handler]})
-    assert the_recorded(stack.store).types == ["RunStarted", "ModelStarted", *MODEL_ANSWERS, "RunCompleted"]
+    assert work_of(the_recorded(stack.store)) == [
+        "RunStarted",
+        *CALLED,
+        "agent.ModelFailed",
+        *MODEL_ANSWERS,
+        "RunCompleted",
+    ]

@@ -7,7 +7,7 @@ from behest_langchain import BehestCallbackHandler
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
-from langchain_models import ANSWERS, ASKS, MODEL_ASKS, QUESTION, TOOL, StubChatModel, graph_of, model_of
+from langchain_models import ANSWERS, ASKS, MODEL_ASKS, QUESTION, TOOL, StubChatModel, graph_of, model_of, work_of
 from langgraph.prebuilt import ToolNode
 
 from behest_core.model.state import RunStatus
@@ -108,7 +108,7 @@ def test_a_tool_that_is_cancelled_has_an_end(stack, config):
 
     asyncio.run(cancel())
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *MODEL_ASKS, *TOOL, "RunCancelled"]
+    assert work_of(run) == ["RunStarted", *MODEL_ASKS, *TOOL, "RunCancelled"]
     assert run.of("ToolExecutionFinished")[0]["result"] == {"Failure": {"error": "cancelled"}}
 
 

@@ -6,9 +6,8 @@ import sys
 import threading
 from uuid import UUID, uuid4
 
-import behest_langchain
 import pytest
-from behest_langchain import BehestCallbackHandler
+from behest_langchain import BehestCallbackHandler, known_runs
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import RunnableLambda
@@ -24,6 +23,7 @@ from langchain_models import (
     get_weather,
     graph_of,
     model_of,
+    work_of,
 )
 from langgraph.types import Command
 from langsmith.run_helpers import tracing_context
@@ -37,7 +37,7 @@ from behest_core.testing.recorded import all_recorded, recorded, the_recorded
 def test_a_graph_is_recorded_from_its_start_to_its_answer(stack, config):
     graph_of(model_of(ASKS, ANSWERS)).invoke(QUESTION, config)
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]
     assert run.text == "Let me look.3 degrees."
     assert [each["iteration"] for each in run.of("ModelStarted")] == [1, 2]
     assert {(each["provider"], each["model"]) for each in run.of("ModelStarted")} == {("stub", "stub-1")}
@@ -58,14 +58,14 @@ def test_a_graph_is_recorded_from_its_start_to_its_answer(stack, config):
 def test_asynchronous_code_is_recorded_alike(stack, config):
     asyncio.run(graph_of(model_of(ASKS, ANSWERS)).ainvoke(QUESTION, config))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]
     assert run.state.status is RunStatus.COMPLETED
 
 
 def test_synchronous_code_within_an_event_loop_is_recorded_alike(stack, config):
     async def cell_of_a_notebook():
         graph_of(model_of(ASKS, ANSWERS)).invoke(QUESTION, config)
-        assert the_recorded(stack.store).types == ["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]
+        assert work_of(the_recorded(stack.store)) == ["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]
 
     asyncio.run(cell_of_a_notebook())
 
@@ -73,7 +73,7 @@ def test_synchronous_code_within_an_event_loop_is_recorded_alike(stack, config):
 def test_a_run_that_was_awaited_is_in_the_log(stack, config):
     async def invoke():
         await graph_of(model_of(ANSWERS)).ainvoke(QUESTION, config)
-        assert the_recorded(stack.store).types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
+        assert work_of(the_recorded(stack.store)) == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
 
     asyncio.run(invoke())
 
@@ -113,7 +113,7 @@ def test_a_thread_keeps_its_event_loop(stack, config):
 def test_a_tool_that_is_called_by_itself_is_a_run(stack, handler):
     get_weather.invoke({"city": "Oslo"}, {"callbacks": [handler]})
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *TOOL, "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *TOOL, "RunCompleted"]
     finished = run.of("ToolExecutionFinished")[0]
     assert finished["result"] == {"Success": {"output": {"city": "Oslo", "degrees": 3}}}
     assert finished["call_id"] == run.record.run_id
@@ -122,26 +122,27 @@ def test_a_tool_that_is_called_by_itself_is_a_run(stack, handler):
 def test_a_chain_is_a_run(stack, handler):
     (PROMPT | model_of(ANSWERS) | StrOutputParser()).invoke({"question": "Oslo?"}, {"callbacks": [handler]})
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
-    assert (run.state.provider, run.state.model) == ("unknown", "unknown")
+    assert work_of(run) == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
+    assert (run.state.provider, run.state.model) == ("stub", "stub-1")
+    assert (run.record.provider, run.record.model) == ("unknown", "unknown")
 
 
 def test_each_input_of_a_batch_is_a_run(stack, handler):
     chain = PROMPT | model_of(ANSWERS)
     chain.batch([{"question": str(number)} for number in range(5)], {"callbacks": [handler]})
     runs = all_recorded(stack.store)
-    assert [run.types for run in runs] == [["RunStarted", *MODEL_ANSWERS, "RunCompleted"]] * 5
+    assert [work_of(run) for run in runs] == [["RunStarted", *MODEL_ANSWERS, "RunCompleted"]] * 5
 
 
 def test_what_langsmith_traces_around_an_agent_does_not_hide_it(stack, config):
     with tracing_context(parent=RunTree(name="around", run_type="chain"), enabled=False):
         graph_of(model_of(ANSWERS)).invoke(QUESTION, config)
-    assert the_recorded(stack.store).types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
+    assert work_of(the_recorded(stack.store)) == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
 
 
 def test_the_handler_may_be_bound_to_a_graph(stack, handler):
     graph_of(model_of(ANSWERS)).with_config(callbacks=[handler]).invoke(QUESTION)
-    assert the_recorded(stack.store).types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
+    assert work_of(the_recorded(stack.store)) == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"]
 
 
 def test_what_goes_on_after_its_run_is_over_is_no_run(stack, handler):
@@ -162,7 +163,7 @@ def test_what_goes_on_after_its_run_is_over_is_no_run(stack, handler):
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
 
     asyncio.run(one_fails())
-    assert the_recorded(stack.store).types == ["RunStarted", "RunFailed"]
+    assert work_of(the_recorded(stack.store)) == ["RunStarted", "RunFailed"]
 
 
 def test_the_run_id_is_langchains(stack, config):
@@ -203,7 +204,7 @@ def test_a_run_id_that_comes_again_continues_its_run(stack, config):
     run_id = uuid4()
     for _ in range(2):
         graph_of(model_of(ANSWERS)).invoke(QUESTION, {**config, "run_id": run_id})
-    assert the_recorded(stack.store).types == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"] * 2
+    assert work_of(the_recorded(stack.store)) == ["RunStarted", *MODEL_ANSWERS, "RunCompleted"] * 2
 
 
 def test_nothing_is_kept_of_runs_that_are_over(stack, handler, config):
@@ -211,27 +212,46 @@ def test_nothing_is_kept_of_runs_that_are_over(stack, handler, config):
     graph.invoke(QUESTION, config)
     graph.invoke(Command(resume=4), config)
     list((PROMPT | model_of(ANSWERS)).stream({"question": "Oslo?"}, config))
-    assert handler._runs == {}
+    assert len(handler._runs) == 0
 
 
 def test_runs_that_never_end_are_let_go(stack, handler, monkeypatch):
-    monkeypatch.setattr(behest_langchain, "_OPEN_AT_MOST", 2)
+    monkeypatch.setattr(known_runs, "OPEN_AT_MOST", 2)
     for number in range(4):
         handler.on_chain_start({}, {}, run_id=UUID(int=number))
-    assert [*handler._runs] == [UUID(int=2), UUID(int=3)]
+    assert [*handler._runs._handlers] == [UUID(int=2), UUID(int=3)]
     handler.on_chain_end({}, run_id=UUID(int=0))
     for number in (2, 3):
         handler.on_chain_end({}, run_id=UUID(int=number))
-    assert [run.types for run in all_recorded(stack.store)].count(["RunStarted", "RunCompleted"]) == 2
+    assert [work_of(run) for run in all_recorded(stack.store)].count(["RunStarted", "RunCompleted"]) == 2
 
 
 def test_langgraph_need_not_be_there():
     program = """
 import sys
 sys.modules["langgraph.errors"] = None
-from behest_langchain import BehestCallbackHandler
+from behest_langchain import BehestCallbackHandler, known_runs
 from langchain_core.callbacks import BaseCallbackHandler
 assert BehestCallbackHandler.__bases__ == (BaseCallbackHandler,)
 assert "langgraph.callbacks" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("where", ["config", "constructor"])
+def test_two_handlers_record_a_run_once(stack, handler, where):
+    other = BehestCallbackHandler(stack.store)
+    callbacks = [handler, other] if where == "config" else [handler]
+    more = {} if where == "config" else {"callbacks": [other]}
+    graph_of(model_of(ASKS, ANSWERS, **more)).invoke(QUESTION, {"callbacks": callbacks})
+    run = the_recorded(stack.store)
+    assert work_of(run) == ["RunStarted", *MODEL_ASKS, *TOOL, *MODEL_ANSWERS, "RunCompleted"]
+    assert run.state.total_usage.total_tokens == 235
+
+
+def test_provider_and_model_of_a_graph_are_those_of_its_first_model(stack, handler):
+    graph_of(model_of(ANSWERS)).invoke(QUESTION, {"callbacks": [handler]})
+    run = the_recorded(stack.store)
+    [started] = run.of("RunStarted")
+    assert (started["provider"], started["model"]) == (run.state.provider, run.state.model) == ("stub", "stub-1")
+    assert started["timestamp"] < run.events[1]["timestamp"]

@@ -2,7 +2,18 @@
 
 import asyncio
 
-from langchain_models import ANSWERS, ASKS, MODEL_ANSWERS, MODEL_ASKS, QUESTION, TOOL, answer, graph_of, model_of
+from langchain_models import (
+    ANSWERS,
+    ASKS,
+    CALLED,
+    QUESTION,
+    TOOL,
+    USED,
+    answer,
+    graph_of,
+    model_of,
+    work_of,
+)
 
 from behest_core.testing.recorded import the_recorded
 
@@ -10,14 +21,14 @@ from behest_core.testing.recorded import the_recorded
 def test_each_piece_is_recorded_and_the_whole_text_not_again(stack, config):
     pieces = list(graph_of(model_of(ASKS, ANSWERS)).stream(QUESTION, config, stream_mode="messages"))
     run = the_recorded(stack.store)
-    streamed = ["ModelStarted", *["TextDelta"] * 3, *MODEL_ASKS[2:]]
-    assert run.types == [
+    streamed = [*CALLED, *["TextDelta"] * 3, "ToolCallCompleted", *USED]
+    assert work_of(run) == [
         "RunStarted",
         *streamed,
         *TOOL,
-        "ModelStarted",
+        *CALLED,
         *["TextDelta"] * 2,
-        *MODEL_ANSWERS[2:],
+        *USED,
         "RunCompleted",
     ]
     assert run.text == "Let me look.3 degrees."
@@ -47,7 +58,7 @@ def test_the_events_of_a_model_are_streamed_and_recorded(stack, handler):
 
     asyncio.run(consume())
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", *["TextDelta"] * 2, *MODEL_ANSWERS[2:], "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *CALLED, *["TextDelta"] * 2, *USED, "RunCompleted"]
 
 
 def test_blocks_that_are_no_text_are_left_out(stack, handler):

@@ -41,3 +41,32 @@ def test_a_tool_may_return_anything(stack, handler):
     measure.invoke({}, {"callbacks": [handler]})
     output = the_recorded(stack.store).of("ToolExecutionFinished")[0]["result"]["Success"]["output"]
     assert output["degrees"] == 3.5
+
+
+def test_calls_with_one_id_in_one_answer_are_told_apart(stack, config):
+    asks = answer("", *(("call-1", "get_weather", {"city": city}) for city in ("Oslo", "Rome")))
+    graph_of(model_of(asks, ANSWERS)).invoke(QUESTION, config)
+    run = the_recorded(stack.store)
+    asked = {each["call"]["id"]: each["call"]["arguments"]["city"] for each in run.of("ToolCallCompleted")}
+    assert len(asked) == 2
+    assert {each["call_id"] for each in run.of("ToolExecutionFinished")} == set(asked)
+
+
+def test_a_tool_that_there_is_not_is_refused(stack, config):
+    asks = answer("", ("call-1", "get_news", {}))
+    graph_of(model_of(asks, ANSWERS)).invoke(QUESTION, config)
+    run = the_recorded(stack.store)
+    [refused] = run.of("agent.ToolRefused")
+    assert (refused["call_id"], refused["tool_name"]) == ("call-1", "get_news")
+    assert "get_news is not a valid tool" in refused["reason"]
+    assert refused["model_call_id"] == run.of("ModelStarted")[0]["model_call_id"]
+    assert run.of("ToolExecutionStarted") == []
+
+
+def test_a_tool_call_whose_arguments_cannot_be_read_is_refused(stack, handler):
+    message = answer("Hi")
+    message.invalid_tool_calls = [{"id": "call-1", "name": "get_weather", "args": "{", "error": "no JSON"}]
+    model_of(message).invoke("Oslo?", {"callbacks": [handler]})
+    run = the_recorded(stack.store)
+    assert run.of("ToolCallCompleted")[0]["call"]["arguments"] == "{"
+    assert run.of("agent.ToolRefused")[0]["reason"] == "no JSON"
