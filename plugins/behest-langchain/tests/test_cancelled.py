@@ -112,7 +112,7 @@ def test_a_tool_that_is_cancelled_with_its_run_has_failed(stack, handler, by_its
     asked = [] if by_itself else MODEL_ASKS
     run = the_recorded(stack.store)
     assert work_of(run) == ["RunStarted", *asked, *TOOL, "RunCancelled"]
-    assert run.events[-2]["result"] == {"Failure": {"error": "cancelled"}}
+    assert run.of("ToolExecutionFinished")[0]["result"] == {"Failure": {"error": "cancelled"}}
 
 
 def test_ctrl_c_cancels_the_run(stack, config):

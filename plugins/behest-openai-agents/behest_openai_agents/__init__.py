@@ -1,21 +1,22 @@
 """Records agents of the OpenAI Agents SDK in behest: ``BehestRunner(store).run(agent, input)`` in place of ``Runner.run``.
 
 The SDK tells hooks what happens inside a run, and nobody how it ends: a model that fails, a cancelled task or a guardrail silence
-them. So the runner is wrapped. recording.py has the rules of what is recorded. Tracing is neither needed nor changed.
+them. So the runner is wrapped. recording.py has the rules of what is recorded. Tracing is not needed.
 
-- An invocation is a run. Its id is the config's `trace_id`, where it has one and no trace is open: inside of a trace the SDK
-  ignores it too, and other runs may be in there.
+- An invocation is a run. Its id is that of its trace: the config's `trace_id`, or one that is chosen here, as the SDK would do.
+  Where a trace is open, the id is another: the SDK ignores the config's too, and other runs may be in there.
+- A `RunState` that somebody answered goes on as another run, in the session of the one that waits: its trace says which.
 - A run that a tool starts with a `BehestRunner` has the run of that tool as `parent_run_id` in its metadata.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents import Runner, RunResult, RunResultStreaming, RunState, TContext, TResponseInputItem, get_current_trace
 
-from behest_core.recording.adapter import begin, checked, unobtrusive
-from behest_openai_agents.reading import calls_before, configured, model_of, session_of
+from behest_core.recording.adapter import begin, checked, resume, unobtrusive
+from behest_openai_agents.reading import answers_in, configured, model_of, session_of, trace_of, with_trace_id
 from behest_openai_agents.recording import Recording, calling_run
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class BehestRunner:
     """Runs agents as `agents.Runner` does, and records each run. Any number of runs can go on at once.
 
     A run's session is the first of these that there is: its `conversation_id`, the id of its `session`, its config's `group_id`,
-    the session of the run whose tool started it, `session_id`, one of its own. `metadata` is added to each run's. `provider` is
+    the `group_id` of the run that waited, the session
+    of the run whose tool started it, `session_id`, the id of its trace. `metadata` is added to each run's. `provider` is
     that of models whose names don't begin with one, as ``anthropic/claude-sonnet-4-5`` does. `settings` are `RunRecorder`'s.
     """
 
@@ -61,10 +63,10 @@ class BehestRunner:
         **options: Unpack[RunOptions[TContext]],
     ) -> RunResult:
         """Do what `Runner.run` does with the same arguments, and record it."""
-        recording = self._begin(starting_agent, input, options)
+        recording, options = self._begin(starting_agent, input, options)
         try:
             with recording.running():
-                result = await Runner.run(starting_agent, input, **recording.heard(options))
+                result = await Runner.run(starting_agent, input, **options)
             recording.end(result)
         finally:
             await recording.aclose()
@@ -77,10 +79,10 @@ class BehestRunner:
         **options: Unpack[RunOptions[TContext]],
     ) -> RunResult:
         """Do what `Runner.run_sync` does with the same arguments, and record it."""
-        recording = self._begin(starting_agent, input, options)
+        recording, options = self._begin(starting_agent, input, options)
         try:
             with recording.running():
-                result = Runner.run_sync(starting_agent, input, **recording.heard(options))
+                result = Runner.run_sync(starting_agent, input, **options)
             recording.end(result)
         finally:
             recording.close()
@@ -93,34 +95,48 @@ class BehestRunner:
         **options: Unpack[RunOptions[TContext]],
     ) -> RunResultStreaming:
         """Do what `Runner.run_streamed` does with the same arguments, and record it."""
-        recording = self._begin(starting_agent, input, options)
+        recording, options = self._begin(starting_agent, input, options)
         with recording.running():
-            result = Runner.run_streamed(starting_agent, input, **recording.heard(options))
+            result = Runner.run_streamed(starting_agent, input, **options)
         recording.follow(result)
         return result
 
-    def _begin(self, agent: Agent[TContext], input: object, options: RunOptions[TContext]) -> Recording:  # noqa: A002
-        recording = Recording(self._provider, options.get("run_config"))
+    def _begin(
+        self, agent: Agent[TContext], given: object, options: RunOptions[TContext]
+    ) -> tuple[Recording, RunOptions[TContext]]:
+        """Begin to record a run; return what records it, and the options to run it with."""
+        recording = Recording(self._provider)
         with unobtrusive():
-            recording.calls_counted = calls_before(input, options)
-            recording.run = self._begin_run(agent, options)
-        return recording
+            options = with_trace_id(given, options)
+            recording.run = self._begin_run(agent, given, options)
+            if isinstance(given, RunState):
+                self._goes_on(recording, given)
+        return recording, recording.heard(options)
 
-    def _begin_run(self, agent: Agent[TContext], options: RunOptions[TContext]) -> RunRecorder:
+    def _begin_run(self, agent: Agent[TContext], given: object, options: RunOptions[TContext]) -> RunRecorder:
         config, trace, caller = options.get("run_config"), get_current_trace(), calling_run()
         provider, model = model_of(agent, config, self._provider)
-        about: dict[str, object] = {"agent": agent.name}
-        if trace is not None:
-            about["trace_id"] = trace.trace_id
-        if caller is not None:
-            about["parent_run_id"] = caller.run_id
+        trace_id = configured(config, "trace_id") if trace is None else None
+        session_id = session_of(options, given)
+        if session_id is None and caller is None:
+            session_id = self._session_id or trace_of(given) or trace_id
         return begin(
             self._store,
             "openai-agents",
-            configured(config, "trace_id") if trace is None else None,
+            trace_id,
             provider=provider,
             model=model,
-            session_id=session_of(options) or (self._session_id if caller is None else caller.record.session_id),
-            metadata={**about, **self._metadata},
+            session_id=session_id,
+            agent_name=agent.name,
+            parent=caller,
+            metadata={**({} if trace is None else {"trace_id": trace.trace_id}), **self._metadata},
             settings=self._settings,
         )
+
+    def _goes_on(self, recording: Recording, state: RunState[Any]) -> None:
+        answers = answers_in(state)
+        if answers:
+            resume(self._store, recording.run, {asked: answer for asked, (_, answer) in answers.items()})
+        for asked, (name, answer) in answers.items():
+            if answer == "denied":
+                recording.denied(asked, name)

@@ -104,8 +104,10 @@ def _response(text: str, asked: Sequence[TResponseOutputItem], usage: Usage | No
 
 # ---------------------------------------------------------------- what the tests share
 
-ASKED = ["ModelStarted", "ToolCallCompleted", "UsageRecorded", "AssistantMessageCommitted"]
-SAID = ["ModelStarted", "TextDelta", "UsageRecorded", "AssistantMessageCommitted"]
+CALLED = ["ModelStarted", "agent.ModelRequested"]
+COUNTED = ["UsageRecorded", "agent.ModelFinished", "AssistantMessageCommitted"]
+ASKED = [*CALLED, "ToolCallCompleted", *COUNTED]
+SAID = [*CALLED, "TextDelta", *COUNTED]
 USED = ["ToolExecutionStarted", "ToolExecutionFinished"]
 
 
@@ -128,6 +130,11 @@ def agent(*steps, tools=(weather,), name="forecaster", **how):
 def answers(tool="weather"):
     """Two model calls, with a tool in between."""
     return [asks(tool, {"city": "Oslo"}, tokens(10, 2)), says("3 degrees.", tokens(20, 4, cached=8))]
+
+
+def work_of(run):
+    """Return the types of a run's events, without its steps."""
+    return [each for each in run.types if not each.startswith("agent.Step")]
 
 
 async def read(result, events=None):

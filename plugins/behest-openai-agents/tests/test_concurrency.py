@@ -3,7 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from openai_agents_models import ASKED, SAID, USED, agent, answers, asks, says, tokens
+from openai_agents_models import ASKED, SAID, USED, agent, answers, asks, says, tokens, work_of
 
 from behest_core.testing.recorded import all_recorded
 
@@ -21,7 +21,7 @@ def test_several_runs_at_once_keep_apart(stack, runner):
     runs = all_recorded(stack.store)
     assert sorted(run.text for run in runs) == cities
     for run in runs:
-        assert run.types == ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]
+        assert work_of(run) == ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]
         assert run.of("ToolCallCompleted")[0]["call"]["arguments"] == {"city": run.text}
         assert run.state.total_usage.total_tokens == 36
 
@@ -30,6 +30,6 @@ def test_several_threads_can_share_a_runner(stack, runner):
     with ThreadPoolExecutor(3) as threads:
         results = list(threads.map(lambda city: asyncio.run(runner.run(agent(*answers()), city)), "abc"))
     assert [result.final_output for result in results] == ["3 degrees."] * 3
-    assert [run.types for run in all_recorded(stack.store)] == [
+    assert [work_of(run) for run in all_recorded(stack.store)] == [
         ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]
     ] * 3

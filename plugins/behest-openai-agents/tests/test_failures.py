@@ -18,6 +18,7 @@ from agents import (
 )
 from openai_agents_models import (
     ASKED,
+    CALLED,
     SAID,
     USED,
     agent,
@@ -29,6 +30,7 @@ from openai_agents_models import (
     sorry,
     streams,
     tokens,
+    work_of,
 )
 
 from behest_core.model.state import RunStatus, TokenUsage
@@ -59,7 +61,7 @@ def test_a_tool_that_fails_is_recorded_as_the_model_is_told(stack, runner, tool,
     config = RunConfig(tracing_disabled=tracing_disabled)
     asyncio.run(runner.run(agent(*answers(tool.name), tools=[tool]), "Oslo?", run_config=config))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]
     assert run.of("ToolExecutionFinished")[0]["result"] == {"Failure": {"error": error}}
     assert run.state.status is RunStatus.COMPLETED
 
@@ -68,7 +70,7 @@ def test_a_tool_that_brings_the_run_down_is_recorded_with_the_error(stack, runne
     with pytest.raises(UserError):
         asyncio.run(runner.run(agent(*answers("fatal"), tools=[fatal]), "Oslo?"))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKED, *USED, "RunFailed"]
+    assert work_of(run) == ["RunStarted", *ASKED, *USED, "RunFailed"]
     error = "UserError: Error running tool fatal: no such city\ncaused by ValueError: no such city"
     assert run.of("ToolExecutionFinished")[0]["result"] == {"Failure": {"error": f"the run failed: {error}"}}
     assert (run.state.status, run.state.last_error) == (RunStatus.FAILED, error)
@@ -78,7 +80,7 @@ def test_a_tool_that_the_model_made_up_fails_the_run_and_keeps_its_tokens(stack,
     with pytest.raises(ModelBehaviorError):
         asyncio.run(runner.run(agent(asks("unheard_of", {}, tokens(10, 2))), "Oslo?"))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKED, "RunFailed"]
+    assert work_of(run) == ["RunStarted", *ASKED, "RunFailed"]
     assert run.state.total_usage.total_tokens == 12
 
 
@@ -86,7 +88,7 @@ def test_a_model_that_fails_keeps_the_tokens_of_the_calls_before(stack, runner):
     with pytest.raises(ConnectionError):
         asyncio.run(runner.run(agent(answers()[0], ConnectionError("gone")), "Oslo?"))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKED, *USED, "ModelStarted", "RunFailed"]
+    assert work_of(run) == ["RunStarted", *ASKED, *USED, *CALLED, "agent.ModelFailed", "RunFailed"]
     assert (run.state.status, run.state.last_error) == (RunStatus.FAILED, "ConnectionError: gone")
     assert run.state.total_usage == TokenUsage(10, 2, 12)
 
@@ -95,7 +97,7 @@ def test_a_model_may_fail_on_the_first_call(stack, runner):
     with pytest.raises(ConnectionError):
         asyncio.run(runner.run(agent(ConnectionError("gone")), "Oslo?"))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "RunFailed"]
+    assert work_of(run) == ["RunStarted", *CALLED, "agent.ModelFailed", "RunFailed"]
     assert run.state.last_error == "ConnectionError: gone"
 
 
@@ -103,7 +105,7 @@ def test_too_many_turns_fail_the_run(stack, runner):
     with pytest.raises(MaxTurnsExceeded):
         asyncio.run(runner.run(agent(*answers()), "Oslo?", max_turns=1))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKED, *USED, "RunFailed"]
+    assert work_of(run) == ["RunStarted", *ASKED, *USED, "RunFailed"]
     assert run.state.last_error == "MaxTurnsExceeded: Max turns (1) exceeded"
 
 
@@ -121,7 +123,7 @@ def test_an_input_guardrail_fails_the_run_before_the_model_is_called(stack, runn
     with pytest.raises(InputGuardrailTripwireTriggered):
         asyncio.run(runner.run(agent(says("Hi"), input_guardrails=[nothing_goes_in]), "Hi"))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "RunFailed"]
+    assert work_of(run) == ["RunStarted", "RunFailed"]
     assert run.state.last_error.startswith("InputGuardrailTripwireTriggered: ")
 
 
@@ -129,8 +131,11 @@ def test_an_output_guardrail_fails_a_run_that_had_its_answer(stack, runner):
     with pytest.raises(OutputGuardrailTripwireTriggered):
         asyncio.run(runner.run(agent(says("Hi", tokens(5, 1)), output_guardrails=[nothing_comes_out]), "Hi"))
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *SAID, "RunFailed"]
+    assert work_of(run) == ["RunStarted", *SAID, "RunFailed"]
     assert run.state.total_usage.total_tokens == 6
+
+
+DISCARDED = ["agent.TextDiscarded", "agent.ModelFailed"]
 
 
 def test_a_model_that_fails_in_the_middle_of_its_answer_leaves_what_was_read(stack, runner):
@@ -141,7 +146,7 @@ def test_a_model_that_fails_in_the_middle_of_its_answer_leaves_what_was_read(sta
 
     asyncio.run(main())
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", "ModelStarted", "TextDelta", "TextDelta", "RunFailed"]
+    assert work_of(run) == ["RunStarted", *CALLED, "TextDelta", "TextDelta", *DISCARDED, "RunFailed"]
     assert (run.text, run.state.last_error) == ("3 deg", "ConnectionError: gone")
 
 
@@ -158,7 +163,7 @@ def test_a_stream_fails_by_too_many_turns_whether_it_is_read_or_not(stack, runne
     asyncio.run(main())
     settled_all(stack)
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKED, *USED, "RunFailed"]
+    assert work_of(run) == ["RunStarted", *ASKED, *USED, "RunFailed"]
     assert run.state.last_error == "MaxTurnsExceeded: Max turns (1) exceeded"
 
 

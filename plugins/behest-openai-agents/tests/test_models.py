@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
-from agents import Agent, RunConfig
+from agents import Agent, ModelRetrySettings, ModelSettings, RunConfig
+from agents.testing import ModelStep
 from behest_openai_agents import BehestRunner
-from openai_agents_models import StubModel, says
+from openai_agents_models import StubModel, agent, says
 
 from behest_core.testing.recorded import the_recorded
 
@@ -41,3 +42,14 @@ def test_the_configs_model_comes_before_the_agents(stack, runner):
     config = RunConfig(model=Nameless([says("Hi")]))
     asyncio.run(runner.run(Agent(name="a", model="gpt-4o"), "Hi", run_config=config))
     assert the_recorded(stack.store).record.model == "Nameless"
+
+
+def test_each_attempt_of_a_call_that_the_sdk_tries_again_is_a_call(stack, runner):
+    failing = [ModelStep(error=ConnectionError("gone")) for _ in range(2)]
+    retry = ModelRetrySettings(max_retries=2, policy=lambda _: True, backoff={"initial_delay": 0})
+    tried = agent(*failing, says("3 degrees."), model_settings=ModelSettings(retry=retry))
+    asyncio.run(runner.run(tried, "Oslo?"))
+    run = the_recorded(stack.store)
+    assert len(run.of("ModelStarted")) == 3
+    assert [each["error"] for each in run.of("agent.ModelFailed")] == ["ConnectionError: gone"] * 2
+    assert len(run.of("agent.ModelFinished")) == 1

@@ -6,7 +6,7 @@ import pytest
 from agents import function_tool
 from agents.testing import ModelStep
 from behest_openai_agents import BehestRunner
-from openai_agents_models import ASKED, USED, agent, answers, read, says, settled, streams
+from openai_agents_models import ASKED, USED, agent, answers, read, says, settled, streams, work_of
 
 from behest_core.model.state import RunStatus
 from behest_core.testing.recorded import the_recorded
@@ -99,5 +99,5 @@ def test_a_tool_that_is_cancelled_has_an_end(stack, runner):
 
     asyncio.run(cancel())
     run = settled(stack)
-    assert run.types == ["RunStarted", *ASKED, *USED, "RunCancelled"]
+    assert work_of(run) == ["RunStarted", *ASKED, *USED, "RunCancelled"]
     assert run.of("ToolExecutionFinished")[0]["result"] == {"Failure": {"error": "cancelled"}}

@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 from agents import RunConfig, RunState
-from openai_agents_models import ASKED, SAID, USED, agent, asks, delete, read, says, tokens
+from behest_openai_agents import BehestRunner
+from openai_agents_models import ASKED, SAID, USED, agent, asks, delete, read, says, tokens, work_of
 
-from behest_core.testing.recorded import all_recorded, the_recorded
+from behest_core.model.state import RunStatus
+from behest_core.testing.recorded import all_recorded, the_recorded, when_answered
 
 
 def pausing():
@@ -31,12 +33,39 @@ def test_a_run_that_waits_for_an_approval_is_paused_and_its_resume_is_another(st
 
     assert asyncio.run(main()).final_output == "Done."
     paused, resumed = all_recorded(stack.store)
-    assert paused.types == ["RunStarted", *ASKED, "agent.Paused"]
+    assert work_of(paused) == ["RunStarted", *ASKED, "agent.Paused"]
     assert [(each["reason"], each["pending"]) for each in paused.of("agent.Paused")] == [("approval", ["call-1"])]
     assert not paused.state.status.is_terminal
-    assert resumed.types == ["RunStarted", *USED, *SAID, "RunCompleted"]
+    assert work_of(resumed) == ["RunStarted", "agent.Resumed", *USED, *SAID, "RunCompleted"]
     assert (paused.state.total_usage.total_tokens, resumed.state.total_usage.total_tokens) == (12, 24)
     assert paused.record.session_id == resumed.record.session_id == "thread-7"
+
+
+GOES_ON = ["agent.Resumed", *USED, *SAID, "RunCompleted"]
+
+
+@pytest.mark.parametrize(("is_granted", "answer"), [(True, "granted"), (False, "denied")])
+def test_another_process_that_answers_is_told_in_both_logs(stack, is_granted, answer):
+    async def main():
+        result = await BehestRunner(stack.store).run(pausing(), "Delete Oslo")
+        return result.to_state().to_string()
+
+    async def another(kept):
+        an_agent = agent(says("Done.", tokens(20, 4)), tools=[delete])
+        state = await RunState.from_string(an_agent, kept)
+        (state.approve if is_granted else state.reject)(state.get_interruptions()[0])
+        await BehestRunner(stack.store).run(an_agent, state)
+
+    kept = asyncio.run(main())
+    stack.deliver()
+    asyncio.run(another(kept))
+    when_answered()
+    waited, went_on = all_recorded(stack.store)
+    [told], [said] = waited.of("agent.Resumed"), went_on.of("agent.Resumed")
+    assert told["answers"] == said["answers"] == {"call-1": answer}
+    assert (told["answering_run_id"], said["paused_run_id"]) == (went_on.record.run_id, waited.record.run_id)
+    assert waited.record.session_id == went_on.record.session_id
+    assert waited.state.status is RunStatus.COMPLETED
 
 
 def test_a_resume_with_the_same_trace_id_continues_the_log(stack, runner):
@@ -48,7 +77,7 @@ def test_a_resume_with_the_same_trace_id_continues_the_log(stack, runner):
 
     asyncio.run(main())
     run = the_recorded(stack.store)
-    assert run.types == ["RunStarted", *ASKED, "agent.Paused", "RunStarted", *USED, *SAID, "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *ASKED, "agent.Paused", "RunStarted", *GOES_ON]
     assert (run.record.run_id, run.state.total_usage.total_tokens) == ("trace_1", 36)
 
 
@@ -60,7 +89,10 @@ def test_a_tool_that_is_denied_is_not_executed(stack, runner):
         await runner.run(an_agent, state)
 
     asyncio.run(main())
-    assert all_recorded(stack.store)[1].types == ["RunStarted", *SAID, "RunCompleted"]
+    resumed = all_recorded(stack.store)[1]
+    assert work_of(resumed) == ["RunStarted", "agent.Resumed", "agent.ToolRefused", *SAID, "RunCompleted"]
+    [refused] = resumed.of("agent.ToolRefused")
+    assert (refused["call_id"], refused["tool_name"]) == ("call-1", "delete")
 
 
 def test_an_approval_inside_of_an_agent_used_as_a_tool_counts_no_tokens_twice(stack, runner):

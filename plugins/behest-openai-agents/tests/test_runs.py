@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from agents import RunConfig, SQLiteSession, gen_trace_id, trace
 from behest_openai_agents import BehestRunner
-from openai_agents_models import ASKED, SAID, USED, agent, answers, read, says, settled_all
+from openai_agents_models import ASKED, SAID, USED, agent, answers, read, says, settled_all, work_of
 
 from behest_core.model.state import RunStatus, TokenUsage
 from behest_core.recording.process import unfinished
@@ -16,9 +16,9 @@ def test_text_and_tools_are_recorded_in_order(stack, runner):
     result = asyncio.run(runner.run(agent(*answers()), "Oslo?"))
     run = the_recorded(stack.store)
     assert result.final_output == "3 degrees."
-    assert run.types == ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]
     assert (run.state.status, run.state.iteration, run.text) == (RunStatus.COMPLETED, 2, "3 degrees.")
-    assert run.state.total_usage == TokenUsage(30, 6, 36, cached_input_tokens=8)
+    assert run.state.total_usage == TokenUsage(30, 6, 36, cache_read_input_tokens=8)
     assert run.of("RunCompleted")[0]["finish_reason"] == "stop"
 
 
@@ -26,7 +26,7 @@ def test_it_runs_without_an_event_loop_too(stack, runner, loop):
     result = runner.run_sync(agent(*answers()), "Oslo?")
     run = the_recorded(stack.store)
     assert result.final_output == "3 degrees."
-    assert run.types == ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]
     assert run.state.status is RunStatus.COMPLETED
 
 
@@ -34,7 +34,7 @@ def test_a_run_that_ends_with_a_tools_output_says_so(stack, runner):
     result = asyncio.run(runner.run(agent(answers()[0], tool_use_behavior="stop_on_first_tool"), "Oslo?"))
     run = the_recorded(stack.store)
     assert result.final_output == "{'temp': 3}"
-    assert run.types == ["RunStarted", *ASKED, *USED, "RunCompleted"]
+    assert work_of(run) == ["RunStarted", *ASKED, *USED, "RunCompleted"]
     assert run.of("RunCompleted")[0]["finish_reason"] == "tool_calls"
 
 
@@ -44,7 +44,7 @@ def test_a_mistake_of_the_callers_is_the_sdks_to_tell(stack, runner):
     with pytest.raises(TypeError, match="Run hooks must be instances of RunHooks"):
         runner.run_streamed(agent(says("Hi")), "Hi", hooks="none")
     settled_all(stack)
-    assert [run.types for run in all_recorded(stack.store)] == [["RunStarted", "RunFailed"]] * 2
+    assert [work_of(run) for run in all_recorded(stack.store)] == [["RunStarted", "RunFailed"]] * 2
 
 
 def test_the_configs_trace_id_is_the_run_id(stack, runner):
@@ -55,7 +55,7 @@ def test_the_configs_trace_id_is_the_run_id(stack, runner):
     assert record.metadata == {
         "framework": "openai-agents",
         "framework_run_id": trace_id,
-        "agent": "forecaster",
+        "agent_name": "forecaster",
     }
 
 

@@ -6,7 +6,22 @@ import pytest
 from agents import ModelRefusalError, RunHooks, Runner
 from agents.testing import ModelStep
 from openai.types.responses import ResponseOutputRefusal
-from openai_agents_models import ASKED, SAID, USED, agent, answers, asks, read, says, settled_all, streams, tokens
+from openai_agents_models import (
+    ASKED,
+    CALLED,
+    COUNTED,
+    SAID,
+    USED,
+    agent,
+    answers,
+    asks,
+    read,
+    says,
+    settled_all,
+    streams,
+    tokens,
+    work_of,
+)
 
 from behest_core.model.state import RunStatus
 from behest_core.testing.recorded import all_recorded, the_recorded
@@ -17,8 +32,8 @@ def test_a_message_is_committed_by_its_id_where_the_model_gives_one(stack, runne
     asyncio.run(runner.run(agent(asks("weather", {"city": "Oslo"}), says("3 degrees.")), "Oslo?"))
     asyncio.run(runner.run(agent(unnamed), "Bye"))
     ids = [[each["message_id"] for each in run.of("AssistantMessageCommitted")] for run in all_recorded(stack.store)]
-    unnamed_run = all_recorded(stack.store)[1].record.run_id
-    assert ids == [["resp-0", "msg-1"], [f"{unnamed_run}/message-1"]]
+    unnamed = all_recorded(stack.store)[1].of("ModelStarted")[0]["model_call_id"]
+    assert ids == [["resp-0", "msg-1"], [unnamed]]
 
 
 def test_a_refusal_is_text(stack, runner):
@@ -38,8 +53,8 @@ def test_a_streamed_text_is_recorded_in_the_pieces_that_were_read(stack, runner)
     result = asyncio.run(main())
     run = the_recorded(stack.store)
     assert result.final_output == "3 degrees."
-    said = ["ModelStarted", *["TextDelta"] * 3, "UsageRecorded", "AssistantMessageCommitted"]
-    assert run.types == ["RunStarted", *ASKED, *USED, *said, "RunCompleted"]
+    said = [*CALLED, *["TextDelta"] * 3, *COUNTED]
+    assert work_of(run) == ["RunStarted", *ASKED, *USED, *said, "RunCompleted"]
     assert ([each["delta"] for each in run.of("TextDelta")], run.state.status) == (
         ["3 ", "degrees", "."],
         RunStatus.COMPLETED,
@@ -65,8 +80,8 @@ def test_a_stream_that_is_read_late_or_not_at_all_is_recorded_once_and_whole(sta
     asyncio.run(main(is_read=True))
     asyncio.run(main(is_read=False))
     settled_all(stack)
-    said = ["ModelStarted", "TextDelta", "AssistantMessageCommitted"]
-    assert [run.types for run in all_recorded(stack.store)] == [["RunStarted", *said, "RunCompleted"]] * 2
+    said = [*CALLED, "TextDelta", "TextDelta", *COUNTED[1:]]
+    assert [work_of(run) for run in all_recorded(stack.store)] == [["RunStarted", *said, "RunCompleted"]] * 2
     assert [run.text for run in all_recorded(stack.store)] == ["3 degrees."] * 2
 
 
@@ -87,7 +102,12 @@ def test_a_reader_who_falls_behind_gets_no_text_into_the_log_twice(stack, runner
                 await answered.wait()
 
     asyncio.run(main())
-    assert [each["delta"] for each in the_recorded(stack.store).of("TextDelta")] == ["Let ", "me see. ", "3 degrees."]
+    assert [each["delta"] for each in the_recorded(stack.store).of("TextDelta")] == [
+        "Let ",
+        "me ",
+        "see. ",
+        "3 degrees.",
+    ]
 
 
 def test_a_stream_that_is_left_early_goes_on_and_is_recorded_to_its_end(stack, runner):
@@ -99,4 +119,4 @@ def test_a_stream_that_is_left_early_goes_on_and_is_recorded_to_its_end(stack, r
 
     asyncio.run(main())
     settled_all(stack)
-    assert the_recorded(stack.store).types == ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]
+    assert work_of(the_recorded(stack.store)) == ["RunStarted", *ASKED, *USED, *SAID, "RunCompleted"]

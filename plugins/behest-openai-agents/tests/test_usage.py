@@ -19,11 +19,11 @@ def test_a_model_call_is_recorded_with_its_own_tokens(stack, runner):
     asyncio.run(runner.run(Agent(name="forecaster", model=model, tools=[weather]), "Oslo?"))
     assert [each["usage"] for each in the_recorded(stack.store).of("UsageRecorded")] == [
         {
-            "input_tokens": 70,
+            "input_tokens": 100,
             "output_tokens": 5,
-            "total_tokens": 75,
+            "total_tokens": 105,
             "cache_creation_input_tokens": 30,
-            "cached_input_tokens": 60,
+            "cache_read_input_tokens": 60,
         },
-        {"input_tokens": 200, "output_tokens": 7, "total_tokens": 207, "cached_input_tokens": 150},
+        {"input_tokens": 200, "output_tokens": 7, "total_tokens": 207, "cache_read_input_tokens": 150},
     ]
