@@ -191,8 +191,8 @@ class RunRecorder:
     def start(self, at: str | None = None, *, is_model_known: bool = True) -> Self:
         """Begin without waiting for the table, and without ``with``: whoever calls this records the end, and calls `close`.
 
-        `at` is when the run began, RFC 3339; by default now. Where the record's provider and model aren't the run's, RunStarted has those of
-        the first model call, and waits for it.
+        `at` is when the run began, RFC 3339; by default now. Where the record's provider and model aren't the run's, RunStarted
+        has those of the first model call, and waits for it.
         """
         self._outbox.start()
         if is_model_known:

@@ -1,8 +1,8 @@
 """The model calls of a root run, each by the id that LangChain gave it, and which of them asked for which tool.
 
 - Of several candidates a model call answers with the first one.
-- Tools are asked for under the provider's call ids. An id that an answer has twice, or none, is told apart by its model call and
-  its position there.
+- Tools are asked for under the provider's call ids; without one, under that of the model call and the position in its answer. An
+  id that an answer has twice is the same in the log, too: which is which, their order tells.
 - Text of a call that fails is no part of the conversation, whoever is asked instead.
 """
 
@@ -93,11 +93,9 @@ class RecordedCall:
 
     def _asked_for(self, run: RunRecorder, message: Any, asked: Asked) -> None:  # noqa: ANN401 (a message, if any)
         calls = getattr(message, "tool_calls", ())
-        ids: set[str] = set()
         for position, each in enumerate([*calls, *getattr(message, "invalid_tool_calls", ())]):
             call_id, name = each["id"] or "", each["name"] or ""
-            recorded_as = f"{self._call.id}/{position}" if call_id in {"", *ids} else call_id
-            ids.add(call_id)
+            recorded_as = call_id or f"{self._call.id}/{position}"
             self._call.tool_called(recorded_as, name, as_json(each["args"]))
             if position < len(calls):
                 asked.add(call_id, recorded_as, self._call.id)
