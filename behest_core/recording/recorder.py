@@ -218,13 +218,17 @@ class RunRecorder:
             if type_of(event) in _MAY_WAIT and len(self._held) < _WAIT_AT_MOST:
                 self._held.append(event)
                 return True
-            started, *others = self._held
-            if isinstance(event, ModelStarted) and isinstance(started, RunStarted):
-                started.provider, started.model = event.provider, event.model
-            for each in (started, *others):
+            self._let_go(event)
+        return False
+
+    def _let_go(self, event: NewEvent | None = None) -> None:
+        """Write what waits, RunStarted with the provider and model of the model call that is the next event, if it is one."""
+        with self._starting:
+            for number, each in enumerate(self._held or ()):
+                if number == 0 and isinstance(each, RunStarted) and isinstance(event, ModelStarted):
+                    each.provider, each.model = event.provider, event.model
                 self._emit(each)
             self._held = None
-        return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -298,8 +302,7 @@ class RunRecorder:
         What is not appended after `timeout` seconds goes on being tried in the background, as long as the process lives. Raises
         as `flush`.
         """
-        if self._held is not None:
-            self.emit(self._held.pop(0))
+        self._let_go()
         for half in self._halves.left_alone():
             self.emit(half)
         return self._outbox.close(timeout)

@@ -13,7 +13,7 @@ from behest_core.fold.rules import fold
 from behest_core.model.events import ToolExecutionResult
 from behest_core.model.state import RunStatus
 from behest_core.recording.adapter import as_json, begin, checked, failure, id_of, pause, stop, unobtrusive
-from behest_core.testing.recorded import refuse_writes
+from behest_core.testing.recorded import recorded, refuse_writes
 
 
 def raw_events(stack, run):
@@ -288,3 +288,34 @@ def test_a_tool_whose_error_cannot_be_told_has_its_class():
             raise RuntimeError
 
     assert failure(Silent()) == ToolExecutionResult.failed("Silent")
+
+
+def test_a_run_whose_model_is_not_known_starts_with_that_of_its_first_call(stack):
+    run = begin(stack.store, "some", "r", provider=None, model=None)
+    step = run.step_started("first", "node")
+    run.flush()
+    assert stack.store.get_record("r").model == "unknown"
+    call = run.model_call(provider="openai", model="gpt-4o", step_id=step)
+    call.finished()
+    run.model_call(provider="openai", model="gpt-4o-mini").finished()
+    run.step_finished(step)
+    run.completed()
+    run.close()
+    told = recorded(stack.store, "r")
+    assert told.types[:3] == ["RunStarted", "agent.StepStarted", "ModelStarted"]
+    assert (told.state.provider, told.state.model) == ("openai", "gpt-4o")
+    assert told.events[0]["timestamp"] < told.events[1]["timestamp"]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_run_that_calls_no_model_starts_all_the_same(stack, ends):
+    run = begin(stack.store, "some", "r", provider=None, model=None)
+    step = run.step_started("first", "node")
+    run.step_finished(step)
+    if ends:
+        run.completed()
+    run.close()
+    told = recorded(stack.store, "r")
+    steps = ["agent.StepStarted", "agent.StepFinished"]
+    assert told.types == ["RunStarted", *steps, *(["RunCompleted"] if ends else [])]
+    assert told.state.model == "unknown"

@@ -105,6 +105,27 @@ def test_an_answer_that_no_run_waits_for_is_recorded_all_the_same(stack):
     assert resumed(stack, "answer") == [{"answers": {"c1": "granted"}}]
 
 
+def test_one_word_answers_all_that_waits(stack):
+    paused_run(stack, "waits", ["c1", "c2"])
+    stack.deliver()
+    run = answering_run(stack)
+    resume(stack.store, run, "granted")
+    when_answered()
+    run.completed()
+    run.close()
+    answers = {"c1": "granted", "c2": "granted"}
+    assert resumed(stack, "answer") == [{"answers": answers, "paused_run_id": "waits"}]
+    assert resumed(stack, "waits") == [{"answers": answers, "answering_run_id": "answer"}]
+
+
+def test_one_word_that_nothing_waits_for_is_no_answer(stack):
+    run = answering_run(stack)
+    resume(stack.store, run, "granted")
+    when_answered()
+    run.close()
+    assert resumed(stack, "answer") == []
+
+
 def test_a_run_that_is_answered_is_not_answered_twice(stack):
     paused_run(stack, "waits", ["c1"])
     for run_id in ("first", "second"):

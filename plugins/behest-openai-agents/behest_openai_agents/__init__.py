@@ -136,7 +136,9 @@ class BehestRunner:
     def _goes_on(self, recording: Recording, state: RunState[Any]) -> None:
         answers = answers_in(state)
         if answers:
-            resume(self._store, recording.run, {asked: answer for asked, (_, answer) in answers.items()})
+            run = recording.run
+            itself = run.run_id if trace_of(state) == run.run_id else None
+            resume(self._store, run, {asked: answer for asked, (_, answer) in answers.items()}, paused=itself)
         for asked, (name, answer) in answers.items():
             if answer == "denied":
                 recording.denied(asked, name)
