@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from behest_core.dynamodb import items
 from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.rules import Start, fold_batch
+from behest_core.model.events import ToolCall, ToolCallCompleted
 from behest_core.testing.builders import (
     RUN,
     SESSION,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from behest_core.model.events import NewEvent
     from behest_core.model.json import JSON
     from behest_core.model.state import RunState
+    from behest_core.recording.recorder import RunRecorder
 
 __all__ = [
     "RUN",
@@ -104,3 +106,13 @@ def step(state: RunState | None, commits: Sequence[Commit], dispatch: Dispatch =
     if isinstance(found, Start):
         return "read", found.after
     return "fold" if found.changed else "nothing"
+
+
+def tell(run: RunRecorder, text: object) -> None:
+    """Record a piece of text of no particular model call."""
+    run.emit({"type": "TextDelta", "delta": text})  # type: ignore[dict-item]  # tests say what no text is, too
+
+
+def ask(run: RunRecorder, call_id: str, name: str, arguments: JSON) -> None:
+    """Record that a model asked for a tool, of no particular call."""
+    run.emit(ToolCallCompleted(call=ToolCall(call_id, name, arguments), timestamp=at(2)))

@@ -36,7 +36,6 @@ from behest_core.model.conversation import Told
 from behest_core.model.decoding import encode
 from behest_core.model.events import (
     TERMINAL_TYPES,
-    AssistantMessageCommitted,
     EncodedEvent,
     Event,
     ModelStarted,
@@ -44,18 +43,13 @@ from behest_core.model.events import (
     RunCompleted,
     RunFailed,
     RunStarted,
-    TextDelta,
-    ToolCall,
-    ToolCallCompleted,
     ToolExecutionFinished,
     ToolExecutionResult,
     ToolExecutionStarted,
-    UsageRecorded,
     type_name,
 )
 from behest_core.model.packing import check_fits
 from behest_core.model.record import RunRecord, run_id_for
-from behest_core.model.state import TokenUsage
 from behest_core.model.timestamps import from_datetime, now
 from behest_core.recording import process
 from behest_core.recording.content import CONTENT, is_recorded_by_default, without_content
@@ -135,7 +129,7 @@ class RunRecorder:
         self._has_content = is_recorded_by_default() if content is None else content
         self._writes_all = self._has_content and redact is None
         self._begin_telling()
-        self._iterations = self._messages = 0
+        self._iterations = 0
         self._halves = Halves()
         self._starting = threading.RLock()
         self._held: list[NewEvent] | None = None
@@ -486,25 +480,6 @@ class RunRecorder:
             )
         )
 
-    def model_started(self, *, provider: str | None = None, model: str | None = None) -> None:
-        """The model is called. Iterations are counted from 1."""
-        self.emit(
-            ModelStarted(
-                provider=provider or self.record.provider,
-                model=model or self.record.model,
-                iteration=self._iterations + 1,
-                timestamp=now(),
-            )
-        )
-
-    def text(self, delta: str) -> None:
-        """The model wrote a piece of text."""
-        self.emit(TextDelta(delta=delta, timestamp=now()))
-
-    def tool_called(self, call_id: str, name: str, arguments: JSON) -> None:
-        """The model asked for a tool."""
-        self.emit(ToolCallCompleted(call=ToolCall(call_id, name, arguments), timestamp=now()))
-
     def tool_started(
         self, call_id: str, name: str, *, model_call_id: str | None = None, step_id: str | None = None
     ) -> None:
@@ -561,17 +536,6 @@ class RunRecorder:
                 timestamp=now(),
             )
         )
-
-    def usage(self, input_tokens: int, output_tokens: int, **cached: int) -> None:
-        """One model call used this many tokens; `cached` are the cache fields of TokenUsage."""
-        usage = TokenUsage(input_tokens, output_tokens, input_tokens + output_tokens, **cached)
-        self.emit(UsageRecorded(usage=usage, timestamp=now()))
-
-    def message_committed(self, message_id: str | None = None) -> None:
-        """The model's message is part of the conversation. Without an id of its own it is counted from 1."""
-        self._messages += 1
-        message_id = message_id or f"{self.run_id}/message-{self._messages}"
-        self.emit(AssistantMessageCommitted(message_id=message_id, timestamp=now()))
 
     def completed(self, finish_reason: str = "stop") -> None:
         """The run ended well."""

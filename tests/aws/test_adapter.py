@@ -14,6 +14,7 @@ from behest_core.model.events import ToolExecutionResult
 from behest_core.model.state import RunStatus
 from behest_core.recording.adapter import as_json, begin, checked, failure, id_of, pause, stop, unobtrusive
 from behest_core.testing.recorded import recorded, refuse_writes
+from tests.builders import tell
 
 
 def raw_events(stack, run):
@@ -60,7 +61,7 @@ def test_without_an_id_each_run_has_its_own(stack):
 def test_an_id_that_comes_again_continues_its_run(stack):
     for text in "ab":
         run = begin(stack.store, "some", "r", provider="p", model="m", session_id="s")
-        run.text(text)
+        tell(run, text)
         run.completed()
         run.close()
     kinds = [each["type"] for each in raw_events(stack, run)]
@@ -172,7 +173,7 @@ def test_what_an_agent_is_stopped_by_goes_through():
 def test_it_begins_while_the_table_is_away_and_loses_nothing(stack):
     back = refuse_writes(stack)
     run = begin(stack.store, "some", "r", provider="p", model="m")
-    run.text("Hi")
+    tell(run, "Hi")
     run.completed()
     assert run.close(timeout=0) == 0
     back()
@@ -184,7 +185,7 @@ def test_without_a_table_everything_is_dropped_and_counted_at_once(stack, caplog
     stack.dynamodb.delete_table(TableName=stack.event_table)
     run = begin(stack.store, "some", "r", provider="p", model="m")
     run.flush()
-    run.text("Hi")
+    tell(run, "Hi")
     run.completed()
     run.close()
     assert run.dropped == 3
@@ -193,10 +194,10 @@ def test_without_a_table_everything_is_dropped_and_counted_at_once(stack, caplog
 
 def test_an_event_that_can_not_be_recorded_is_dropped_and_counted_and_the_log_says_so(stack, caplog):
     run = begin(stack.store, "some", "r", provider="p", model="m")
-    run.text(5)
+    tell(run, 5)
     run.emit(5)
     run.completed()
-    run.text("late")
+    tell(run, "late")
     run.close()
     assert run.dropped == 3
     kinds = ["RunStarted", "agent.RecordingGap", "RunCompleted", "agent.RecordingGap"]
@@ -216,7 +217,7 @@ def test_a_redaction_that_raises_lets_nothing_through_but_that_the_run_ended(sta
         raise KeyError("password")
 
     run = begin(stack.store, "some", "r", provider="p", model="m", settings={"redact": redact})
-    run.text("secret")
+    tell(run, "secret")
     run.failed("secret")
     run.close()
     assert run.dropped == 3
@@ -247,7 +248,7 @@ def test_closing_is_done_though_whoever_waits_for_it_is_cancelled(stack):
 
 def test_a_paused_run_is_not_over(stack):
     run = begin(stack.store, "some", "r", provider="p", model="m")
-    run.model_started()
+    run.model_call()
     pause(run, "approval", ["call-1"])
     run.close()
     assert raw_events(stack, run)[-1] == {

@@ -6,12 +6,20 @@ import pytest
 
 from behest_core.errors import InvalidValueError, StateTooLargeError
 from behest_core.model.agent_events import Paused
-from behest_core.model.events import Event, RunFailed, RunStarted, TextDelta, ToolCallDelta, ToolExecutionResult
+from behest_core.model.events import (
+    AssistantMessageCommitted,
+    Event,
+    RunFailed,
+    RunStarted,
+    TextDelta,
+    ToolCallDelta,
+    ToolExecutionResult,
+)
 from behest_core.model.limits import EVENT_BYTES
 from behest_core.model.state import RunStatus
 from behest_core.recording import outbox as outbox_module
 from behest_core.testing.recorded import recorded, refuse_writes
-from tests.builders import at
+from tests.builders import ask, at, tell
 
 HIGH, LOW = "\ud83d", "\ude00"
 ROCKET = "\U0001f680"
@@ -64,7 +72,7 @@ def test_the_agents_exception_wins_whatever_goes_wrong_while_its_end_is_recorded
 
 def test_a_lone_surrogate_is_replaced_wherever_it_is(told):
     def act(run):
-        run.tool_called("c\ud800", "t", {"a\ud800": ["\udc00", {"b": HIGH + LOW}]})
+        ask(run, "c\ud800", "t", {"a\ud800": ["\udc00", {"b": HIGH + LOW}]})
         run.tool_started("c\ud800", "t\ud800")
         run.tool_finished("c\ud800", "t\ud800", ToolExecutionResult.failed("no \ud800"))
         run.emit({"type": "some.Thing", "text": "\ud800", "\ud800": 1})
@@ -97,17 +105,17 @@ def test_a_lone_surrogate_is_replaced_wherever_it_is(told):
     ids=ascii,
 )
 def test_halves_that_meet_are_joined_and_those_that_are_alone_are_replaced(told, pieces, expected):
-    run = told(lambda run: [run.text(piece) for piece in pieces])
+    run = told(lambda run: [tell(run, piece) for piece in pieces])
     assert deltas(run) == expected
     assert run.types[-1] == "RunCompleted"
 
 
 def test_what_comes_between_two_halves_keeps_its_place(told):
     def act(run):
-        run.text("a" + HIGH)
+        tell(run, "a" + HIGH)
         run.tool_started("c", "t")
         run.emit(ToolCallDelta(call_id="c", delta=HIGH, timestamp=at(1)))
-        run.text(LOW + "b")
+        tell(run, LOW + "b")
         run.emit({"type": "ToolCallDelta", "call_id": "c", "delta": LOW})
         run.tool_finished("c", "t", ToolExecutionResult.ok(1))
 
@@ -139,10 +147,10 @@ def test_halves_of_two_model_calls_at_once_are_not_mixed(told):
 
 def test_a_half_that_stays_alone_is_in_the_text_that_it_ended(told):
     def act(run):
-        run.text("a" + HIGH)
-        run.message_committed("m")
-        run.model_started()
-        run.text("b")
+        tell(run, "a" + HIGH)
+        run.emit(AssistantMessageCommitted(message_id="m", timestamp=at(1)))
+        run.model_call()
+        tell(run, "b")
 
     run = told(act)
     kinds = ["TextDelta", "TextDelta", "AssistantMessageCommitted", "ModelStarted", "TextDelta"]
@@ -152,7 +160,7 @@ def test_a_half_that_stays_alone_is_in_the_text_that_it_ended(told):
 
 def test_a_half_that_stays_alone_is_written_though_the_run_has_no_end(stack, record):
     run = record(on_error="warn").start()
-    run.text(HIGH)
+    tell(run, HIGH)
     run.close()
     assert deltas(recorded(stack.store, run.run_id)) == ["\ufffd"]
 
@@ -169,7 +177,7 @@ def test_a_text_that_is_streamed_in_any_pieces_of_utf_16_is_the_same_text(told):
             cut = draw.randint(1, 4)
             pieces.append("".join(rest[:cut]))
             rest = rest[cut:]
-        assert told(lambda run, pieces=pieces: [run.text(piece) for piece in pieces]).text == text
+        assert told(lambda run, pieces=pieces: [tell(run, piece) for piece in pieces]).text == text
 
 
 # ---------------------------------------------------------------- values that are no JSON
@@ -181,7 +189,7 @@ class Odd:
 
 
 def test_only_the_odd_value_becomes_text(told):
-    run = told(lambda run: run.tool_called("c", "t", {"a": 1, "odd": Odd(), "none": None, 5: {("x", 1): [None]}}))
+    run = told(lambda run: ask(run, "c", "t", {"a": 1, "odd": Odd(), "none": None, 5: {("x", 1): [None]}}))
     assert run.events[1]["call"]["arguments"] == {"a": 1, "odd": "<Odd>", "none": None, "5": {"('x', 1)": [None]}}
 
 
@@ -265,7 +273,7 @@ def test_a_long_key_is_shortened_in_what_is_said_of_it(told, caplog):
 
 def test_names_of_model_and_provider_leave_room_in_the_state(stack, caplog):
     with stack.store.recorder(provider="p" * 200_000, model="m\ud800", client_request_id="c" * 500_000) as run:
-        run.model_started()
+        run.model_call()
     state = recorded(stack.store, run.run_id).state
     assert state.provider == "p" * (10_000 - 23) + " (cut, of 200000 bytes)"
     assert (state.model, state.status) == ("m\ufffd", RunStatus.COMPLETED)
@@ -293,7 +301,7 @@ def test_create_run_and_append_refuse_what_is_too_large_or_has_a_lone_surrogate(
 @pytest.mark.parametrize("character", ["x", "é", ROCKET, '"', "\x01"], ids=ascii)
 def test_a_text_that_fits_no_item_is_several_deltas(told, character):
     text = character * 500_000
-    run = told(lambda run: run.text(text))
+    run = told(lambda run: tell(run, text))
     assert run.text == text
     assert len(run.of("TextDelta")) > 1
     assert all(each["timestamp"] == run.of("TextDelta")[0]["timestamp"] for each in run.of("TextDelta"))
@@ -315,7 +323,7 @@ def test_the_output_of_a_tool_that_fits_no_item_is_cut_and_says_so(told):
 
 
 def test_the_arguments_of_a_call_that_fit_no_item_are_cut_and_say_so(told):
-    run = told(lambda run: run.tool_called("c", "t", {"text": '"' * 500_000}))
+    run = told(lambda run: ask(run, "c", "t", {"text": '"' * 500_000}))
     arguments = run.of("ToolCallCompleted")[0]["call"]["arguments"]
     assert arguments["bytes"] == 1_000_011
     assert arguments["cut"].startswith('{"text":"\\"\\"')
@@ -378,14 +386,14 @@ def test_what_a_redaction_makes_of_an_event_may_be_odd_too(told):
     def redact(event):
         return {**event, "delta": event["delta"][:4] + "\ud83d"} if "delta" in event else event
 
-    assert told(lambda run: run.text("Hi, Alice"), redact=redact).text == "Hi, \ufffd"
+    assert told(lambda run: tell(run, "Hi, Alice"), redact=redact).text == "Hi, \ufffd"
 
 
 def test_nothing_that_fits_an_item_is_cut_or_split(told):
     text = "x" * (EVENT_BYTES - 200)
 
     def act(run):
-        run.text(text)
+        tell(run, text)
         run.tool_finished("c", "t", ToolExecutionResult.ok(text), 1)
         run.emit({"type": "some.Report", "text": text})
 
@@ -474,8 +482,8 @@ def test_what_was_dropped_is_told_right_before_the_end(stack, record, monkeypatc
         run.flush()
         monkeypatch.setattr(outbox_module, "_BUFFER_BYTES", 400)
         for _ in range(5):
-            run.text("x" * 50)
-        run.text(5)
+            tell(run, "x" * 50)
+        tell(run, 5)
     told = recorded(stack.store, run.run_id)
     assert told.types == ["RunStarted", "TextDelta", "agent.RecordingGap", "RunCompleted"]
     assert told.events[2]["dropped"] == {"BufferFull": 4, "InvalidValueError": 1}
@@ -494,7 +502,7 @@ def test_what_is_dropped_while_the_end_is_written_is_told_behind_it(stack, recor
     monkeypatch.setattr(outbox_module, "_FIRST_PAUSE", 0.0)
     with record(on_error="warn", give_up_after=0.0) as run:
         run.flush()
-        run.text("lost")
+        tell(run, "lost")
         back = refuse_writes(stack)
         run.flush()
         run.completed()
@@ -510,7 +518,7 @@ def test_a_gap_that_cannot_be_told_is_not_tried_for_ever(stack, record, monkeypa
     with record(on_error="warn", give_up_after=0.0) as run:
         run.flush()
         back = refuse_writes(stack)
-        run.text("lost")
+        tell(run, "lost")
     run.flush(10)
     assert "dropped 0 events" not in caplog.text
     back()
@@ -518,7 +526,7 @@ def test_a_gap_that_cannot_be_told_is_not_tried_for_ever(stack, record, monkeypa
 
 
 def test_where_nothing_was_dropped_nothing_is_told(told):
-    assert told(lambda run: run.text("Hi")).types == ["RunStarted", "TextDelta", "RunCompleted"]
+    assert told(lambda run: tell(run, "Hi")).types == ["RunStarted", "TextDelta", "RunCompleted"]
 
 
 # ---------------------------------------------------------------- model calls
@@ -584,7 +592,7 @@ def test_without_content_the_ends_of_tools_have_none_either(told):
 
 def test_a_gap_is_told_before_a_pause_so_that_a_pause_is_the_last_thing(stack, record):
     with record(on_error="warn") as run:
-        run.text(5)
+        tell(run, 5)
         run.emit(Paused(reason="approval", pending=[], timestamp=at(1)))
         assert run.flush() == 3
     assert recorded(stack.store, run.run_id).types[1:3] == ["agent.RecordingGap", "agent.Paused"]
@@ -593,7 +601,7 @@ def test_a_gap_is_told_before_a_pause_so_that_a_pause_is_the_last_thing(stack, r
 def test_what_comes_behind_a_gap_is_written_without_a_flush(stack, record):
     with record(on_error="warn", interval=0.0) as run:
         run.flush()
-        run.text(5)
+        tell(run, 5)
         run.emit(Paused(reason="approval", pending=[], timestamp=at(1)))
         writer = run._outbox
         with writer._lock:

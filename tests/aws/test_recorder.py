@@ -24,7 +24,7 @@ from behest_core.recording import process
 from behest_core.recording.writer import Writer
 from behest_core.testing.recorded import refuse_writes
 from tests.aws.test_projector import raiser, throttled
-from tests.builders import at
+from tests.builders import ask, at, tell
 from tests.golden import ROOT
 
 
@@ -56,13 +56,13 @@ def commits(stack, run):
 
 def test_a_run_is_recorded_from_its_beginning_to_its_end(stack, record):
     with record(session_id="s", metadata={"a": 1}) as run:
-        run.model_started()
-        run.text("Hi")
-        run.tool_called("c1", "weather", {"city": "Oslo"})
+        call = run.model_call()
+        call.text("Hi")
+        call.tool_called("c1", "weather", {"city": "Oslo"})
         run.tool_started("c1", "weather")
         run.tool_finished("c1", "weather", ToolExecutionResult.ok({"temp": 3}), duration_ms=42)
-        run.usage(10, 5, cached_input_tokens=2)
-        run.model_started()
+        call.usage(10, 5, cache_read_input_tokens=2)
+        run.model_call()
         run.emit({"type": "approvals.Requested", "call_id": "c1"})
     state = state_of(stack, run)
     assert (state.status, state.iteration, state.total_usage.total_tokens) == (RunStatus.COMPLETED, 2, 15)
@@ -101,16 +101,16 @@ def test_after_a_terminal_event_nothing_is_taken_until_the_run_starts_anew(stack
     with record() as run:
         run.completed()
         with pytest.raises(RunEndedError, match="TextDelta"):
-            run.text("late")
+            tell(run, "late")
         run.emit(RunStarted(session_id="s", provider="p", model="m", timestamp=at(1)))
-        run.text("again")
+        tell(run, "again")
     assert types(stack, run) == ["RunStarted", "RunCompleted", "RunStarted", "TextDelta", "RunCompleted"]
 
 
 def test_it_works_from_asyncio_and_many_tasks(stack, record):
     async def agent():
         async with record() as run:
-            await asyncio.gather(*(asyncio.to_thread(run.text, str(n)) for n in range(50)))
+            await asyncio.gather(*(asyncio.to_thread(tell, run, str(n)) for n in range(50)))
         return run
 
     run = asyncio.run(agent())
@@ -119,7 +119,7 @@ def test_it_works_from_asyncio_and_many_tasks(stack, record):
 
 def test_many_threads_lose_and_double_nothing(stack, record):
     with record() as run:
-        threads = [threading.Thread(target=lambda n=n: [run.text(f"{n}-{m}") for m in range(50)]) for n in range(8)]
+        threads = [threading.Thread(target=lambda n=n: [tell(run, f"{n}-{m}") for m in range(50)]) for n in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -135,7 +135,7 @@ def test_events_are_packed_and_lifecycle_events_go_at_once(stack, record):
     with record() as run:
         assert run.flush() == 1
         for n in range(20):
-            run.text(str(n))
+            tell(run, str(n))
         assert commits(stack, run) == [1]
     assert commits(stack, run) == [1, 21]
 
@@ -145,7 +145,7 @@ def test_a_full_buffer_goes_at_once(stack, record, monkeypatch):
     with record() as run:
         run.flush()
         for n in range(20):
-            run.text(str(n))
+            tell(run, str(n))
         run.flush()
     assert len(commits(stack, run)) > 1
     assert sum(commits(stack, run)) == 22
@@ -153,7 +153,7 @@ def test_a_full_buffer_goes_at_once(stack, record, monkeypatch):
 
 def test_without_a_flush_the_interval_appends(stack, record):
     with record(interval=0.0) as run:
-        run.text("Hi")
+        tell(run, "Hi")
         outbox = run._outbox
         with outbox._lock:
             assert outbox._changed.wait_for(lambda: not outbox._buffer, timeout=60)
@@ -163,7 +163,7 @@ def test_without_a_flush_the_interval_appends(stack, record):
 def test_more_than_an_item_holds_goes_in_several_commits(stack, record):
     with record() as run:
         for n in range(4):
-            run.text(str(n) * 150_000)
+            tell(run, str(n) * 150_000)
     assert sum(commits(stack, run)) == 6
     assert len(commits(stack, run)) > 1
 
@@ -172,7 +172,7 @@ def test_another_writers_events_come_in_between(stack, record):
     with record() as run:
         run.flush()
         stack.store.append(run.run_id, [TextDelta(delta="theirs", timestamp=at(1))])
-        run.text("ours")
+        tell(run, "ours")
     assert types(stack, run) == ["RunStarted", "TextDelta", "TextDelta", "RunCompleted"]
 
 
@@ -183,14 +183,14 @@ def test_a_lost_answer_appends_once(stack, record, requests):
     with record() as run:
         run.flush()
         requests.lose_answer_of("PutItem")
-        run.text("Hi")
+        tell(run, "Hi")
     assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
 
 
 def test_an_append_that_failed_and_was_written_all_the_same_is_not_written_twice(stack, record, requests):
     with record() as run:
         run.flush()
-        run.text("Hi")
+        tell(run, "Hi")
         put = stack.dynamodb._make_api_call
 
         def written_and_unheard(operation, params):
@@ -242,7 +242,7 @@ def append_in_another_process(stack, run):
 def test_a_commit_whose_answer_was_lost_is_found_whatever_happened_before_it_is_tried_again(stack, record, meanwhile):
     with record() as run:
         run.flush()
-        run.text("ours")
+        tell(run, "ours")
         in_the_gap_between_two_tries(stack, lambda: meanwhile(stack, run))
         run.flush()
     assert [json.loads(each.raw).get("delta") for each in stack.store.events(run.run_id)] == [
@@ -258,7 +258,7 @@ def test_a_table_that_is_away_for_a_while_loses_nothing(stack, record, requests)
         run.flush()
         for _ in range(5):
             requests.before("PutItem", raiser(throttled("PutItem")))
-        run.text("Hi")
+        tell(run, "Hi")
     assert types(stack, run) == ["RunStarted", "TextDelta", "RunCompleted"]
     assert run.dropped == 0
 
@@ -271,7 +271,7 @@ def test_a_table_that_is_away_for_half_a_minute_loses_nothing(stack, record, mon
     clock.at(30.0, back)
     with record(interval=0.0) as run:
         for n in range(100):
-            run.text(str(n))
+            tell(run, str(n))
     assert clock.now() >= 30.0
     assert [json.loads(each.raw).get("delta") for each in stack.store.events(run.run_id)] == [
         None,
@@ -309,7 +309,7 @@ def test_a_table_that_stays_away_raises_in_the_agent(stack, record):
     with pytest.raises(RecordingError) as caught, record(give_up_after=0.0) as run:  # noqa: PT012
         run.flush()
         back = refuse_writes(stack)
-        run.text("Hi")
+        tell(run, "Hi")
         run.flush()
     assert (caught.value.run_id, caught.value.waiting) == (run.run_id, 1)
     back()
@@ -320,10 +320,10 @@ def test_a_table_that_stays_away_only_warns_if_it_is_to(stack, record, caplog):
     with record(give_up_after=0.0, on_error="warn") as run:
         run.flush()
         back = refuse_writes(stack)
-        run.text("lost")
+        tell(run, "lost")
         run.flush()
         back()
-        run.text("kept")
+        tell(run, "kept")
     assert run.dropped == 1
     assert "dropped 1 events" in caplog.text
     assert types(stack, run) == ["RunStarted", "TextDelta", "agent.RecordingGap", "RunCompleted"]
@@ -342,7 +342,7 @@ def test_a_run_that_cannot_be_created_is_told_in_the_log_also_where_that_is_know
     run = record(give_up_after=0.0, on_error="warn")
     monkeypatch.setattr(run, "_emit_started", run.flush)
     run.start()
-    run.text("lost")
+    tell(run, "lost")
     back()
     assert f"behest dropped all that is to come of run {run.run_id}" in caplog.text
     assert run.dropped == 1
@@ -352,7 +352,7 @@ def test_nobody_waits_for_an_outbox_that_could_not_go_on(stack, record, monkeypa
     with pytest.raises(RecordingError) as caught, record() as run:  # noqa: PT012
         run.flush()
         monkeypatch.setattr(module, "lots", None)
-        run.text("Hi")
+        tell(run, "Hi")
         run.flush(timeout=60)
     assert isinstance(caught.value.__cause__, TypeError)
 
@@ -361,9 +361,9 @@ def test_what_an_outbox_that_could_not_go_on_had_is_dropped_if_it_is_to_warn_onl
     with record(on_error="warn") as run:
         run.flush()
         monkeypatch.setattr(module, "lots", None)
-        run.text("Hi")
+        tell(run, "Hi")
         run.flush(timeout=60)
-        run.text("more")
+        tell(run, "more")
     assert run.dropped == 2
     assert "TypeError" in caplog.text
     assert types(stack, run) == ["RunStarted"]
@@ -374,7 +374,7 @@ def test_a_full_buffer_drops_and_counts_if_it_is_to_warn_only(stack, record, mon
         run.flush()
         monkeypatch.setattr(module, "_BUFFER_BYTES", 400)
         for _ in range(5):
-            run.text("x" * 50)
+            tell(run, "x" * 50)
         monkeypatch.undo()
         assert run.dropped == 4
     assert types(stack, run) == ["RunStarted", "TextDelta", "agent.RecordingGap", "RunCompleted"]
@@ -544,7 +544,7 @@ def test_the_events_that_wait_take_no_more_memory_than_the_buffer_may(stack, len
 
         def emit_until_there_is_no_room():
             while not run.dropped:
-                run.text(text)
+                tell(run, text)
 
         held, peak = memory_of(emit_until_there_is_no_room)
         go_on.set()
@@ -569,7 +569,7 @@ def test_what_is_known_of_tools_that_never_end_is_bounded_by_memory(record):
 
 def test_large_outputs_and_arguments_are_cut_and_say_so(stack, record):
     with record(cut_at=20) as run:
-        run.tool_called("c", "t", {"text": "x" * 100})
+        ask(run, "c", "t", {"text": "x" * 100})
         run.tool_finished("c", "t", ToolExecutionResult.ok("y" * 100), 1)
         run.tool_finished("c", "t", ToolExecutionResult.ok("short"), 1)
     call, large, short = [json.loads(each.raw) for each in stack.store.events(run.run_id)][1:4]
@@ -617,8 +617,8 @@ def test_redaction_sees_each_event_before_it_is_written(stack, record):
         return event
 
     with record(redact=redact) as run:
-        run.text("secret")
-        run.text("hello")
+        tell(run, "secret")
+        tell(run, "hello")
     assert [json.loads(each.raw).get("delta") for each in stack.store.events(run.run_id)] == [None, "***", None]
 
 
@@ -651,7 +651,7 @@ from behest_core import RunStore
 store = RunStore(os.environ["BEHEST_EVENT_TABLE"], os.environ["BEHEST_STATE_TABLE"])
 run = store.recorder(provider="p", model="m", run_id="r", interval=3600).__enter__()
 run.flush()
-run.text("the last words")
+run.emit({"type": "TextDelta", "delta": "the last words"})
 if sys.argv[1] == "killed":
     os.kill(os.getpid(), signal.SIGTERM)
     signal.pause()
@@ -679,7 +679,7 @@ store = RunStore(os.environ["BEHEST_EVENT_TABLE"], os.environ["BEHEST_STATE_TABL
 recorder = store.recorder(provider="p", model="m", session_id="s", client_request_id=sys.argv[1], interval=0.002)
 with recorder as run:
     for n in range(100_000):
-        run.text(str(n))
+        run.emit({"type": "TextDelta", "delta": str(n)})
         if n % 10 == 0:
             print(n, flush=True)
             run.flush() if n % 70 == 0 else None
@@ -703,7 +703,7 @@ def test_a_process_that_is_killed_anywhere_leaves_a_log_that_can_be_continued(st
                 process.kill()
     for request in points:
         with record(session_id="s", client_request_id=request) as run:
-            run.text("again")
+            tell(run, "again")
         events = [json.loads(each.raw) for each in stack.store.events(run.run_id)]
         begun_again = max(n for n, each in enumerate(events) if each["type"] == "RunStarted")
         written = [each.get("delta") for each in events[:begun_again]]

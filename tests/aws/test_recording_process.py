@@ -19,6 +19,7 @@ from behest_core.recording import writer as module
 from behest_core.recording.recorder import RunRecorder, new_record
 from behest_core.recording.writer import Writer
 from tests.aws.test_projector import throttled
+from tests.builders import tell
 from tests.golden import ROOT
 
 
@@ -73,7 +74,7 @@ def test_many_runs_are_finished_side_by_side(writer):
     runs = [begin(table) for _ in range(4 * module._REQUESTS_AT_ONCE)]
     for run in runs:
         run.flush()
-        run.text("the last words")
+        tell(run, "the last words")
     table.take = lambda _item: all_at_once.wait(10)
     assert writer.finish() == []
     assert {table.taken[run.run_id] for run in runs} == {3}
@@ -109,7 +110,7 @@ def test_what_a_recorder_took_that_nobody_has_any_more_is_appended(writer):
     table = Table()
     run = begin(table, "r")
     run.flush()
-    run.text("the last words")
+    tell(run, "the last words")
     del run
     gc.collect()
     assert writer.finish() == []
@@ -136,7 +137,7 @@ def test_what_the_writer_remembers_does_not_grow_with_how_often_it_is_flushed(wr
     table = Table()
     run = begin(table)
     for _ in range(1000):
-        run.text("Hi")
+        tell(run, "Hi")
         run.flush()
     assert len(writer._timers) < 100
 
@@ -153,16 +154,20 @@ client = boto3.client("dynamodb", endpoint_url=endpoint, config=Config(read_time
 store = RunStore("events", "states", client=client)
 for name in "ab":
     run = store.recorder(provider="p", model="m", run_id=name, exit_wait=0.2).start()
-    run.text("secret")
+    run.emit({"type": "TextDelta", "delta": "secret"})
 if how == "killed":
     os.kill(os.getpid(), signal.SIGTERM)
     signal.pause()
 """
 
 
+_NO_WORD_ON_FORKS = ("-W", "ignore::DeprecationWarning")
+"""Python 3.12 and later warn of any fork beside threads; that it goes well is what the tests here are for."""
+
+
 def run_program(program, environment, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
+        [sys.executable, *_NO_WORD_ON_FORKS, "-c", program, *arguments],
         env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         timeout=60,
@@ -204,15 +209,15 @@ from behest_core import RunStore
 store = RunStore(os.environ["BEHEST_EVENT_TABLE"], os.environ["BEHEST_STATE_TABLE"])
 with store.recorder(provider="p", model="m", run_id="r", interval=3600) as run:
     run.flush()
-    run.text("parent, before")
+    run.emit({"type": "TextDelta", "delta": "parent, before"})
     child = os.fork()
     if not child:
-        run.text("child")
+        run.emit({"type": "TextDelta", "delta": "child"})
         with store.recorder(provider="p", model="m", run_id="new", interval=3600) as own:
-            own.text("child")
+            own.emit({"type": "TextDelta", "delta": "child"})
         sys.exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    run.text("parent, after")
+    run.emit({"type": "TextDelta", "delta": "parent, after"})
 """
 
 
@@ -236,7 +241,7 @@ from behest_core import RunStore
 store = RunStore(os.environ["BEHEST_EVENT_TABLE"], os.environ["BEHEST_STATE_TABLE"])
 with store.recorder(provider="p", model="m", run_id="r", interval=3600) as run:
     run.flush()
-    child = multiprocessing.get_context("fork").Process(target=run.text, args=("child",))
+    child = multiprocessing.get_context("fork").Process(target=run.emit, args=({"type": "TextDelta", "delta": "child"},))
     child.start()
     child.join()
     assert child.exitcode == 0
@@ -284,7 +289,7 @@ is_over = threading.Event()
 
 def emit(run):
     for number in range(10_000):
-        run.text(f"parent {number}")
+        run.emit({"type": "TextDelta", "delta": f"parent {number}"})
         if number % 20 == 0:
             run.flush()
         if is_over.is_set():
@@ -297,7 +302,7 @@ for number in range(4):
     child = os.fork()
     if not child:
         for run in runs:
-            run.text(f"child {number}")
+            run.emit({"type": "TextDelta", "delta": f"child {number}"})
             run.flush()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
