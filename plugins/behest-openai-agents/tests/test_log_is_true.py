@@ -144,6 +144,7 @@ class OfOpenAIAgents(Adapter):
     """Agents of the SDK, recorded by the runner."""
 
     cannot = {
+        "a call id that comes again": "the SDK raises where a model uses an id again",
         "fallback": "the SDK has no model that stands in for another",
         "tokens of a call that fails": "a stream tells its tokens when it is complete",
         "tokens told again and again": "the same",
