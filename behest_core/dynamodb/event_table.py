@@ -154,17 +154,18 @@ class EventLog:
             appended += len(batch)
         return head
 
-    def append_pending(self, pending: PendingCommit) -> int:
+    def append_pending(self, pending: PendingCommit, expected_sequence: int | None = None) -> int:
         """Append a commit to the end; return its last sequence.
 
         If it raises botocore's error, the commit may have been written all the same. Called again with the same `pending`, by
         whichever object, it is written once, whatever has happened to the log in between. Raises ContentionError, after which
-        it can be called again, too.
+        it can be called again, too. With `expected_sequence` it is appended only if the log ends there; raises
+        SequenceConflictError otherwise, after which it is not in the log and never will be.
         """
         if pending.tried_at is None:
-            head = self._heads.get(pending.run_id)
+            head = self._heads.get(pending.run_id) if expected_sequence is None else expected_sequence
             pending.tried_at = (self.head(pending.run_id) if head is None else head) + 1
-        return self._append(pending)
+        return self._append(pending, expected_sequence)
 
     def _append(self, pending: PendingCommit, expected_sequence: int | None = None, appended: int = 0) -> int:
         """Put the commit where it is to be tried, and further on where that is another's."""

@@ -230,6 +230,9 @@ class EncodedEvent(Struct, frozen=True, gc=False):
     raw: bytes
 
 
+NO_SIGN_OF_LIFE: Final = "no sign of life since"
+"""What the error of a RunFailed begins with that nobody of the run has written."""
+
 SEED_EVENTS: Final[tuple[type[Event], ...]] = (
     RunStarted,
     ContextBuilt,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from behest_core.dynamodb.items import LAST_POSITION
 from behest_core.errors import RunDeletedError, SequenceConflictError
 from behest_core.model.agent_events import Paused
-from behest_core.model.events import RunFailed
+from behest_core.model.events import NO_SIGN_OF_LIFE, RunFailed
 from behest_core.model.packing import last_event
 from behest_core.model.timestamps import from_datetime, is_before
 
@@ -44,7 +44,7 @@ def last_sign(log: EventLog, state: RunState, before: datetime) -> Commit | None
 
 def expire(log: EventLog, last: Commit, now: datetime) -> bool:
     """Record that a run has failed whose last commit is this one, and say whether it was: not if anything else came first."""
-    failed = RunFailed(error=f"no sign of life since {last.committed_at or 'ever'}", timestamp=from_datetime(now))
+    failed = RunFailed(error=f"{NO_SIGN_OF_LIFE} {last.committed_at or 'ever'}", timestamp=from_datetime(now))
     try:
         log.append(last.run_id, [failed], expected_sequence=last.last)
     except SequenceConflictError:

@@ -13,6 +13,8 @@
 - An invocation that an Exception ends has failed; one that anything else stops was cancelled: see `stop`.
 - An invocation that stops to wait for somebody (an interrupt, an approval) is recorded with `pause`. It has no terminal event,
   as it is not over. The one that brings the answer is recorded with `resume`, in both logs.
+- An agent that is invoked in a step which something else records (`surroundings`) is a child of that run. Where its framework has
+  no id for it, the id comes from the step: a step that is done again goes on in the same run.
 - What a model is sent and what it gives is recorded by a `ModelCall` of its own, what an agent is made of by steps, so that all
   that happens at once can be told apart.
 """
@@ -21,7 +23,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
 from uuid import UUID, uuid4, uuid5
 from weakref import WeakValueDictionary
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
 
     from behest_core.dynamodb.event_table import EventLog
     from behest_core.dynamodb.state_table import StateTable
+    from behest_core.model.record import RunRecord
+    from behest_core.recording.outbox import Log
     from behest_core.recording.recorder import Redact
 
 END_WAIT: Final = 2.0
@@ -60,6 +66,7 @@ __all__ = [
     "Paused",
     "RecorderSettings",
     "Store",
+    "Surroundings",
     "as_json",
     "begin",
     "checked",
@@ -67,7 +74,10 @@ __all__ = [
     "id_of",
     "pause",
     "resume",
+    "run_record",
+    "start",
     "stop",
+    "surroundings",
     "unobtrusive",
 ]
 
@@ -121,9 +131,52 @@ def begin(  # noqa: PLR0913 (what a run record has)
     `framework_run_id` and `session_id` are the framework's ids, of any type; without them both are new. `parent` is the run whose
     tool or step invokes this agent: without a session of its own, the run is in its parent's. `metadata` is added to what the
     other arguments say. Without `provider` or `model` the run record has ``unknown``, and RunStarted waits for the first
-    model call, whose it has. `started_at` is when the run began, RFC 3339; by default now.
-    Raises AlreadyRecordedError where another adapter of this process records the run.
+    model call, whose it has. `started_at` is when the run began, RFC 3339; by default now. Within `surroundings`, an agent
+    without a parent is invoked by the step there. Raises AlreadyRecordedError where another adapter of this process records
+    the run.
     """
+    place = surroundings.get()
+    if parent is None and place is not None:
+        parent = place.run
+        metadata = {"parent_step_id": place.step_id, **(metadata or {})}
+    if framework_run_id in (None, "") and place is not None:
+        framework_run_id = place.next_run_id(framework, agent_name)
+    record = run_record(
+        framework,
+        framework_run_id,
+        provider=provider,
+        model=model,
+        session_id=session_id,
+        agent_name=agent_name,
+        parent=parent,
+        tags=tags,
+        user_id=user_id,
+        metadata=metadata,
+    )
+    with _opening:
+        key = (store.event_log.table, record.run_id)
+        before = _open.get(key)
+        if before is not None and not before.is_closed:
+            raise AlreadyRecordedError(record.run_id)
+        run = start(store.event_log, record, settings, started_at)
+        _open[key] = run
+    return run
+
+
+def run_record(  # noqa: PLR0913 (what a run record has)
+    framework: str,
+    framework_run_id: object = None,
+    *,
+    provider: str | None,
+    model: str | None,
+    session_id: object = None,
+    agent_name: str | None = None,
+    parent: RunRecorder | None = None,
+    tags: Iterable[str] = (),
+    user_id: object = None,
+    metadata: Mapping[str, object] | None = None,
+) -> RunRecord:
+    """Return the record of a run that `begin` begins."""
     original = str(uuid4()) if framework_run_id in (None, "") else str(framework_run_id)
     about: Any = {
         "framework": framework,
@@ -132,7 +185,7 @@ def begin(  # noqa: PLR0913 (what a run record has)
         **_family(parent),
         **(metadata or {}),
     }
-    record = new_record(
+    return new_record(
         provider=provider or UNKNOWN,
         model=model or UNKNOWN,
         session_id=_session(session_id, parent),
@@ -140,16 +193,34 @@ def begin(  # noqa: PLR0913 (what a run record has)
         client_request_id=f"{framework}:{original}",
         run_id=id_of(original),
     )
+
+
+def start(
+    log: Log, record: RunRecord, settings: RecorderSettings | None = None, started_at: str | None = None
+) -> RunRecorder:
+    """Start to record a run as adapters do: it only warns, and cuts at 64 KB."""
     how: RecorderSettings = {"cut_at": _CUT_AT, **(settings or {})}
-    with _opening:
-        key = (store.event_log.table, record.run_id)
-        before = _open.get(key)
-        if before is not None and not before.is_closed:
-            raise AlreadyRecordedError(record.run_id)
-        run = RunRecorder(store.event_log, record, on_error="warn", **how)
-        run.start(started_at, is_model_known=bool(provider and model))
-        _open[key] = run
-    return run
+    is_model_known = UNKNOWN not in (record.provider, record.model)
+    return RunRecorder(log, record, on_error="warn", **how).start(started_at, is_model_known=is_model_known)
+
+
+class Surroundings:
+    """A step of a recorded run in which agents are invoked: their runs are children of it."""
+
+    def __init__(self, run: RunRecorder, step_id: str) -> None:
+        self.run = run
+        self.step_id = step_id
+        self._begun: Counter[str] = Counter()
+
+    def next_run_id(self, framework: str, agent_name: str | None) -> str:
+        """Return the id of the next agent's run, where its framework has none: the same where the step is done again."""
+        agent = f"{framework}/{agent_name or ''}"
+        self._begun[agent] += 1
+        return f"{self.run.run_id}/{self.step_id}/{agent}/{self._begun[agent]}"
+
+
+surroundings: Final[ContextVar[Surroundings | None]] = ContextVar("behest_surroundings", default=None)
+"""The step around the code that runs. Whoever records steps in which others' code runs sets it."""
 
 
 _open: WeakValueDictionary[tuple[str, str], RunRecorder] = WeakValueDictionary()

@@ -38,7 +38,6 @@ from behest_core.model.timestamps import now
 from behest_core.recording.gap import Gap
 
 if TYPE_CHECKING:
-    from behest_core.dynamodb.event_table import EventLog
     from behest_core.model.events import EncodedEvent
     from behest_core.model.record import RunRecord
 
@@ -80,6 +79,16 @@ _RETRIED: Final = (ClientError, BotoCoreError, ContentionError)
 _logger = logging.getLogger("behest_core")
 
 
+class Log(Protocol):
+    """Where a run is written: an `EventLog`, or what stands before one and decides what goes into it."""
+
+    def create(self, record: RunRecord, /) -> RunRecord:
+        """Put the run record into the log, once; return the one that is there."""
+
+    def append_pending(self, pending: PendingCommit, /) -> int:
+        """Append a commit, once however often it is called with it; return the last sequence."""
+
+
 class Schedule(Protocol):
     """What an outbox asks of its writer. It is called with the outbox's lock held."""
 
@@ -107,7 +116,7 @@ class Outbox:
 
     def __init__(  # noqa: PLR0913 (how to record is the agent's to say)
         self,
-        log: EventLog,
+        log: Log,
         record: RunRecord,
         schedule: Schedule,
         *,

@@ -65,10 +65,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from behest_core.dynamodb.event_table import EventLog
     from behest_core.model.events import NewEvent
     from behest_core.model.json import JSON
-    from behest_core.recording.outbox import OnError
+    from behest_core.recording.outbox import Log, OnError
 
     Redact = Callable[[dict[str, JSON]], Mapping[str, JSON] | None]
 
@@ -98,7 +97,7 @@ class RunRecorder:
 
     def __init__(  # noqa: PLR0913 (how to record is the agent's to say)
         self,
-        log: EventLog,
+        log: Log,
         record: RunRecord,
         *,
         interval: float = 0.5,
@@ -129,7 +128,8 @@ class RunRecorder:
         self._has_content = is_recorded_by_default() if content is None else content
         self._writes_all = self._has_content and redact is None
         self._begin_telling()
-        self._iterations = 0
+        self.iterations = 0
+        """How many calls of a model the run has had; for whoever goes on with a run to set."""
         self._halves = Halves()
         self._starting = threading.RLock()
         self._held: list[NewEvent] | None = None
@@ -278,7 +278,7 @@ class RunRecorder:
 
     def _ending(self, error: BaseException | None) -> Event:
         if error is None:
-            return RunCompleted(finish_reason="stop", iterations=self._iterations, timestamp=now())
+            return RunCompleted(finish_reason="stop", iterations=self.iterations, timestamp=now())
         if isinstance(error, Exception):
             return RunFailed(error=text_with_causes(error), timestamp=now())
         return RunCancelled(timestamp=now())  # CancelledError, KeyboardInterrupt, SystemExit
@@ -391,7 +391,7 @@ class RunRecorder:
             if kind in _GAP_BEFORE:
                 outbox.tell_gap()
             outbox.put(written)
-            self._iterations += kind == "ModelStarted"
+            self.iterations += kind == "ModelStarted"
 
     def _end_tools(self, ending: EncodedEvent) -> None:
         for each in self._tools.end_all(_why(ending)):
@@ -401,7 +401,7 @@ class RunRecorder:
         """Where a terminal event could not be recorded, record that the run ended, without anything that was said of it."""
         kind = type_of(event)
         bare: dict[object, Event] = {
-            type_name(RunCompleted): RunCompleted(finish_reason=_UNTOLD, iterations=self._iterations, timestamp=now()),
+            type_name(RunCompleted): RunCompleted(finish_reason=_UNTOLD, iterations=self.iterations, timestamp=now()),
             type_name(RunFailed): RunFailed(error=_UNTOLD, timestamp=now()),
             type_name(RunCancelled): RunCancelled(timestamp=now()),
         }
@@ -438,7 +438,7 @@ class RunRecorder:
                 ModelStarted(
                     provider=provider or self.record.provider,
                     model=model or self.record.model,
-                    iteration=self._iterations + 1,
+                    iteration=self.iterations + 1,
                     model_call_id=call.id,
                     step_id=step,
                     timestamp=now(),
@@ -539,7 +539,7 @@ class RunRecorder:
 
     def completed(self, finish_reason: str = "stop") -> None:
         """The run ended well."""
-        self.emit(RunCompleted(finish_reason=finish_reason, iterations=self._iterations, timestamp=now()))
+        self.emit(RunCompleted(finish_reason=finish_reason, iterations=self.iterations, timestamp=now()))
 
     def failed(self, error: str | Exception) -> None:
         """The run ended in an error. Of an exception its class and message are kept, and those of what it comes from."""

@@ -12,7 +12,18 @@ import pytest
 from behest_core.fold.rules import fold
 from behest_core.model.events import ToolExecutionResult
 from behest_core.model.state import RunStatus
-from behest_core.recording.adapter import as_json, begin, checked, failure, id_of, pause, stop, unobtrusive
+from behest_core.recording.adapter import (
+    Surroundings,
+    as_json,
+    begin,
+    checked,
+    failure,
+    id_of,
+    pause,
+    stop,
+    surroundings,
+    unobtrusive,
+)
 from behest_core.testing.recorded import recorded, refuse_writes
 from tests.builders import tell
 
@@ -56,6 +67,43 @@ def test_without_an_id_each_run_has_its_own(stack):
     for run in runs:
         run.close()
     assert runs[0].run_id != runs[1].run_id
+
+
+@pytest.fixture
+def around(stack):
+    """Return a run, in a step of which what follows is."""
+    run = begin(stack.store, "some", "outer", provider="p", model="m", session_id="s")
+    token = surroundings.set(Surroundings(run, "step-1"))
+    yield run
+    surroundings.reset(token)
+    run.close()
+
+
+def test_an_agent_in_a_step_that_something_else_records_is_a_child_of_that_run(stack, around):
+    child = begin(stack.store, "other", "inner", provider="p", model="m")
+    child.close()
+    record = stack.store.get_record("inner")
+    assert record.session_id == "s"
+    assert record.metadata["parent_run_id"] == record.metadata["root_run_id"] == around.run_id
+    assert record.metadata["parent_step_id"] == "step-1"
+
+
+@pytest.mark.usefixtures("around")
+def test_where_its_framework_has_no_id_for_it_the_id_comes_from_the_step(stack):
+    children = [begin(stack.store, "other", provider="p", model="m", agent_name="a") for _ in range(2)]
+    for child in children:
+        child.close()
+    assert [child.run_id for child in children] == ["outer/step-1/other/a/1", "outer/step-1/other/a/2"]
+
+
+def test_a_parent_that_is_given_comes_before_the_step_around(stack, around):
+    parent = begin(stack.store, "some", "parent", provider="p", model="m", session_id="t")
+    child = begin(stack.store, "other", "inner", provider="p", model="m", parent=parent)
+    for run in (child, parent):
+        run.close()
+    metadata = stack.store.get_record("inner").metadata
+    assert metadata["parent_run_id"] == "parent" != around.run_id
+    assert "parent_step_id" not in metadata
 
 
 def test_an_id_that_comes_again_continues_its_run(stack):

@@ -215,6 +215,17 @@ def test_a_commit_that_was_refused_unheard_goes_behind_what_took_its_place(log, 
     assert [each.event.delta for each in log.events(RUN)] == ["theirs", "theirs, too", "ours"]
 
 
+def test_a_pending_commit_that_expects_a_sequence_is_written_there_or_never(log):
+    pending = PendingCommit("r", [encode(run_started())])
+    assert log.append_pending(pending, 0) == 1
+    assert log.append_pending(pending, 0) == 1
+    late = PendingCommit("r", [encode(run_started())])
+    with pytest.raises(SequenceConflictError) as raised:
+        log.append_pending(late, 0)
+    assert (raised.value.expected, raised.value.actual) == (0, 1)
+    assert log.head("r") == 1
+
+
 def test_a_writer_who_is_always_overtaken_is_told_so_in_the_end(log, monkeypatch):
     monkeypatch.setattr(module, "_TRIES", 3)
     taken = itertools.count(1)

@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from behest_core.recording.adapter import RecorderSettings, Store
     from behest_core.recording.recorder import RunRecorder
 
-_UNKNOWN: Final = "unknown"
 _STOPPED: Final = frozenset(
     {"CancelledError", "KeyboardInterrupt", "GeneratorExit", "asyncio.exceptions.CancelledError"}
 )
@@ -137,8 +136,8 @@ class BehestSpanProcessor(SpanProcessor):
             self._store,
             "opentelemetry",
             f"{trace_id}-{_span_id(span)}",
-            provider=told.provider or _UNKNOWN,
-            model=told.model or _UNKNOWN,
+            provider=told.provider,
+            model=told.model,
             session_id=told.session_id,
             agent_name=told.agent_name,
             tags=told.tags,
