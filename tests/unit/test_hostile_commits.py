@@ -54,7 +54,44 @@ def record_with(metadata: bytes) -> bytes:
 SHORT = b'{"type":"A","timestamp":""}'
 FULL = INFLATED_BYTES - 200
 COUNTS = {"1": "1", "most": str(MOST_EVENTS), "1,000,000": "1000000"}
+ITEM = 390 * 1024
+"""What one event, or a record, may have is some more."""
+
+
+def one_event(fields: bytes) -> dict[str, Any]:
+    return {"count": {"N": "1"}, "events": packed(b"[{" + fields + b"}]")}
+
+
+def events_of(array_of_them: bytes) -> dict[str, Any]:
+    return {"count": {"N": str(array_of_them.count(b"timestamp"))}, "events": packed(array_of_them)}
+
+
+def shaped(size: int) -> dict[str, dict[str, Any]]:
+    """Return bombs of so many bytes that are no arrays of nothing: of digits, keys, escapes, what is no text, and types."""
+    others = 40_000 if size == ITEM else 2_000  # more of them would make a large one's item too large to be written
+    head = b'"type":"TextDelta","timestamp":"","delta":"'
+    usage = b'"type":"UsageRecorded","timestamp":"","usage":{"output_tokens":1,"input_tokens":'
+    return {
+        "a number in a record": {"record": packed(record_with(b"1" * size))},
+        "long numbers in a record": {"record": packed(record_with(array(b"1" * 40, size)))},
+        "keys in a record": {
+            "record": packed(record_with(b"{%b}" % b",".join(b'"%d":0' % (n % others) for n in range(size // 10))))
+        },
+        "a number of tokens": one_event(usage + b"1" * size + b"}"),
+        "escapes": one_event(head + rb"\n" * (size // 2) + b'"'),
+        "bytes that are no text": one_event(head + b"\xff" * size + b'"'),
+        "a long type": one_event(b'"timestamp":"","type":"' + b"a" * size + b'"'),
+        "brackets": {"count": {"N": "1"}, "events": packed(b"[" * size)},
+        "events of one type": events_of(array(SHORT, size)),
+        "events of a known type": events_of(array(b'{"type":"RunCancelled","timestamp":""}', size)),
+        "events of many types": events_of(
+            b"[%b]" % b",".join(b'{"type":"a%d","timestamp":""}' % (n % others) for n in range(size // 36))
+        ),
+    }
+
+
 BOMBS = {
+    **{f"{name}, {size // 1024} KB": bomb for size in (ITEM, FULL) for name, bomb in shaped(size).items()},
     **{
         f"{value.decode()}s of {size // MEGABYTE} MB, count {name}": {
             "count": {"N": count},
