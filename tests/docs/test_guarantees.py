@@ -11,6 +11,7 @@ from behest_core.testing.template import template_path
 from tests.docs.pages import ROOT, names, prose, rows
 
 PAGE = "docs/guarantees.md"
+TESTS = ("tests/", "plugins/")
 PROMISES = rows(PAGE, "Promise", "Rests on", "Tested in") + rows("SECURITY.md", "Promise", "How", "Tested in")
 PARAMETERS = CloudFormationTemplate.load(template_path(), "behest", {}).section("Parameters")
 
@@ -19,11 +20,11 @@ PARAMETERS = CloudFormationTemplate.load(template_path(), "behest", {}).section(
 def test_a_promise_names_tests(promise):
     named = names(promise["Tested in"])
     assert named
-    assert [name for name in named if not name.startswith("tests/")] == []
+    assert [name for name in named if not name.startswith(TESTS)] == []
 
 
 @pytest.mark.parametrize(
-    "name", sorted({name for page in (PAGE, "SECURITY.md") for name in names(prose(page)) if name.startswith("tests/")})
+    "name", sorted({name for page in (PAGE, "SECURITY.md") for name in names(prose(page)) if name.startswith(TESTS)})
 )
 def test_the_tests_that_are_named_are_there(name):
     place = ROOT / name

@@ -1,12 +1,11 @@
 """Whatever happens to the recording, the execution does what it does without."""
 
-import time
-
 import pytest
 from aws_durable_execution_sdk_python.config import Duration
 from behest_durable import execution
 from durable_models import ask
 
+from behest_core.recording.recorder import RunRecorder
 from behest_core.testing.recorded import refuse_writes, the_recorded
 
 
@@ -52,19 +51,23 @@ def test_what_an_invocation_could_not_write_the_next_one_does(stack, service, re
 
 @pytest.mark.usefixtures("short_waits")
 def test_a_table_that_is_away_is_waited_for_once_and_not_at_each_step(stack, service, record, monkeypatch):
-    monkeypatch.setattr(execution, "END_WAIT", 0.3)
+    waits, flush = [], RunRecorder.flush
+
+    def flushed(run, timeout=None):
+        waits.append(timeout)
+        return flush(run, timeout)
 
     def many(event, context):
-        for number in range(20):
+        for number in range(5):
             context.step(ask, name=str(number))
 
+    monkeypatch.setattr(RunRecorder, "flush", flushed)
     let_through = refuse_writes(stack)
-    began = time.monotonic()
-    try:
-        service.run(record(many, give_up_after=0.5))
-    finally:
-        let_through()
-    assert time.monotonic() - began < 20 * 0.3
+    running = service.start(record(many))
+    running.result()
+    let_through()
+    running.told(stack.store, "RunCompleted")
+    assert waits == [0.05, *[0.0] * 6]
 
 
 def test_functions_of_the_user_that_raise_cost_what_they_would_have_told(stack, service, record):
