@@ -22,6 +22,7 @@ BEHAVIOURS = {
     "test_cancelled.py",
     "test_concurrency.py",
     "test_failures.py",
+    "test_log_is_true.py",
     "test_models.py",
     "test_odd_values.py",
     "test_pauses.py",
@@ -34,18 +35,18 @@ BEHAVIOURS = {
 }
 OF_ONE = {
     "behest-durable": {"test_checkpoints.py", "test_journal.py", "test_killed.py", "test_steps.py"},
-    "behest-ag-ui": {"test_log_is_true.py", "test_pydantic_ai.py", "test_translation.py"},
-    "behest-pydantic-ai": {"test_log_is_true.py", "test_requests.py"},
-    "behest-strands": {"test_log_is_true.py"},
+    "behest-ag-ui": {"test_pydantic_ai.py", "test_translation.py"},
+    "behest-pydantic-ai": {"test_requests.py"},
 }
-"""Tests of what not all adapters have: AG-UI's events by themselves, and an agent that speaks it; scripts of the adapter kit;
+"""Tests of what not all adapters have: AG-UI's events by themselves, and an agent that speaks it; what Pydantic AI sends a model;
 what a durable execution replays and survives."""
 MISSING = {
     "behest-ag-ui": {"test_concurrency.py", "test_models.py", "test_usage.py"},
-    "behest-durable": {"test_cancelled.py", "test_text.py", "test_tools.py", "test_usage.py"},
+    "behest-durable": {"test_cancelled.py", "test_log_is_true.py", "test_text.py", "test_tools.py", "test_usage.py"},
 }
 """Of AG-UI: the protocol tells of no model calls, and of tokens with the end of the run only. Of durable functions: nobody inside
-can cancel one, and their steps call models by hand or through other adapters, which have tests of text, tools and usage."""
+can cancel one, and their steps call models by hand or through other adapters, which have tests of text, tools and usage, and play
+the adapter kit's scripts."""
 
 RUN = {"behest-approvals": "tests", "behest-strands": "tests/test_tools.py"}
 """What is run, of a plugin and of an adapter. The others are only collected, as most of their time is their frameworks'."""

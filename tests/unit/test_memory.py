@@ -68,6 +68,7 @@ OTHERS = {
     "behest_core/model/conversation.py: _requests": "the latest, with so many hashes together",
     "behest_core/recording/adapter.py: _begun": "of one step under way, one for each agent that it invokes",
     "behest_core/recording/gap.py: _untold": "so many reasons, by class of error",
+    "behest_core/recording/recorder.py: _held": "100 events that wait for the first model call",
     "behest_core/recording/halves.py: held": "one for each call that is streamed, until it ends",
     "behest_core/recording/storable.py: _changes": "of one event",
     "plugins/behest-cost/behest_cost/__init__.py: _rates": "one for each price file",
