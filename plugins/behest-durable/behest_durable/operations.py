@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aws_durable_execution_sdk_python.lambda_service import ErrorObject
     from msgspec import UnsetType
 
-    from behest_core.model.events import Event
+    from behest_core.plugins import Event
 
 _KINDS: Final[Mapping[str, str]] = {
     OperationSubType.STEP: "step",
