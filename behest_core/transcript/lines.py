@@ -2,9 +2,9 @@
 
     user       How warm is it in Oslo?
     assistant  Let me see.
-      tool     get_weather {"city":"Oslo"}
-               {"temp":3}
-               returned after 42 ms
+      tool       get_weather {"city":"Oslo"}
+      gave       {"temp":3}
+                 after 42 ms
                openai/gpt-4o, 1,200 tokens in, 40 out, $0.0034, 0.8 s
     assistant  3 degrees.
 

@@ -284,7 +284,6 @@ class TranscriptReader:
         elif event.step_id in self._steps:
             step = self._steps[event.step_id]
             step.error, step.duration_ms, step.is_over = _known(event.error), _known(event.duration_ms), True
-            _close(step.entries)
 
     def _stopped(self, event: Paused | Resumed | RunCompleted | RunFailed | RunCancelled) -> None:
         about, at = self.transcript, event.timestamp
@@ -332,7 +331,7 @@ def _ended(tool: Tool, event: ToolExecutionFinished) -> None:
 
 
 def _close(entries: Iterable[Part]) -> None:
-    """Let nothing be open: the run has stopped, or the step has ended."""
+    """Let nothing be open: the run has stopped. The end of a step closes nothing, as a tool may run in another one."""
     for entry in entries:
         entry.is_over = True
         if isinstance(entry, Step):

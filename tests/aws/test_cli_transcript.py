@@ -57,6 +57,14 @@ def test_a_run_is_shown_as_a_conversation(stack):
     assert shown.splitlines()[-1].endswith("2,460 tokens in, 52 out")
 
 
+def test_whatever_stands_in_a_step_keeps_its_distance_from_who_says_it(stack):
+    with stack.store.recorder(provider="p", model="m", run_id="r") as run:
+        step = run.step_started("model", "node")
+        run.model_call(messages=[], step_id=step).finished(text="3 degrees.")
+        run.step_finished(step)
+    assert "\n  assistant  3 degrees.\n" in done("transcript", "r")
+
+
 def test_on_a_narrow_terminal_nothing_of_it_is_cut(stack):
     converse(stack, "r", answer="warm " * 40)
     text = "".join(screen("transcript", "r", columns=40))

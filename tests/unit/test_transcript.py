@@ -376,6 +376,30 @@ def test_what_happens_in_a_step_stands_in_it_however_steps_mix():
     ]
 
 
+def test_a_tool_that_runs_in_another_step_stands_with_the_call_that_asked_for_it():
+    transcript = transcript_of(
+        step("m", "model"),
+        started("c", step="m"),
+        asked("c", "t"),
+        finished("c", step_id="m"),
+        step_ended("m"),
+        step("x", "tools"),
+        tool_started("t"),
+        tool_ended("t", "3"),
+        step_ended("x"),
+    )
+    assert text_of(transcript) == [
+        "step: model (agent)",
+        '    tool: weather {"city":"Oslo"}',
+        "    gave: 3",
+        "    after 42 ms",
+        "  p/m, 800 ms",
+        "model ended",
+        "step: tools (agent)",
+        "tools ended",
+    ]
+
+
 def test_a_pause_and_its_answer_say_what_and_who():
     transcript = transcript_of(
         Paused(reason="approval", pending=["t1", "t2"], timestamp=at(1)),

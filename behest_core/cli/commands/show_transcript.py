@@ -80,14 +80,8 @@ def _write(console: Console, written: Iterator[Line], *, is_first: bool) -> None
 
 
 def _write_line(console: Console, line: Line) -> None:
-    indent = "  " * line.depth
     text = Text.assemble(
-        indent,
-        (
-            f"{clean(line.name):<{_NAME_WIDTH - len(indent)}}" if line.name else " " * (_NAME_WIDTH - len(indent)),
-            "bold",
-        ),
-        (clean(line.text), _STYLES[line.tone]),
+        "  " * line.depth, (f"{clean(line.name):<{_NAME_WIDTH}}", "bold"), (clean(line.text), _STYLES[line.tone])
     )
     text.rstrip()
     console.print(text, soft_wrap=True)
