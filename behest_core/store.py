@@ -212,7 +212,7 @@ class RunStore:
         return state
 
     def get_states(self, run_ids: Iterable[str], *, unreadable: Unreadable = warn) -> dict[str, RunState]:
-        """Return the states of many runs by run id, 100 in one request; runs without a state are left out.
+        """Return the states of many runs by run id, 25 in one request; runs without a state are left out.
 
         So are those whose state item can't be read: `unreadable` is called with the error, which is logged otherwise.
         """

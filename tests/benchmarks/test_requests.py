@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 
 from behest_core.dynamodb import items
-from behest_core.dynamodb.requests import BATCH_GET_ITEMS
 from behest_core.projection.projector import Projector
 from behest_core.testing import LocalStack
 from tests.aws.conftest import Requests
@@ -24,7 +23,7 @@ def test_requests_of_the_projector_cold_and_warm():
         made = [requests_of(projector, requests, batch) for batch in range(BATCHES)]
     cold, *warm = made
     print(f"\n{RUNS} runs, {COMMITS} commits each in a batch: cold {dict(cold)}, warm {dict(warm[0])}")
-    assert cold == Counter(BatchGetItem=-(-RUNS // BATCH_GET_ITEMS), PutItem=RUNS)
+    assert cold == Counter(BatchGetItem=-(-RUNS // 25), PutItem=RUNS)
     assert warm == [Counter(PutItem=RUNS)] * (BATCHES - 1)
 
 
