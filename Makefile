@@ -147,8 +147,8 @@ compile = .venvs/lock/bin/uv pip compile --quiet --universal --python-version 3.
 .PHONY: lock
 lock: $(lock) ## pin requirements/*.txt anew from *.in; LOCK_ARGS=--upgrade takes newer versions
 	cd requirements && ../$(compile) lock.in --output-file lock.txt
-	cd requirements && ../$(compile) ../pyproject.toml --extra cli --extra lambda --extra testing dev.in --output-file dev.txt
-	for of in pip layer deploy emulator audit; do (cd requirements && ../$(compile) $$of.in --output-file $$of.txt) || exit 1; done
+	cd requirements && ../$(compile) ../pyproject.toml --extra cli --extra lambda --extra testing --extra web dev.in --output-file dev.txt
+	for of in pip layer page deploy emulator audit; do (cd requirements && ../$(compile) $$of.in --output-file $$of.txt) || exit 1; done
 
 .PHONY: clean
 clean: ## remove all that make made, the environments included
