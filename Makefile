@@ -152,7 +152,7 @@ lock: $(lock) ## pin requirements/*.txt anew from *.in; LOCK_ARGS=--upgrade take
 
 .PHONY: clean
 clean: ## remove all that make made, the environments included
-	rm -rf .venv .venvs .aws-sam build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf tests/benchmarks/rust/target .venv .venvs .aws-sam build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------- the environments

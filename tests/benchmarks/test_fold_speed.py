@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -14,6 +14,7 @@ from behest_core import interchange
 from behest_core.fold.rules import fold
 from behest_core.model.commit import Commit
 from behest_core.model.packing import array_of
+from tests.benchmarks.measuring import ROUNDS, Compared, in_turns
 from tests.golden import SEED_FOLD, airline_runs, golden_lines
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from behest_core.model.state import RunState
 
 EVENTS_PER_COMMIT = 20
-ROUNDS = 9
 GOAL = 5.0
 
 
@@ -86,18 +86,6 @@ def runs_of_commits(file: Path | None = None) -> list[list[Commit]]:
     return runs
 
 
-class Compared(NamedTuple):
-    """What two ways to fold the same runs take: nanoseconds of CPU per event at least, and how they compare."""
-
-    one: float
-    other: float
-    times: float
-    rounds: list[float]
-
-    def __str__(self) -> str:
-        return f"{self.times:.2f} times as long, in rounds {self.rounds[0]:.2f} to {self.rounds[-1]:.2f}"
-
-
 def compared(
     runs: Sequence[Sequence[Commit]],
     one: Callable[[Sequence[Commit]], object],
@@ -105,24 +93,9 @@ def compared(
     *,
     repeats: int = 1,
 ) -> Compared:
-    """Fold each run in both ways, in turns: what else the machine does strikes both alike, and the least of all rounds not."""
+    """Fold each run in both ways, in turns."""
     events = sum(commit.count for commits in runs for commit in commits)
-    least = [[float("inf"), float("inf")] for _ in runs]
-    rounds = []
-    for each in range(ROUNDS + 1):
-        sums = [0.0, 0.0]
-        for commits, times in zip(runs, least, strict=True):
-            for way, work in enumerate((one, other)):
-                start = time.process_time_ns()
-                for _ in range(repeats):
-                    work(commits)
-                taken = (time.process_time_ns() - start) / repeats
-                times[way] = min(times[way], taken)
-                sums[way] += taken
-        if each:  # the first one warms up
-            rounds.append(sums[1] / sums[0])
-    total = [sum(times[way] for times in least) / events for way in range(2)]
-    return Compared(*total, total[1] / total[0], sorted(rounds))
+    return in_turns([(commits, commits) for commits in runs], events, one, other, repeats=repeats)
 
 
 def nanoseconds(work: Callable[[], object], events: int) -> float:

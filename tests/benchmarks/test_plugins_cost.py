@@ -17,13 +17,14 @@ from msgspec.structs import replace
 from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.rules import fold
 from behest_core.plugins.loading import compiled, plugin_from
-from tests.benchmarks.test_fold_speed import EVENTS_PER_COMMIT, Compared, compared, runs_of_commits
+from tests.benchmarks.test_fold_speed import EVENTS_PER_COMMIT, compared, runs_of_commits
 from tests.golden import ROOT, SEED_FOLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from behest_core.model.commit import Commit
+    from tests.benchmarks.measuring import Compared
 
 OURS = (behest_approvals, behest_cost, behest_lineage, behest_tools)
 GOAL = 2.3
