@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from operator import attrgetter
@@ -267,12 +267,12 @@ def key_of(record: Record) -> tuple[str, int]:
     return keys[RUN_ID]["S"], int(Decimal(keys[SEQUENCE]["N"]))
 
 
-def written_at(record: Record) -> datetime | None:
-    """Return when the stream noted what a record tells, to the second; None where it doesn't say."""
+def written_at(record: Record) -> float | None:
+    """Return when the stream noted what a record tells, in whole seconds since 1970; None where it doesn't say."""
     moment = record["dynamodb"].get("ApproximateCreationDateTime")
-    if isinstance(moment, datetime):
-        return moment
-    return None if moment is None else datetime.fromtimestamp(float(moment), UTC)
+    if moment is None:
+        return None
+    return moment.timestamp() if isinstance(moment, datetime) else float(moment)
 
 
 def sequence_number_of(record: Record) -> str:

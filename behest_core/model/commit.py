@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from base64 import b64decode
-from binascii import Error as Base64Error
+from binascii import a2b_base64
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -83,8 +82,8 @@ class Commit(Struct, frozen=True, kw_only=True):
         limit = min(self.count * EVENT_BYTES, INFLATED_BYTES)
         try:
             inflater = zlib.decompressobj()
-            payload = inflater.decompress(b64decode(packed) if isinstance(packed, str) else packed, limit)
-        except (zlib.error, Base64Error) as error:
+            payload = inflater.decompress(a2b_base64(packed) if isinstance(packed, str) else packed, limit)
+        except (zlib.error, ValueError) as error:
             raise self._malformed(f"`{self._name}` is binary, but not zlib's") from error
         if not inflater.eof:
             raise self._malformed(f"`{self._name}` is cut short, or larger than {limit:,} bytes")

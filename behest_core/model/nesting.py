@@ -26,7 +26,6 @@ _STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _STEPS: Final = bytes({b"[": 1, b"{": 1, b"]": 255, b"}": 255}.get(bytes([byte]), 0) for byte in range(256))
 """How many levels each byte goes up or down; 255 is -1, as a signed byte."""
 
-_ALL_BUT_OPENING: Final = bytes(byte for byte in range(256) if byte not in b"[{")
 _ALL_BUT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _ALL_BUT_TOKENS: Final = bytes(byte for byte in range(256) if byte not in b"[]{},")
 _COMMA_IN_ARRAY: Final = (ord(","), 1)
@@ -42,7 +41,7 @@ def nests_too_deep(text: bytes) -> bool:
 
     Most texts are too short for that, or have too few brackets, which is cheap to see.
     """
-    if len(text) <= 2 * NESTING or len(text.translate(None, _ALL_BUT_OPENING)) <= NESTING:
+    if len(text) <= 2 * NESTING or text.count(b"{") + text.count(b"[") <= NESTING:
         return False
     brackets = _STRINGS.sub(b"", text).translate(None, _ALL_BUT_BRACKETS)
     return max(_depths(brackets), default=0) > NESTING
@@ -50,7 +49,7 @@ def nests_too_deep(text: bytes) -> bool:
 
 def has_more_values(array: bytes, limit: int) -> bool:
     """Return whether a JSON array has more than `limit` values: cutting it would take 80 bytes for each, as short as they are."""
-    if array.count(b",") < limit:
+    if len(array) <= limit or array.count(b",") < limit:
         return False
     tokens = _STRINGS.sub(b"", array).translate(None, _ALL_BUT_TOKENS)
     return countOf(zip(tokens, _depths(tokens), strict=True), _COMMA_IN_ARRAY) >= limit

@@ -156,7 +156,7 @@ class Projector:
         """Sort the batch's commits by run, and by sequence within. What is no new commit is counted and left."""
         runs: dict[str, RunBatch] = {}
         gone = Removed()
-        old = self._now() - _FRESH
+        old = (self._now() - _FRESH).timestamp()
         for place, record in enumerate(records):
             match items.change_of(record):
                 case Commit() as commit:
