@@ -12,13 +12,15 @@ How such a line and a run's log differ, and nothing else does:
 - A line may have more, such as the golden files' `state`: it is ignored, as are unknown fields of the record and of event
   records. Unknown types and fields of events are kept as they are, number by number.
 
-Reading checks all that the log would: what this module gives can be folded and appended. Nothing here holds more than one line.
+Reading checks all that the log would: what this module gives can be folded and appended. Nothing here holds more than one line,
+and `fold_line` no more of it than some hundred events.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -26,18 +28,19 @@ from msgspec import Meta, Raw, Struct
 from behest_core.errors import InvalidValueError, MalformedEventError, MalformedLineError, StateTooLargeError
 from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.rules import replay
-from behest_core.model.decoding import DECODE_ERRORS, check_depth, core_decoder
-from behest_core.model.events import AnyEvent, EncodedEvent
+from behest_core.model.agent_events import CORE_EVENTS
+from behest_core.model.decoding import DECODE_ERRORS, check_depth, core_decoder, exact_decoder
+from behest_core.model.events import EncodedEvent
 from behest_core.model.limits import check_run_id
+from behest_core.model.nesting import nests_too_deep
 from behest_core.model.packing import array_of
 from behest_core.model.record import RunRecord, check_record
 from behest_core.model.state import RunState
-from behest_core.model.timestamps import canonical
+from behest_core.model.timestamps import canonical, to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from behest_core.fold.extension import HalfRead
     from behest_core.model.json import JSON
     from behest_core.model.packing import RecordedEvent
 
@@ -48,8 +51,8 @@ RECORDED_AT: Final = "recorded_at"
 class RunLine(Struct, frozen=True):
     """A run as a line holds it.
 
-    `record` is None for a run without one. `events` are as they will lie in the log, `decoded` the same events.
-    `source` and `number` say where the line stands, counted from 1.
+    `record` is None for a run without one. `events` are as they will lie in the log. `source` and `number` say where the line
+    stands, counted from 1.
     """
 
     source: str
@@ -57,14 +60,6 @@ class RunLine(Struct, frozen=True):
     run_id: str
     record: RunRecord | None
     events: list[EncodedEvent]
-    decoded: list[AnyEvent]
-
-    def malformed(self, sequence: int, expected: str) -> MalformedLineError:
-        """Return the error for the event that would lie at a sequence of the log; 0 is the record."""
-        if sequence == 0:
-            return MalformedLineError(self.source, self.number, "record", expected)
-        place = f"events[{sequence - 1}].event.{self.events[sequence - 1].type}"
-        return MalformedLineError(self.source, self.number, place, expected)
 
 
 # ---------------------------------------------------------------- reading
@@ -93,10 +88,14 @@ class _WrongError(Exception):
 _read_line = msgspec.json.Decoder(_Line).decode
 _read_record = msgspec.json.Decoder(RunRecord | None).decode
 _read_event_record = msgspec.json.Decoder(_EventRecord).decode
+_read_event_records = msgspec.json.Decoder(list[_EventRecord]).decode
 _read_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _read_text = msgspec.json.Decoder(str).decode
 _read_any = msgspec.json.Decoder().decode
 _write = msgspec.json.Encoder().encode
+_read_exactly = exact_decoder(CORE_EVENTS)
+_BLOCK: Final = 128
+"""How many events are read in one call: where one has an unusual form, so many are taken apart."""
 
 
 def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -106,32 +105,74 @@ def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def read_run(source: str, number: int, line: bytes) -> RunLine:
     """Read a line: `number` is its place in `source`. Raises MalformedLineError, which names the field."""
+    with _place_of(source, number):
+        run = _opened(line)
+        events = [event for block in _blocks(run) for event in block]
+    return RunLine(source, number, run.run_id, run.record, events)
+
+
+def fold_line(source: str, number: int, line: bytes, dispatch: Dispatch = CORE) -> RunState:
+    """Read a line and fold its run, with the extensions of the dispatch, without holding its events.
+
+    Raises MalformedLineError, also at an event that can't be folded.
+    """
+    with _place_of(source, number):
+        run = _opened(line)
+        decoded = (dispatch.decode(array_of(event.raw for event in block))[0] for block in _blocks(run))
+        state = replay(run.record, run.run_id, decoded, dispatch)
+        if state.parked is not None:
+            raise _WrongError(_place_at(run, state.parked.sequence), state.parked.message)
+    return state
+
+
+@contextmanager
+def _place_of(source: str, number: int) -> Iterator[None]:
     try:
-        return _read_run(source, number, line)
+        yield
     except _WrongError as wrong:
         raise MalformedLineError(source, number, wrong.field, wrong.expected) from None
 
 
-def _read_run(source: str, number: int, line: bytes) -> RunLine:
+class _Run(NamedTuple):
+    """A line whose record is read, and whose events are not."""
+
+    run_id: str
+    record: RunRecord | None
+    events: list[Raw]
+
+
+def _opened(line: bytes) -> _Run:
     try:
-        line.decode()
-        parts = _read_line(msgspec.json.format(line, indent=-1))
+        _check_utf8(line)
+        parts = _read_line(line)
     except DECODE_ERRORS as error:
         raise _wrong("", error) from error
     record = _record(parts.record)
-    run_id = record.run_id if record is not None else _run_id(parts.events)
-    events: list[EncodedEvent] = []
-    decoded: list[AnyEvent] = []
+    return _Run(record.run_id if record is not None else _run_id(parts.events), record, parts.events)
+
+
+def _check_utf8(line: bytes) -> None:
+    """Raise UnicodeDecodeError where the line is no UTF-8. msgspec doesn't look at what it passes over."""
+    if not line.isascii():
+        line.decode()
+
+
+def _place_at(run: _Run, sequence: int) -> str:
+    """Return the place of the event that would lie at a sequence of the log; 0 is the record."""
+    if sequence == 0:
+        return "record"
+    [tag] = _read_event_record(run.events[sequence - 1]).event
+    return f"events[{sequence - 1}].event.{tag}"
+
+
+def _blocks(run: _Run) -> Iterator[list[EncodedEvent]]:
+    """Return the events as they will lie in the log, checked, some hundred at a time."""
     first = None
-    for place, raw in enumerate(parts.events):
-        found = _event_record(f"events[{place}]", raw, run_id)
-        first = found.sequence if first is None else first
-        if found.sequence != first + place:
-            raise _WrongError(f"events[{place}].sequence", f"expected {first + place}, got {found.sequence}")
-        event = _event(f"events[{place}].event", found)
-        events.append(event)
-        decoded.append(_decoded(f"events[{place}].event.{event.type}", event.raw))
-    return RunLine(source, number, run_id, record, events, decoded)
+    for start in range(0, len(run.events), _BLOCK):
+        records = _event_records(start, run.events[start : start + _BLOCK])
+        first = records[0].sequence if first is None else first
+        _check_records(start, records, first, run.run_id)
+        yield _cut_out(records, run.run_id) or _taken_apart(start, records)
 
 
 def _record(raw: Raw) -> RunRecord | None:
@@ -164,17 +205,80 @@ def _run_id(events: list[Raw]) -> str:
         raise _wrong("events[0]", error) from error
 
 
-def _event_record(place: str, raw: Raw, run_id: str) -> _EventRecord:
+def _event_records(start: int, raws: list[Raw]) -> list[_EventRecord]:
+    """Read event records, of which the first is at this place, in one call where nothing is wrong with any."""
     try:
-        found = _read_event_record(raw)
-    except DECODE_ERRORS as error:
-        raise _wrong(place, error) from error
-    if len(found.event) != 1:
-        raise _WrongError(f"{place}.event", f"expected one field, the event's type; got {len(found.event)}")
-    if found.run_id != run_id:
-        raise _WrongError(f"{place}.run_id", f"expected the run's id {run_id}, got {found.run_id}")
-    _check_time(f"{place}.timestamp", found.timestamp)
-    return found
+        return _read_event_records(msgspec.json.format(array_of(raws), indent=-1))
+    except DECODE_ERRORS:
+        for place, raw in enumerate(raws, start):
+            try:
+                _read_event_record(raw)
+            except DECODE_ERRORS as error:
+                raise _wrong(f"events[{place}]", error) from error
+        raise
+
+
+def _check_records(start: int, records: list[_EventRecord], first: int, run_id: str) -> None:
+    """Refuse records that aren't numbered one by one from `first`, are another run's, or have no time."""
+    second = ""
+    for place, found in enumerate(records, start):
+        if found.sequence != first + place:
+            raise _WrongError(f"events[{place}].sequence", f"expected {first + place}, got {found.sequence}")
+        if found.run_id != run_id:
+            raise _WrongError(f"events[{place}].run_id", f"expected the run's id {run_id}, got {found.run_id}")
+        if len(found.event) != 1:
+            raise _WrongError(f"events[{place}].event", f"expected one field, the event's type; got {len(found.event)}")
+        text = found.timestamp
+        if not (text[:19] == second and text[19:20] == "." and text[-1] == "Z" and _is_fraction(text[20:-1])):
+            _check_time(f"events[{place}].timestamp", text)
+            second = text[:19]
+
+
+def _is_fraction(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 40
+
+
+def _cut_out(records: list[_EventRecord], run_id: str) -> list[EncodedEvent] | None:
+    """Return the events cut out of the line as they stand there; None unless all have the form that Rust's serde writes.
+
+    That is: the run's id first, the time of the event record, and the fields that the type has. A field `type`
+    is none of those, but msgspec would let it pass.
+    """
+    begin = b'{"run_id":%b,' % _write(run_id)
+    length, heads, block = len(begin), _Heads(), []
+    for found in records:
+        [(tag, body)] = found.event.items()
+        raw = bytes(body)
+        if not raw.startswith(begin):
+            return None
+        block.append(EncodedEvent(tag, heads[tag] + raw[length:]))
+    array = array_of(event.raw for event in block)
+    if array.count(b'"type"') != len(block) or nests_too_deep(array):
+        return None
+    try:
+        exact = _read_exactly(array)
+    except DECODE_ERRORS:
+        return None
+    is_so = all(event.timestamp == found.timestamp for event, found in zip(exact, records, strict=True))
+    return block if is_so else None
+
+
+class _Heads(dict[str, bytes]):
+    """How an event begins in the log, by its type."""
+
+    def __missing__(self, tag: str) -> bytes:
+        self[tag] = head = b'{"type":%b,' % _write(tag)
+        return head
+
+
+def _taken_apart(start: int, records: list[_EventRecord]) -> list[EncodedEvent]:
+    """Return the events put together field by field, whatever their form."""
+    block = []
+    for place, found in enumerate(records, start):
+        event = _event(f"events[{place}].event", found)
+        _check_event(f"events[{place}].event.{event.type}", event)
+        block.append(event)
+    return block
 
 
 def _event(place: str, found: _EventRecord) -> EncodedEvent:
@@ -195,26 +299,26 @@ def _event(place: str, found: _EventRecord) -> EncodedEvent:
         raise _WrongError(
             f"{place}.{RECORDED_AT}", "expected no field of this name, in which the log keeps the record's time"
         )
+    _check_time(f"{place}.timestamp", timestamp)
     if found.timestamp != timestamp:
         fields[RECORDED_AT] = Raw(_write(found.timestamp))
     return EncodedEvent(tag, _object({"type": _write(tag), **fields}))
 
 
-def _decoded(place: str, event: bytes) -> AnyEvent:
+def _check_event(place: str, event: EncodedEvent) -> None:
+    """Refuse what the core could not fold."""
     try:
-        check_depth(event)
-        decoded = core_decoder.decode_one(event)
+        check_depth(event.raw)
+        core_decoder.decode_one(event.raw)
     except InvalidValueError as error:
         raise _WrongError(place, error.reason) from error
     except DECODE_ERRORS as error:
         raise _wrong(place, error) from error
-    _check_time(f"{place}.timestamp", decoded.timestamp)
-    return decoded
 
 
 def _check_time(place: str, text: str) -> None:
     try:
-        canonical(text)
+        to_datetime(text)
     except ValueError as error:
         raise _WrongError(place, str(error)) from error
 
@@ -232,17 +336,6 @@ def _wrong(place: str, error: Exception) -> _WrongError:
     if message[1:2].islower():
         message = message[0].lower() + message[1:]
     return _WrongError(place.lstrip(".") or "line", message)
-
-
-def fold_run(run: RunLine, dispatch: Dispatch = CORE) -> RunState:
-    """Fold the run, with the extensions of the dispatch. Raises MalformedLineError at an event that can't be folded."""
-    events: Sequence[AnyEvent | HalfRead] = run.decoded
-    if dispatch.extensions:  # they may read more of an event than the core does
-        events, _ = dispatch.decode(array_of(event.raw for event in run.events))
-    state = replay(run.record, run.run_id, events, dispatch)
-    if state.parked is not None:
-        raise run.malformed(state.parked.sequence, state.parked.message)
-    return state
 
 
 # ---------------------------------------------------------------- writing

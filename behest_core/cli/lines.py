@@ -7,18 +7,19 @@ import os
 import sys
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from behest_core.errors import BehestError, MalformedLineError
-from behest_core.interchange import numbered, read_run
+from behest_core.interchange import numbered
 from behest_core.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
-    from behest_core.interchange import RunLine
+
+Read = TypeVar("Read")
 
 
 class Lines:
@@ -76,11 +77,11 @@ class Invalid:
         say(f"skipped: {error}", self._console)
 
 
-def read_runs(lines: Lines, invalid: Invalid) -> Iterator[RunLine]:
-    """Read the runs of the lines, without those that are malformed and skipped."""
+def read_runs(lines: Lines, invalid: Invalid, read: Callable[[str, int, bytes], Read]) -> Iterator[Read]:
+    """Read each line with `read`, which gets its place and its bytes; those that are malformed are skipped."""
     for number, line in lines:
         try:
-            run = read_run(lines.name, number, line)
+            run = read(lines.name, number, line)
         except MalformedLineError as error:
             invalid.met(error)
         else:

@@ -361,9 +361,12 @@ def parked_by(sequence: int, error: str, message: str) -> Parked:
 
 
 def replay(
-    record: RunRecord | None, run_id: str, events: Sequence[AnyEvent | HalfRead], dispatch: Dispatch = CORE
+    record: RunRecord | None,
+    run_id: str,
+    batches: Iterable[Sequence[AnyEvent | HalfRead]],
+    dispatch: Dispatch = CORE,
 ) -> RunState:
-    """Fold a whole run that is at hand decoded, as the seed's `RunState::create` does.
+    """Fold a whole run that comes decoded, in batches of any size, as the seed's `RunState::create` does.
 
     Stops at an event that can't be folded, with `parked` set.
     """
@@ -371,9 +374,11 @@ def replay(
     if record is not None:
         begin(state, record)
     slices = dispatch.slices(state)
-    error = apply(state, events, dispatch, slices)
-    if error is not None:
-        state.parked = _park(state.sequence + 1, error)
+    for events in batches:
+        error = apply(state, events, dispatch, slices)
+        if error is not None:
+            state.parked = _park(state.sequence + 1, error)
+            break
     if slices is not None:
         slices.store()
     return state

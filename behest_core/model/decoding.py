@@ -136,6 +136,18 @@ def narrowed(event_class: type[Event], fields: Iterable[str], *, type_: str | No
     )
 
 
+def exact_decoder(classes: Iterable[type[Event]]) -> Callable[[bytes], list[Event]]:
+    """Return what reads the array of events of these classes that have the classes' fields and no others.
+
+    It raises one of DECODE_ERRORS at any other.
+    """
+    exact = [
+        msgspec.defstruct(each.__name__, [], bases=(each,), tag=type_name(each), gc=False, forbid_unknown_fields=True)
+        for each in classes
+    ]
+    return _decoder_of(tuple(exact))  # type: ignore[arg-type]  # they are subclasses
+
+
 def split(events: bytes) -> list[Raw]:
     """Cut a commit's JSON array into its events, undecoded. Raises one of DECODE_ERRORS."""
     return _split(events)

@@ -53,7 +53,7 @@ def wrong(stack, runs):
     return [
         run_id
         for run_id, events in runs.items()
-        if run_id not in states or content(states[run_id]) != content(replay(run_record(run_id), run_id, events))
+        if run_id not in states or content(states[run_id]) != content(replay(run_record(run_id), run_id, [events]))
     ]
 
 

@@ -162,7 +162,7 @@ def test_lines_in_the_rust_crates_json():
     events = fold_lines(b"".join(lines))
 
     def read_and_fold(line: bytes) -> None:
-        interchange.write_state(interchange.fold_run(interchange.read_run("golden", 1, line)))
+        interchange.write_state(interchange.fold_line("golden", 1, line))
 
     found = in_turns([(line, line) for line in lines], events, fold_lines, read_and_fold, rounds=3)
     tell("lines in the Rust crate's JSON, read and folded", found, 1.0)

@@ -15,6 +15,7 @@ from langgraph_checkpoint_aws import DynamoDBSaver
 from behest_core import interchange
 from behest_core.dynamodb import items
 from behest_core.dynamodb.event_table import EventLog
+from behest_core.model.decoding import core_decoder
 from behest_core.model.events import TextDelta
 from behest_core.model.timestamps import now, to_datetime
 from behest_core.recording.outbox import Outbox
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from behest_core.interchange import RunLine
-    from behest_core.model.events import EncodedEvent
+    from behest_core.model.events import AnyEvent, EncodedEvent
 
 EMIT_GOAL_US = 5.0
 EMITS, ROUNDS = 5_000, 15
@@ -78,8 +79,8 @@ def test_write_units_of_real_runs_at_their_own_times():
     if (file := airline_runs()) is None:
         pytest.skip(NO_AIRLINE_RUNS)
     runs = [interchange.read_run("airline_runs", number, line) for number, line in enumerate(golden_lines(file), 1)]
-    bare = [[(event.timestamp, each) for event, each in zip(run.decoded, run.events, strict=True)] for run in runs]
-    told = [whole_story(run.decoded) for run in runs]
+    bare = [[(event.timestamp, each) for event, each in zip(decoded(run), run.events, strict=True)] for run in runs]
+    told = [whole_story(decoded(run)) for run in runs]
     counts = [sum(map(len, each)) for each in (bare, told)]
     print(f"\n{len(runs)} runs: write units per 1,000 events (goal {UNITS_GOAL:g} at {DEFAULT_INTERVAL} s)")
     print(f"  {'':4}   {counts[0]:,} events as the seed tells them, {counts[1]:,} with what models are sent and answer")
@@ -91,6 +92,10 @@ def test_write_units_of_real_runs_at_their_own_times():
         print(f"  {interval:4} s {per_thousand[0]:6.1f} {per_thousand[1]:6.1f}")
         if interval == DEFAULT_INTERVAL:
             assert per_thousand[0] <= UNITS_GOAL
+
+
+def decoded(run: RunLine) -> list[AnyEvent]:
+    return [core_decoder.decode_one(event.raw) for event in run.events]
 
 
 def _replay(run: RunLine, events: Sequence[tuple[str, EncodedEvent]], interval: float) -> _Table:

@@ -100,7 +100,7 @@ def test_replay_equals_live(log, data):
     commits = data.draw(cut(events))
     decoded, error = decode_each(b"[" + b",".join(events) + b"]", core_decoder.decode_one)
     assume(error is None)
-    replayed = replay(decode_record(record[0]) if record else None, RUN, decoded)
+    replayed = replay(decode_record(record[0]) if record else None, RUN, [decoded])
     assert comparable(replayed) == folded(record + commits)
 
 

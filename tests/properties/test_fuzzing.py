@@ -28,7 +28,7 @@ from behest_core.errors import (
     WaitTimeoutError,
 )
 from behest_core.fold.rules import fold, fold_batch
-from behest_core.interchange import fold_run, read_run, write_run
+from behest_core.interchange import fold_line, write_run
 from behest_core.model.commit import Commit
 from behest_core.model.decoding import DECODE_ERRORS, encode_event
 from behest_core.model.json import check_storable
@@ -279,7 +279,7 @@ lines = payloads | st.fixed_dictionaries(_LINE).map(written).filter(bool)
 @given(lines)
 def test_any_line_is_a_run_or_refused_by_name(line):
     with contextlib.suppress(MalformedLineError):
-        fold_run(read_run("file", 1, line))
+        fold_line("file", 1, line)
 
 
 @given(payloads)

@@ -107,7 +107,7 @@ def test_fold_names_the_file_in_its_messages(tmp_path):
     file = tmp_path / "runs.jsonl"
     file.write_bytes(b"nonsense\n")
     result = behest("fold", str(file))
-    assert result.stderr == f"behest: {file}:1: line: JSON is malformed: invalid character (byte 1)\n"
+    assert result.stderr == f"behest: {file}:1: line: JSON is malformed: invalid character (byte 4)\n"
 
 
 def test_fold_refuses_a_line_that_parks():

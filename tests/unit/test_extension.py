@@ -382,7 +382,7 @@ def test_a_handler_sees_the_position_of_each_event_also_of_one_that_is_there_twi
     def look(state, event, run):
         state.seen.append((run.sequence, str(run.event_count)))
 
-    state = replay(run_record(), RUN, [same, run_started(), same, same], dispatch(seen))
+    state = replay(run_record(), RUN, [[same, run_started(), same, same]], dispatch(seen))
     assert state.extensions["seen"].state["seen"] == [[1, "1"], [3, "3"], [4, "4"]]
 
 

@@ -100,7 +100,7 @@ def test_a_slice_that_no_event_concerns_is_neither_read_nor_written(counted):
 def test_our_plugins_slices_never_take_the_way_by_json(counted):
     dispatch = four()
     for number, line in enumerate(golden_lines(SEED_FOLD), 1):
-        interchange.fold_run(interchange.read_run("golden", number, line), dispatch)
+        interchange.fold_line("golden", number, line, dispatch)
     assert counted["settled"] > 100
     assert counted["settled as JSON"] == 0
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import Any
 
 import pytest
 
 from behest_core.errors import MalformedEventError, MalformedLineError
-from behest_core.interchange import fold_run, numbered, read_run, same_event, same_record, write_run, write_state
+from behest_core.interchange import fold_line, numbered, read_run, same_event, same_record, write_run, write_state
 from behest_core.model.events import EncodedEvent
 from behest_core.model.packing import RecordedEvent
 from behest_core.model.state import RunState
@@ -66,7 +67,7 @@ def refused(data: bytes) -> tuple[str, str]:
 def test_every_golden_line_folds_to_its_state(file):
     for number, data in numbered(golden_lines(file)):
         expected = json.loads(data)["state"]
-        actual = json.loads(write_state(fold_run(read_run(file.name, number, data))))
+        actual = json.loads(write_state(fold_line(file.name, number, data)))
         assert list(actual) == list(expected)
         assert differences(expected, actual) == []
 
@@ -79,6 +80,14 @@ def test_every_golden_line_is_written_back_as_it_was_but_for_its_sequences(file)
         for sequence, event in enumerate(expected["events"], start=1):
             event["sequence"] = sequence
         assert expected == written(read_run(file.name, number, data))
+
+
+@pytest.mark.parametrize("file", golden_files())
+def test_events_cut_out_of_a_line_are_those_that_are_taken_apart(file, monkeypatch):
+    lines = [*islice(numbered(golden_lines(file)), 40)]
+    at_once = [read_run(file.name, number, data).events for number, data in lines]
+    monkeypatch.setattr("behest_core.interchange._cut_out", lambda *_: None)
+    assert at_once == [read_run(file.name, number, data).events for number, data in lines]
 
 
 # ---------------------------------------------------------------- reading
@@ -220,6 +229,11 @@ def test_a_missing_field_of_the_record_is_named():
             "expected no field of this name, which is the type's own in the log",
         ),
         (
+            event_record(1, type="TextDelta"),
+            "events[1].event.TextDelta.type",
+            "expected no field of this name, which is the type's own in the log",
+        ),
+        (
             event_record(1, recorded_at=at(9)),
             "events[1].event.TextDelta.recorded_at",
             "expected no field of this name, in which the log keeps the record's time",
@@ -235,15 +249,15 @@ def test_a_wrong_event_is_refused_with_its_field(event, field, expected):
 
 def test_an_event_that_cannot_be_folded_is_refused_with_its_place():
     tokens = {"input_tokens": 2**64 - 1, "output_tokens": 1}
-    run = read(event_record(1), event_record(2, "UsageRecorded", usage=tokens))
+    run = line(event_record(1), event_record(2, "UsageRecorded", usage=tokens))
     with pytest.raises(
         MalformedLineError, match=r"^runs.jsonl:7: events\[1\].event.UsageRecorded: total_usage does not fit"
     ):
-        fold_run(run)
+        fold_line("runs.jsonl", 7, run)
 
 
 def test_a_run_without_record_folds_to_nulls_where_nothing_is_known():
-    state = json.loads(write_state(fold_run(read(event_record(1), record=None))))
+    state = json.loads(write_state(fold_line("runs.jsonl", 7, line(event_record(1), record=None))))
     assert (state["session_id"], state["provider"], state["metadata"]) == (None, None, None)
     assert state["event_count"] == 1
 

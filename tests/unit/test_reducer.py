@@ -26,7 +26,7 @@ from tests.wire import events_of, record_of, wire_state
 def test_folds_every_golden_log_to_the_state_the_seed_gave(file):
     wrong = []
     for number, line in enumerate(golden_runs(file), 1):
-        state = replay(record_of(line), line["record"]["id"], events_of(line))
+        state = replay(record_of(line), line["record"]["id"], [events_of(line)])
         wrong += [f"line {number}: {each}" for each in differences(line["state"], wire_state(state))]
     assert wrong == []
 
@@ -41,7 +41,7 @@ def test_applying_one_event_at_a_time_gives_the_same_state(file):
 
 
 def folded(*events, record=True):
-    return replay(run_record() if record else None, RUN, events)
+    return replay(run_record() if record else None, RUN, [events])
 
 
 def test_a_run_without_events_is_pending_since_its_record():
@@ -51,7 +51,7 @@ def test_a_run_without_events_is_pending_since_its_record():
 
 
 def test_run_started_sets_provider_and_model_but_not_the_session_of_the_record():
-    state = replay(run_record(session_id="of-the-record"), RUN, [run_started(provider="p", model="m")])
+    state = replay(run_record(session_id="of-the-record"), RUN, [[run_started(provider="p", model="m")]])
     assert (state.status, state.provider, state.model) == (RunStatus.SESSION_LOADED, "p", "m")
     assert state.session_id == "of-the-record"
 

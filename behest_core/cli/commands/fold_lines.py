@@ -1,12 +1,12 @@
 """`behest fold`: what the runs of a file fold to. Needs no tables."""
 
+from functools import partial
+
 from behest_core.cli.arguments import File, SkipInvalid
 from behest_core.cli.lines import Invalid, open_lines, read_runs
 from behest_core.cli.outcomes import dispatch_of_plugins
 from behest_core.cli.progress import lines_bar
-from behest_core.errors import MalformedLineError
-from behest_core.fold.dispatch import Dispatch
-from behest_core.interchange import RunLine, fold_run, write_state
+from behest_core.interchange import fold_line, write_state
 from behest_core.terminal import amount, say, write_line
 
 
@@ -15,20 +15,11 @@ def fold_lines(file: File, *, skip_invalid: SkipInvalid = False) -> None:
 
     It needs no tables and no AWS, and answers each line as it comes.
     """
-    dispatch = dispatch_of_plugins()
+    fold = partial(fold_line, dispatch=dispatch_of_plugins())
     with open_lines(file) as lines, lines_bar(lines.size, results_too=True) as bar:
         invalid = Invalid(bar.messages, skip=skip_invalid)
-        for run in read_runs(lines, invalid):
-            _fold(run, dispatch, invalid)
-            bar.advance(len(run.events), lines.position)
+        for state in read_runs(lines, invalid, fold):
+            write_line(write_state(state))
+            bar.advance(state.event_count, lines.position)
     if invalid.count:
         say(f"{amount(invalid.count, 'line')} skipped")
-
-
-def _fold(run: RunLine, dispatch: Dispatch, invalid: Invalid) -> None:
-    try:
-        state = fold_run(run, dispatch)
-    except MalformedLineError as error:
-        invalid.met(error)
-    else:
-        write_line(write_state(state))

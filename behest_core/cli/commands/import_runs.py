@@ -20,7 +20,7 @@ from behest_core.cli.progress import lines_bar
 from behest_core.cli.runs import SideBySide
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import BehestError, ConfigurationError, RunDiffersError
-from behest_core.interchange import RunLine, same_event, same_record
+from behest_core.interchange import RunLine, read_run, same_event, same_record
 from behest_core.model.packing import RecordedEvent
 from behest_core.terminal import amount, write_text
 
@@ -72,7 +72,7 @@ def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = 
     tally = Tally()
     with open_lines(file) as lines, lines_bar(lines.size) as bar, SideBySide(_AHEAD) as side:
         invalid = Invalid(bar.messages, skip=skip_invalid)
-        runs = read_runs(lines, invalid)
+        runs = read_runs(lines, invalid, read_run)
         try:
             for run, result in side.map(lambda run: import_run(log, run), runs, name=lambda run: run.run_id):
                 try:

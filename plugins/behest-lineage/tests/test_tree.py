@@ -19,7 +19,7 @@ TABLE = table_of(behest_lineage)
 def state(run_id, parent=None, tokens=1, second=0, **more):
     metadata = {key: value for key, value in {"parent_run_id": parent, **more}.items() if value is not None}
     record = run_record(run_id, metadata=metadata, created_at=at(second))
-    return replay(record, run_id, [run_started(), usage_recorded(input_tokens=tokens, output_tokens=0)], TABLE)
+    return replay(record, run_id, [[run_started(), usage_recorded(input_tokens=tokens, output_tokens=0)]], TABLE)
 
 
 FAMILY = [
