@@ -246,7 +246,8 @@ def fold_again(blank: RunState, commits: Iterable[Commit], dispatch: Dispatch = 
     if first is not None and first.is_record:
         _begin_with(blank, first)
         first = None
-    return fold_on(blank, left if first is None else chain([first], left), dispatch)._replace(changed=True)
+    folded = fold_on(blank, left if first is None else chain([first], left), dispatch)
+    return Folded(folded.state, folded.events, folded.duplicates, folded.gap, changed=True)
 
 
 def _begin_with(state: RunState, commit: Commit) -> None:

@@ -104,7 +104,11 @@ def check_metadata_size(run_id: str, metadata: JSON) -> None:
 
 def check_text_size(run_id: str, *texts: str | None) -> None:
     """Raise StateTooLargeError where the texts together are beyond their share of the state item."""
-    if sum(len(text) for text in texts if text) * 4 > TEXT_BYTES:  # a character has at most 4 bytes
+    characters = 0
+    for text in texts:
+        if text:
+            characters += len(text)
+    if characters * 4 > TEXT_BYTES:  # a character has at most 4 bytes
         size = sum(len(text.encode()) for text in texts if text)
         if size > TEXT_BYTES:
             raise StateTooLargeError(run_id, size, TEXT_BYTES)

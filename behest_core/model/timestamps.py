@@ -22,7 +22,8 @@ It reaches the state item, so it is bounded: 40 fractional digits and an offset 
 
 _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,40}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
-_WHOLE = len("2026-01-31T12:00:00Z")
+_SECOND = len("2026-01-31T12:00:00")
+_WHOLE = _SECOND + 1
 
 
 def canonical(text: str) -> str:
@@ -30,6 +31,13 @@ def canonical(text: str) -> str:
 
     Digits beyond the ninth are dropped, as the seed drops them. Raises ValueError where `text` isn't RFC 3339.
     """
+    if _is_plain_utc(text):
+        try:
+            datetime.fromisoformat(text[:_SECOND])
+        except ValueError:
+            pass  # what follows says what is wrong
+        else:
+            return f"{text[:_SECOND]}.{text[_SECOND + 1 : -1][:9]:0<9}Z"
     match = _RFC_3339.fullmatch(text)
     if match is None:
         raise ValueError("expected an RFC 3339 time such as 2026-01-31T12:00:00.5Z")
