@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Self, overload
 
 from behest_core.dynamodb import connection
+from behest_core.dynamodb.answers import read_item_by_item
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable, warn
 from behest_core.errors import (
@@ -68,7 +69,7 @@ class RunStore:
         if client is None:
             import boto3  # noqa: PLC0415 (a third of a second that a caller with a client of his own is spared)
 
-            client = boto3.client("dynamodb")
+            client = read_item_by_item(boto3.client("dynamodb"))
         self._client = client
         self.event_log = EventLog(client, event_table, expire_after=expire_after)
         self.state_table = StateTable(client, state_table)
@@ -212,7 +213,7 @@ class RunStore:
         return state
 
     def get_states(self, run_ids: Iterable[str], *, unreadable: Unreadable = warn) -> dict[str, RunState]:
-        """Return the states of many runs by run id, 25 in one request; runs without a state are left out.
+        """Return the states of many runs by run id, 100 in one request; runs without a state are left out.
 
         So are those whose state item can't be read: `unreadable` is called with the error, which is logged otherwise.
         """

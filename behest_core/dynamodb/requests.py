@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-BATCH_GET_ITEMS: Final = 25
-"""How many items are asked for at once, of the 100 that BatchGetItem takes. The SDK makes some 4 MB of the largest states, one by
-one small values: so an answer of them has room in a function, and in what the reconciler reads of a hundred runs."""
+BATCH_GET_ITEMS: Final = 100
+"""How many items are asked for at once: as many as BatchGetItem takes."""
 
 _BATCH_GET_TRIES: Final = 8
 _FIRST_PAUSE: Final = 0.1  # seconds

@@ -95,7 +95,7 @@ class StateTable:
     def get_many(
         self, run_ids: Iterable[str], *, repair: bool = False, unreadable: Unreadable = warn
     ) -> dict[str, RunState]:
-        """Read the states of many runs, consistently, 25 in one request; those that have none are left out."""
+        """Read the states of many runs, consistently, 100 in one request; those that have none are left out."""
         states: dict[str, RunState] = {}
         pending = iter(dict.fromkeys(run_ids))
         while batch := list(islice(pending, BATCH_GET_ITEMS)):
@@ -246,7 +246,7 @@ class StateTable:
     def _read(
         self, run_ids: Iterator[str], limit: int | None, *, repair: bool, unreadable: Unreadable
     ) -> Iterator[RunState]:
-        """Read the states of the runs, up to 25 in one request, in the order given."""
+        """Read the states of the runs, up to 100 in one request, in the order given."""
         at_once = min(limit or BATCH_GET_ITEMS, BATCH_GET_ITEMS)
         while batch := list(islice(run_ids, at_once)):
             states = self.get_many(batch, repair=repair, unreadable=unreadable)
