@@ -198,11 +198,11 @@ def test_a_tombstone_of_another_type_is_named_and_replaced_by_the_next_deletion(
     assert table.get(RUN).revision > 3
 
 
-def test_many_states_are_read_25_in_a_request(table, requests):
-    for n in range(26):
+def test_many_states_are_read_100_in_a_request(table, requests):
+    for n in range(101):
         table.save(state_of(f"run-{n}"))
     requests.made.clear()
-    assert len(table.get_many([f"run-{n}" for n in range(26)] * 2)) == 26
+    assert len(table.get_many([f"run-{n}" for n in range(101)] * 2)) == 101
     assert [name for name, _ in requests.made] == ["BatchGetItem", "BatchGetItem"]
 
 
