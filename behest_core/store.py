@@ -271,7 +271,7 @@ class RunStore:
         reader = TranscriptReader(run_id, record, price)
         is_empty = record is None
         for each in events:
-            reader.add(each.event)
+            reader.add(each.event, each.sequence)
             is_empty = False
         if is_empty:
             self.event_log.head(run_id)  # raises RunDeletedError where that is why

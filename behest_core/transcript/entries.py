@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 
 
 class Entry(Struct, tag_field="kind", kw_only=True):
-    """A part of a transcript, in the order in which they began. `alongside`: it began before the one above it had ended."""
+    """A part of a transcript, in the order in which they began. `alongside`: it began before the one above it had ended.
+
+    `sequence` and `last_sequence` are the positions of the first and the last event that told of it, 0 where they are not known;
+    `ended_at` is the time of the last one.
+    """
 
     started_at: str
     alongside: bool = False
     is_over: bool = True
+    ended_at: str | None = None
+    sequence: int = 0
+    last_sequence: int = 0
 
 
 class Message(Entry, tag="message"):
@@ -50,7 +57,8 @@ class Tool(Entry, tag="tool"):
 class Call(Entry, tag="model_call"):
     """A model call: who was asked, who answered, what it said and used, and the tools it asked for.
 
-    `discarded` are texts that were thrown away. `nano_usd` is what it cost, where that is known.
+    `discarded` are texts that were thrown away. `nano_usd` is what it cost, where that is known. `first_token_at` is the time of
+    the first event with something it wrote.
     """
 
     provider: str
@@ -65,6 +73,7 @@ class Call(Entry, tag="model_call"):
     error: str | None = None
     duration_ms: int | None = None
     first_token_ms: int | None = None
+    first_token_at: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     nano_usd: int | None = None

@@ -92,6 +92,7 @@ class TranscriptReader:
         self._calls: dict[str, Call] = {}
         self._instructions: dict[str, str] = {}
         self._latest: Call | None = None
+        self._sequence = 0
 
     def _about(self, record: RunRecord) -> None:
         name = record.metadata.get("agent_name") if isinstance(record.metadata, dict) else None
@@ -100,9 +101,9 @@ class TranscriptReader:
         about.started_at = record.created_at
         about.agent_name = name if isinstance(name, str) else None
 
-    def add(self, event: AnyEvent) -> None:
-        """Take the next event of the log. One of a type that says nothing of the conversation changes nothing."""
-        about = self.transcript
+    def add(self, event: AnyEvent, sequence: int = 0) -> None:
+        """Take the next event of the log, and its position. One that says nothing of the conversation changes nothing."""
+        about, self._sequence = self.transcript, sequence
         about.started_at = about.started_at or event.timestamp
         match event:
             case RunStarted():
@@ -136,7 +137,12 @@ class TranscriptReader:
     def _place(self, entries: list[Part], entry: Part) -> None:
         before = entries[-1] if entries else None
         entry.alongside = isinstance(before, Call | Step | Tool) and not before.is_over
+        entry.sequence = entry.last_sequence = self._sequence
         entries.append(entry)
+
+    def _reach(self, entry: Part, event: Event) -> None:
+        """Note that an event tells of an entry."""
+        entry.ended_at, entry.last_sequence = event.timestamp, self._sequence
 
     def _call_of(self, model_call_id: str | UnsetType) -> Call | None:
         return self._latest if model_call_id is UNSET else self._calls.get(model_call_id)
@@ -175,6 +181,8 @@ class TranscriptReader:
             for each in words
             if each.role not in ("assistant", "tool")
         ]
+        for entry in shown:
+            entry.sequence = entry.last_sequence = self._sequence
         place = entries.index(call) if call in entries else len(entries)
         entries[place:place] = shown
 
@@ -183,6 +191,11 @@ class TranscriptReader:
         if call is None:
             call = self._without_start(event)
         call.text += event.delta
+        self._wrote(call, event)
+
+    def _wrote(self, call: Call, event: TextDelta | ToolCallCompleted) -> None:
+        call.first_token_at = call.first_token_at or event.timestamp
+        self._reach(call, event)
 
     def _without_start(self, event: TextDelta | ToolCallCompleted) -> Call:
         """Return a call of which only what it gave is known: not every framework tells when it asks its model."""
@@ -203,6 +216,7 @@ class TranscriptReader:
             call.discarded.append(call.text)
             call.text = ""
             return
+        self._reach(call, event)
         call.duration_ms = _known(event.duration_ms)
         if isinstance(event, ModelFailed):
             call.error = event.error
@@ -211,7 +225,7 @@ class TranscriptReader:
             call.answered_by, call.reasoning = _known(event.model), _known(event.reasoning)
             call.text = call.text or _known(event.text) or ""
             for asked in [] if event.tool_calls is UNSET else event.tool_calls:
-                call.tools.append(_asked(asked, event.timestamp, is_over=True))
+                self._asked(call, asked, event.timestamp, is_over=True)
         call.is_over = all(tool.is_over for tool in call.tools)
 
     def _used(self, event: UsageRecorded) -> None:
@@ -226,6 +240,7 @@ class TranscriptReader:
         elif self._price is not None:
             about.unpriced_calls += 1
         if call is not None:
+            self._reach(call, event)
             call.input_tokens += usage.input_tokens
             call.output_tokens += usage.output_tokens
             call.answered_by = _known(event.model) or call.answered_by
@@ -237,10 +252,12 @@ class TranscriptReader:
     def _tool(self, event: ToolCallCompleted | ToolRefused | ToolExecutionStarted | ToolExecutionFinished) -> None:
         if isinstance(event, ToolCallCompleted):
             call = self._call_of(event.model_call_id) or self._without_start(event)
-            call.tools.append(_asked(event.call, event.timestamp, is_over=False))
+            self._asked(call, event.call, event.timestamp, is_over=False)
             call.is_over = False
+            self._wrote(call, event)
             return
         within, tool = self._tool_of(event)
+        self._reach(tool, event)
         if isinstance(event, ToolRefused):
             tool.refused, tool.is_over = event.reason, True
         elif isinstance(event, ToolExecutionStarted):
@@ -268,6 +285,11 @@ class TranscriptReader:
         self._place(entries, tool)
         return None, tool
 
+    def _asked(self, call: Call, asked: ToolCall, at: str, *, is_over: bool) -> None:
+        tool = Tool(started_at=at, call_id=asked.id, name=asked.name, arguments=asked.arguments, is_over=is_over)
+        tool.sequence = tool.last_sequence = self._sequence
+        call.tools.append(tool)
+
     def _all_calls(self) -> list[Call]:
         return list(calls_in(self.transcript.entries))
 
@@ -284,6 +306,7 @@ class TranscriptReader:
         elif event.step_id in self._steps:
             step = self._steps[event.step_id]
             step.error, step.duration_ms, step.is_over = _known(event.error), _known(event.duration_ms), True
+            self._reach(step, event)
 
     def _stopped(self, event: Paused | Resumed | RunCompleted | RunFailed | RunCancelled) -> None:
         about, at = self.transcript, event.timestamp
@@ -310,11 +333,8 @@ class TranscriptReader:
                 entry = End(started_at=at, status=RunStatus.CANCELLED)
         if isinstance(entry, End):
             about.status, about.ended_at = entry.status, at
+        entry.sequence = entry.last_sequence = self._sequence
         about.entries.append(entry)
-
-
-def _asked(call: ToolCall, at: str, *, is_over: bool) -> Tool:
-    return Tool(started_at=at, call_id=call.id, name=call.name, arguments=call.arguments, is_over=is_over)
 
 
 def _has_answered(call: Call) -> bool:

@@ -472,3 +472,40 @@ def test_who_answered_is_who_is_asked_for_the_price():
 )
 def test_a_time_span_is_written_as_people_read_it(milliseconds, text):
     assert duration_text(milliseconds) == text
+
+
+# ---------------------------------------------------------------- where in the log
+
+
+def test_each_part_says_which_events_told_of_it_and_until_when():
+    reader = TranscriptReader(RUN, run_record())
+    log = [
+        started("c1", second=1),
+        requested("c1", [USER]),
+        wrote("c1", "Let me see."),
+        asked("c1", "t1"),
+        finished("c1"),
+        tool_started("t1", "c1"),
+        tool_ended("t1", {"temp": 3}, "c1"),
+        run_completed(9),
+    ]
+    for sequence, event in enumerate(log, start=1):
+        reader.add(event, sequence)
+    message, call, end = reader.transcript.entries
+    (tool,) = call.tools
+    assert [(each.sequence, each.last_sequence) for each in (message, call, tool, end)] == [
+        (2, 2),
+        (1, 5),
+        (4, 7),
+        (8, 8),
+    ]
+    assert (call.started_at, call.first_token_at, call.ended_at) == (at(1), at(2), at(5))
+    assert (tool.started_at, tool.ended_at) == (at(3), at(4))
+
+
+def test_a_step_reaches_to_the_event_that_ends_it():
+    reader = TranscriptReader(RUN, run_record())
+    reader.add(StepStarted(step_id="s", name="plan", kind="node", timestamp=at(1)), 1)
+    reader.add(StepFinished(step_id="s", timestamp=at(4)), 2)
+    (step,) = reader.transcript.entries
+    assert (step.sequence, step.last_sequence, step.ended_at) == (1, 2, at(4))

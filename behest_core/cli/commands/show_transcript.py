@@ -93,7 +93,7 @@ def _follow(store: RunStore, run_id: str, price: Price | None) -> None:
     reader = TranscriptReader(run_id, store.event_log.record(run_id), price)
     for event in follow_events(store.event_log, run_id, 0):
         decoded = event.event
-        reader.add(decoded)
+        reader.add(decoded, event.sequence)
         if isinstance(decoded, TextDelta | ToolCallDelta):
             continue  # with it nothing is over
         for place, line in enumerate(lines(reader.transcript)):
