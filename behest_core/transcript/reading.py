@@ -7,13 +7,14 @@
   last word in it, and counts the rest.
 - A tool call is one thing, from the model's asking to the tool's end. Calls with one id are told apart by their model call, and
   within one by their order.
+- Steps stand in each other DEEPEST levels deep, those below side by side: whoever goes through a transcript has a bound.
 - What overlaps is marked: an entry that began before the one above it had ended is `alongside`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from msgspec import UNSET, UnsetType
 
@@ -68,6 +69,9 @@ Price: TypeAlias = Callable[[str, str, UsageRecorded], int | None]
 
 _Value = TypeVar("_Value")
 
+DEEPEST: Final = 32
+"""How many levels of steps a transcript has at most."""
+
 
 def read_transcript(
     run_id: str, record: RunRecord | None, events: Iterable[AnyEvent], price: Price | None = None
@@ -89,6 +93,7 @@ class TranscriptReader:
         self._price = price
         self._requests = Requests()
         self._steps: dict[str, Step] = {}
+        self._within: dict[str, tuple[list[Part], int]] = {}  # where a step's own steps stand, and how deep
         self._calls: dict[str, Call] = {}
         self._instructions: dict[str, str] = {}
         self._latest: Call | None = None
@@ -300,9 +305,12 @@ class TranscriptReader:
             step = Step(
                 started_at=event.timestamp, step_id=event.step_id, name=event.name, type=event.kind, is_over=False
             )
-            parent = None if event.parent_step_id is UNSET else self._steps.get(event.parent_step_id)
-            self._place(self.transcript.entries if parent is None else parent.entries, step)
+            around, depth = self.transcript.entries, 0
+            if event.parent_step_id is not UNSET and event.parent_step_id in self._steps:
+                around, depth = self._within[event.parent_step_id]
+            self._place(around, step)
             self._steps[event.step_id] = step
+            self._within[event.step_id] = (step.entries, depth + 1) if depth + 1 < DEEPEST else (around, depth)
         elif event.step_id in self._steps:
             step = self._steps[event.step_id]
             step.error, step.duration_ms, step.is_over = _known(event.error), _known(event.duration_ms), True

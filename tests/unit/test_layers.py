@@ -25,6 +25,7 @@ LAYERS = [
     ("interchange", "store", "runtime"),
     ("testing",),
     ("terminal",),
+    ("web",),
     ("demo",),
     ("cli",),
 ]

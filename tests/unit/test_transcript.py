@@ -33,7 +33,7 @@ from behest_core.model.state import TokenUsage
 from behest_core.transcript.entries import Call, Tool, Transcript
 from behest_core.transcript.lines import duration_text, lines
 from behest_core.transcript.messages import Said, said
-from behest_core.transcript.reading import TranscriptReader, read_transcript
+from behest_core.transcript.reading import DEEPEST, TranscriptReader, read_transcript
 from tests.builders import RUN, at, model_started, run_completed, run_record, run_started, text_delta, whole_run
 
 
@@ -509,3 +509,17 @@ def test_a_step_reaches_to_the_event_that_ends_it():
     reader.add(StepFinished(step_id="s", timestamp=at(4)), 2)
     (step,) = reader.transcript.entries
     assert (step.sequence, step.last_sequence, step.ended_at) == (1, 2, at(4))
+
+
+def test_steps_stand_in_each_other_to_a_depth_that_whoever_reads_them_can_go():
+    reader = TranscriptReader(RUN, run_record())
+    for number in range(2_000):
+        within = f"s{number - 1}" if number else msgspec.UNSET
+        reader.add(StepStarted(step_id=f"s{number}", name="n", kind="node", parent_step_id=within, timestamp=at(1)))
+    reader.add(run_completed(9))
+    steps, depth = reader.transcript.entries[:1], 0
+    while steps:
+        (last, depth) = (steps[-1], depth + 1)
+        steps = last.entries
+    assert depth == DEEPEST
+    assert msgspec.json.decode(msgspec.json.encode(reader.transcript), type=Transcript) == reader.transcript
