@@ -138,7 +138,7 @@ class RunStore:
         metadata: JSON = None,
         client_request_id: str | None = None,
         run_id: str | None = None,
-        interval: float = 0.5,
+        interval: float = 1.0,
         give_up_after: float = 60.0,
         on_error: OnError = "raise",
         cut_at: int | None = None,

@@ -100,7 +100,7 @@ class RunRecorder:
         log: Log,
         record: RunRecord,
         *,
-        interval: float = 0.5,
+        interval: float = 1.0,
         give_up_after: float = 60.0,
         on_error: OnError = "raise",
         cut_at: int | None = None,

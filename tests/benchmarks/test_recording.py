@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 EMIT_GOAL_US = 5.0
 EMITS, ROUNDS = 5_000, 15
 INTERVALS = (0.1, 0.25, 0.5, 1.0, 2.0)
-DEFAULT_INTERVAL = 0.5
-UNITS_GOAL = 75.0
+DEFAULT_INTERVAL = 1.0
+UNITS_GOAL = 60.0
 
 
 # ---------------------------------------------------------------- the agent's thread
@@ -91,7 +91,7 @@ def test_write_units_of_real_runs_at_their_own_times():
         per_thousand = [1000 * used / events for used, events in zip(units, counts, strict=True)]
         print(f"  {interval:4} s {per_thousand[0]:6.1f} {per_thousand[1]:6.1f}")
         if interval == DEFAULT_INTERVAL:
-            assert per_thousand[0] <= UNITS_GOAL
+            assert max(per_thousand) <= UNITS_GOAL
 
 
 def decoded(run: RunLine) -> list[AnyEvent]:
