@@ -24,9 +24,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypedDict, TypeVar
 from uuid import UUID, uuid4, uuid5
 from weakref import WeakValueDictionary
 
@@ -42,7 +42,8 @@ from behest_core.recording.recorder import RunRecorder, new_record
 from behest_core.recording.storable import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
 
     from behest_core.dynamodb.event_table import EventLog
     from behest_core.dynamodb.state_table import StateTable
@@ -60,6 +61,9 @@ _NAMESPACE: Final = UUID("5d0c0f5e-6f4b-5c55-8d0a-8a4f5f5d2b61")
 _CUT_AT: Final = 64 * 1024
 
 _logger = logging.getLogger("behest_core")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 __all__ = [
     "END_WAIT",
@@ -286,19 +290,41 @@ def failure(error: BaseException) -> ToolExecutionResult:
     return ToolExecutionResult.failed(text_with_causes(error) if isinstance(error, Exception) else CANCELLED)
 
 
-@contextmanager
-def unobtrusive() -> Iterator[None]:
+class unobtrusive:  # noqa: N801 (used as a function is)
     """Log whatever Exception is raised in here to `behest_core`, and go on. That a run is recorded already is no fault.
 
-    For a ``with`` block, also one that awaits; or as a decorator, ``@unobtrusive()``, of a function that isn't async and returns
-    None.
+    For a ``with`` block, also one that awaits; or as a decorator, ``@unobtrusive()``, of a function that isn't async: it returns
+    None where it raised. That is asked for each thing that an agent does, so it is no generator.
     """
-    try:
-        yield
-    except AlreadyRecordedError as error:
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        _note(error)
+        return True
+
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T | None]:
+        """Return the function, safe to call."""
+
+        @wraps(function)
+        def go_on(*arguments: P.args, **named: P.kwargs) -> T | None:
+            try:
+                return function(*arguments, **named)
+            except Exception as error:  # noqa: BLE001 (it is noted)
+                _note(error)
+                return None
+
+        return go_on
+
+
+def _note(error: Exception) -> None:
+    if isinstance(error, AlreadyRecordedError):
         _logger.info("%s", error)
-    except Exception:
-        _logger.exception("behest could not record what an agent did; the agent goes on")
+    else:
+        _logger.error("behest could not record what an agent did; the agent goes on", exc_info=error)
 
 
 def id_of(original: object) -> str:
