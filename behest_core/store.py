@@ -23,9 +23,11 @@ from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.history import state_at_sequence, state_at_time
 from behest_core.model.limits import check_run_id
 from behest_core.model.state import ACTIVE_STATUSES
+from behest_core.model.summary import summarize
 from behest_core.model.timestamps import as_text, from_datetime, to_datetime
 from behest_core.projection.stuck import last_sign
 from behest_core.recording.recorder import RunRecorder, new_record
+from behest_core.search import LOOK_AT, Where, search
 from behest_core.transcript.reading import TranscriptReader
 
 if TYPE_CHECKING:
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
     from behest_core.model.packing import RecordedEvent
     from behest_core.model.record import RunRecord
     from behest_core.model.state import RunState, RunStatus
+    from behest_core.model.summary import Summary
     from behest_core.recording.outbox import OnError
     from behest_core.recording.recorder import Redact
+    from behest_core.search import Found
     from behest_core.transcript.entries import Transcript
     from behest_core.transcript.reading import Price
 
@@ -297,6 +301,23 @@ class RunStore:
         return self.state_table.find(
             session_id=session_id, status=status, since=since, until=until, limit=limit, unreadable=unreadable
         )
+
+    def search(
+        self,
+        where: Where | None = None,
+        *,
+        summary: Callable[[RunState], Summary] = summarize,
+        limit: int = 50,
+        page_token: str | None = None,
+        look_at: int = LOOK_AT,
+    ) -> Found:
+        """Find a page of runs by what is asked for; newest first, always by an index, never by a scan. See search.py.
+
+        `summary` sums up a state: with `load(["cost"]).summary` of `behest_core.plugins.loading` it has what plugins add, such as
+        `nano_usd`. At most `look_at` runs are looked at, 100 in a request; the page's token goes on behind them. Raises
+        InvalidValueError.
+        """
+        return search(self.state_table, summary, where or Where(), limit=limit, page_token=page_token, look_at=look_at)
 
     def parked_states(self, *, limit: int | None = None, unreadable: Unreadable = warn) -> Iterator[RunState]:
         """Find the runs whose fold is parked, the latest first, page by page; `parked` says why. `unreadable` as for `states`."""

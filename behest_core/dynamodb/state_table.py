@@ -161,18 +161,21 @@ class StateTable:
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         limit: int | None = None,
+        page_size: int | None = None,
         repair: bool = False,
         unreadable: Unreadable = warn,
     ) -> Iterator[RunState]:
         """Return runs of a session, of a status, both, or all; newest first, page by page.
 
         `since` and `until` bound the time a run was created, both included; text is RFC 3339, a `datetime` has a time zone.
+        `page_size` is how much of an index a request reads at most: `limit` by default.
         """
         span = (as_text(since) if since else _MINIMUM_TIME, as_text(until) if until else _MAXIMUM_TIME)
         if span[0] > span[1]:
             return iter(())
-        found = self._find(session_id, status, span, limit)
-        read = self._read(found, limit, repair=repair, unreadable=unreadable)
+        at_once = page_size or limit
+        found = self._find(session_id, status, span, at_once)
+        read = self._read(found, at_once, repair=repair, unreadable=unreadable)
         return islice((state for state in read if status in {None, state.status} or (repair and state.is_blank)), limit)
 
     def _find(

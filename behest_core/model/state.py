@@ -240,6 +240,12 @@ class RunState(Struct, kw_only=True):
         parks = {name: piece.parked for name, piece in self.extensions.items() if piece.parked is not None}
         return parks if self.parked is None else {CORE_FOLD: self.parked, **parks}
 
+    def slice_of(self, name: str) -> dict[str, JSON]:
+        """Return a plugin's slice as JSON values, new ones each time; empty where the run has none of it."""
+        found = self.extensions.get(name)
+        state = found.state if found is not None else None
+        return state if isinstance(state, dict) else {}
+
     def stamped(self, before: Mapping[str, Parked], now: str) -> RunState:
         """Note of what was parked by this fold that it was now, and what is known of the attempts before; return the state."""
         if self.parked is not None and not self.parked.at:

@@ -1,7 +1,7 @@
 """The hooks of behest. A plugin implements those it needs with `hookimpl`, and has an entry point in group ``behest``.
 
-`behest_run_changed` and `behest_price` are called whenever there is something to react to, or to price. The others are called
-once, when a process starts, and none is called by the fold.
+`behest_run_changed`, `behest_price` and `behest_summary` are called whenever there is something to react to, to price or to list.
+The others are called once, when a process starts, and none is called by the fold.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from behest_core.fold.extension import Extension
     from behest_core.model.change import RunChanged
     from behest_core.model.events import Event, UsageRecorded
+    from behest_core.model.state import RunState
+    from behest_core.model.summary import FieldValue
 
 PROJECT: Final = "behest"
 
@@ -67,6 +69,18 @@ def behest_price(provider: str, model: str, usage: UsageRecorded) -> int | None:
 
     `provider` and `model` are who answered. Called where a run is shown, for each call, by `RunStore.transcript` with these
     plugins. The first plugin that knows a price counts. One that raises is left out, and the log `behest_core` says so.
+    """
+    raise AssertionError("a specification is not called")
+
+
+@hookspec
+def behest_summary(state: RunState) -> Mapping[str, FieldValue] | None:
+    """Return what the plugin adds to a run's summary: numbers, words and flags by name, or None.
+
+    `state` is the run's, with the plugin's own slice in `state.extensions`. Called for each run that is listed. The core has
+    names for `nano_usd`, what the run cost, and `waiting_since`, since when it waits for a person. Values of other types are
+    left out, and texts are cut at 1,000 characters. Where two plugins give one name, the first counts. One that raises is left
+    out, and the log `behest_core` says so.
     """
     raise AssertionError("a specification is not called")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,12 +22,14 @@ from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.extension import Extension
 from behest_core.model.change import RunChanged
 from behest_core.model.events import Event, type_name
+from behest_core.model.summary import FieldValue, Summary, summarize
 from behest_core.plugins import hookspecs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from behest_core.model.events import UsageRecorded
+    from behest_core.model.state import RunState
 
 _logger = logging.getLogger("behest_core")
 
@@ -47,6 +49,7 @@ class Plugin(Struct, frozen=True):
     upcasters: dict[str, Any] = field(default_factory=dict)
     reactions: tuple[Callable[[RunChanged], None], ...] = ()
     prices: tuple[Callable[..., int | None], ...] = ()
+    summaries: tuple[Callable[..., Mapping[str, FieldValue] | None], ...] = ()
     commands: tuple[Callable[[Any], None], ...] = ()
     refused: str | None = None
 
@@ -70,6 +73,19 @@ class Plugins(Struct, frozen=True):
                 if nano_usd is not None:
                     return nano_usd
         return None
+
+    def summary(self, state: RunState) -> Summary:
+        """Return the summary of a run, with what plugins add to it."""
+        added: dict[str, object] = {}
+        for plugin in self.used:
+            for summary_of in plugin.summaries:
+                try:
+                    given = dict(summary_of(state) or {})
+                except Exception:
+                    _logger.exception("plugin %s could not sum up a run; it is left out", plugin.name)
+                    continue
+                added = {**given, **added}
+        return summarize(state, added)
 
 
 def allowed_by_environment() -> list[str]:
@@ -172,6 +188,7 @@ def plugin_from(implementation: object, name: str, distribution: str = "", versi
             upcasters=_upcasters(manager),
             reactions=_functions(manager, "behest_run_changed", "change"),
             prices=_functions(manager, "behest_price"),
+            summaries=_functions(manager, "behest_summary", "state"),
             commands=_functions(manager, "behest_commands", "app"),
         )
     except pluggy.PluginValidationError as error:

@@ -22,6 +22,7 @@ LAYERS = [
     ("dynamodb",),
     ("recording",),
     ("projection",),
+    ("search",),
     ("interchange", "store", "runtime"),
     ("testing",),
     ("terminal",),

@@ -34,6 +34,7 @@ from behest_core.plugins import Event, Extension, ExtensionState, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from behest_core.model.state import RunState
     from behest_core.plugins import RunView
 
 PENDING: Final = 32
@@ -198,6 +199,20 @@ def _answers(state: ApprovalsState, call_id: str) -> bool:
         state.unnamed -= 1
     state.waiting = len(state.pending) + state.unnamed
     return True
+
+
+@hookimpl
+def behest_summary(state: RunState) -> dict[str, str | int]:
+    """Return since when the run waits for a person, and for how many answers; nothing where it doesn't."""
+    if state.status.is_terminal:
+        return {}
+    known = state.slice_of("approvals")
+    pending, paused, waiting = (known.get(name) for name in ("pending", "paused", "waiting"))
+    asked = [each for each in (pending.values() if isinstance(pending, dict) else ()) if isinstance(each, dict)]
+    if isinstance(paused, dict):
+        asked.append(paused)
+    since = min((str(each["since"]) for each in asked if each.get("since")), default=None)
+    return {} if since is None else {"waiting_since": since, "waiting_for": waiting if isinstance(waiting, int) else 0}
 
 
 @hookimpl

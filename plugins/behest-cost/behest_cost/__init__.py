@@ -33,6 +33,7 @@ from behest_cost.prices import Price, PriceTable, Rate, Rates, merged, shipped, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from behest_core.model.state import RunState
     from behest_core.plugins import RunView
 
 __all__ = ["CostState", "ModelCost", "Price", "PriceTable", "cost_of", "merged", "shipped", "with_changes"]
@@ -276,6 +277,16 @@ def behest_extensions() -> Sequence[Extension]:
 def behest_price(provider: str, model: str, usage: UsageRecorded) -> int | None:
     """Return what one model call cost, in nanodollars, by the same prices."""
     return price_of(_rates(os.environ.get("BEHEST_PRICES")), provider, model, usage)
+
+
+@hookimpl
+def behest_summary(state: RunState) -> dict[str, int]:
+    """Return what the run cost, where one of its calls has a price, and how many have none."""
+    known = state.slice_of("cost")
+    calls, unpriced, nano_usd = (known.get(name) for name in ("calls", "unpriced_calls", "nano_usd"))
+    if not isinstance(nano_usd, int) or not isinstance(unpriced, int) or calls == unpriced:
+        return {}
+    return {"nano_usd": nano_usd, "unpriced_calls": unpriced}
 
 
 @cache

@@ -32,6 +32,7 @@ from behest_core.plugins import Extension, ExtensionState, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from behest_core.model.state import RunState
     from behest_core.plugins import RunView
 
 TOOLS: Final = 48
@@ -145,6 +146,21 @@ def _milliseconds(state: ToolsState, since: str, until: str) -> int | None:
         state.unreadable_times += 1
         return None
     return passed // _MILLISECOND if passed.days >= 0 else 0
+
+
+@hookimpl
+def behest_summary(state: RunState) -> dict[str, int]:
+    """Return how many tools were called, how many of the calls failed, and the time to the first token in milliseconds."""
+    known = state.slice_of("tools")
+    by_name, other, first_token = (known.get(name) for name in ("tools", "other", "first_token_ms"))
+    counted = [
+        each for each in (*(by_name.values() if isinstance(by_name, dict) else ()), other) if isinstance(each, dict)
+    ]
+    sums = {
+        name: sum(count for each in counted if isinstance(count := each.get(field), int))
+        for name, field in (("tool_calls", "calls"), ("tools_failed", "errors"))
+    }
+    return sums | ({"first_token_ms": first_token} if isinstance(first_token, int) else {})
 
 
 @hookimpl
