@@ -38,7 +38,7 @@ class Raises:
 
 class Later:
     @hookimpl
-    def behest_summary(self, state):
+    def behest_summary(self):
         return {"nano_usd": 7, "late": True}
 
 
