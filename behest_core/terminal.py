@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
 
+from behest_core import wording
 from behest_core.model.state import RunStatus
-from behest_core.model.timestamps import canonical, to_datetime
+from behest_core.model.timestamps import to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,12 +126,7 @@ def status_text(status: RunStatus) -> Text:
 
 def time_text(moment: str | None) -> str:
     """Return a time in UTC without trailing zeros; as it is where it isn't RFC 3339; a dash where there is none."""
-    if not moment:
-        return "-"
-    try:
-        return canonical(moment).removesuffix("Z").rstrip("0").removesuffix(".") + "Z"
-    except ValueError:
-        return clean(moment)
+    return clean(wording.time_text(moment))
 
 
 def second_text(moment: str | None) -> str:
@@ -153,16 +149,6 @@ def age_text(moment: str, now: datetime) -> str:
 def write_text(text: str, console: Console | None = None) -> None:
     """Write a line of text as a result."""
     (console or results()).print(Text(clean(text)), soft_wrap=True)
-
-
-def count_text(count: int) -> str:
-    """Return a number with thousands separated."""
-    return f"{count:,}"
-
-
-def amount(count: int, noun: str) -> str:
-    """Return a number of things in words: ``1 run``, ``2,000 runs``."""
-    return f"{count_text(count)} {noun}" + ("" if count == 1 else "s")
 
 
 def json_text(value: JSON) -> str:

@@ -16,7 +16,8 @@ from behest_core.plugins.loading import allowed_by_environment, load
 from behest_core.projection.catch_up import CatchUp, Fold
 from behest_core.projection.trouble import TroubleKind
 from behest_core.projection.verify import Kind, Verdict, verify
-from behest_core.terminal import amount, clean, count_text, json_text, say
+from behest_core.terminal import clean, json_text, say
+from behest_core.wording import amount, count_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from behest_core.cli.aws import WORKERS, explain
 from behest_core.errors import BehestError, ConfigurationError
 from behest_core.model.timestamps import to_datetime
-from behest_core.terminal import count_text, say
+from behest_core.terminal import say
+from behest_core.wording import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator

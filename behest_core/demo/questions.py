@@ -15,7 +15,8 @@ from rich.text import Text
 
 from behest_core.dynamodb.items import state_from_item
 from behest_core.model.state import RunState, RunStatus
-from behest_core.terminal import clean, count_text, second_text, status_text, write_result
+from behest_core.terminal import clean, second_text, status_text, write_result
+from behest_core.wording import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

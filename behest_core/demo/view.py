@@ -8,7 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from behest_core.terminal import count_text, status_text
+from behest_core.terminal import status_text
+from behest_core.wording import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

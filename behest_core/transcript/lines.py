@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
-from behest_core.model.timestamps import to_datetime
+from behest_core.model.summary import milliseconds_between
 from behest_core.transcript.entries import Answer, Call, Earlier, End, Message, Pause, Step, Tool
 from behest_core.transcript.messages import as_text
+from behest_core.wording import duration_text, usd_text
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Tone: TypeAlias = Literal["said", "told", "about", "failed"]
 
 _ABOUT: Final = "about"
-_NANO: Final = 10**9
 
 
 class Line(NamedTuple):
@@ -153,7 +153,7 @@ def _with_mark(text: str, entry: Part) -> str:
 
 
 def _sums(transcript: Transcript) -> Iterator[str]:
-    took = _between(transcript.started_at, transcript.ended_at)
+    took = milliseconds_between(transcript.started_at, transcript.ended_at)
     if took is not None:
         yield duration_text(took)
     yield from _tokens(transcript.input_tokens, transcript.output_tokens)
@@ -167,28 +167,8 @@ def _tokens(given: int, written: int) -> list[str]:
 
 
 def _costs(nano_usd: int | None) -> list[str]:
-    return [] if nano_usd is None else [f"${nano_usd / _NANO:.6f}".rstrip("0").ljust(5, "0")]
+    return [] if nano_usd is None else [usd_text(nano_usd)]
 
 
 def _given(text: str | None) -> list[str]:
     return [text] if text else []
-
-
-def duration_text(milliseconds: int) -> str:
-    """Return a time span as people read it: ``42 ms``, ``0.8 s``, ``3 min 5 s``."""
-    if milliseconds < 1000:
-        return f"{milliseconds} ms"
-    seconds = milliseconds / 1000
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
-
-
-def _between(first: str | None, last: str | None) -> int | None:
-    if first is None or last is None:
-        return None
-    try:
-        return max(0, round((to_datetime(last) - to_datetime(first)).total_seconds() * 1000))
-    except ValueError:
-        return None  # a writer put no time there

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 
 from behest_core.model.timestamps import to_datetime
 from behest_core.transcript.entries import Answer, Call, End, Pause, Step, Tool
-from behest_core.transcript.lines import duration_text
 from behest_core.web.text import visible
+from behest_core.wording import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

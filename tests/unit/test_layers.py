@@ -16,6 +16,7 @@ PACKAGE = Path(behest_core.__file__).parent
 LAYERS = [
     ("errors",),
     ("model",),
+    ("wording",),
     ("fold",),
     ("transcript",),
     ("plugins",),
@@ -27,12 +28,13 @@ LAYERS = [
     ("testing",),
     ("terminal",),
     ("web",),
+    ("web",),
     ("demo",),
     ("cli",),
 ]
 """From the bottom up. A name is a folder, or a module that stands by itself."""
 
-PURE = ("errors", "model", "fold", "transcript")
+PURE = ("errors", "model", "wording", "fold", "transcript")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

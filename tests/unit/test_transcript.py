@@ -31,9 +31,10 @@ from behest_core.model.events import (
 )
 from behest_core.model.state import TokenUsage
 from behest_core.transcript.entries import Call, Tool, Transcript
-from behest_core.transcript.lines import duration_text, lines
+from behest_core.transcript.lines import lines
 from behest_core.transcript.messages import Said, said
 from behest_core.transcript.reading import DEEPEST, TranscriptReader, read_transcript
+from behest_core.wording import duration_text
 from tests.builders import RUN, at, model_started, run_completed, run_record, run_started, text_delta, whole_run
 
 

@@ -13,7 +13,8 @@ from behest_core.cli.runs import Boundary, SideBySide, told_where_cut_short
 from behest_core.errors import ConfigurationError, RunDeletedError
 from behest_core.model.state import RunState
 from behest_core.store import RunStore
-from behest_core.terminal import amount, count_text, say, time_text, write_text
+from behest_core.terminal import say, time_text, write_text
+from behest_core.wording import amount, count_text
 
 
 def delete_runs(

@@ -22,7 +22,8 @@ from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import BehestError, ConfigurationError, RunDiffersError
 from behest_core.interchange import RunLine, read_run, same_event, same_record
 from behest_core.model.packing import RecordedEvent
-from behest_core.terminal import amount, write_text
+from behest_core.terminal import write_text
+from behest_core.wording import amount
 
 EVENTS_PER_COMMIT: Final = 100
 """Enough for zlib to pack well, and few enough for a commit to stay a small part of what Lambda delivers at once."""

@@ -14,17 +14,8 @@ from behest_core.cli.arguments import AsJson, Stack, parse_status, parse_time
 from behest_core.cli.commands.show_run import state_line
 from behest_core.errors import MalformedStateError
 from behest_core.model.state import CORE_FOLD, Parked, RunState, RunStatus
-from behest_core.terminal import (
-    age_text,
-    clean,
-    count_text,
-    results,
-    say,
-    second_text,
-    status_text,
-    write_line,
-    write_result,
-)
+from behest_core.terminal import age_text, clean, results, say, second_text, status_text, write_line, write_result
+from behest_core.wording import count_text
 
 _ID: Final = 40
 """A run id of no more characters, a UUID for one, stays on one line, whatever else has to give way."""

@@ -35,7 +35,8 @@ from behest_core.fold.reducer import REDUCER_VERSION
 from behest_core.fold.rules import is_parked_as_diverged
 from behest_core.projection.verify import Kind
 from behest_core.store import RunStore
-from behest_core.terminal import amount, count_text, say, write_text
+from behest_core.terminal import say, write_text
+from behest_core.wording import amount, count_text
 
 _CHANGED, _RIGHT = "changed", "right already"
 _WORDS: Final = {

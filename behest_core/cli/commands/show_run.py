@@ -30,7 +30,6 @@ from behest_core.terminal import (
     STYLE_OF,
     UNDER_WAY,
     clean,
-    count_text,
     json_text,
     results,
     second_text,
@@ -39,6 +38,7 @@ from behest_core.terminal import (
     write_line,
     write_result,
 )
+from behest_core.wording import count_text
 
 
 def show_run(

@@ -10,7 +10,8 @@ from rich.tree import Tree
 from behest_core.cli.arguments import AsJson, Run, Stack
 from behest_core.cli.aws import connect
 from behest_core.model.limits import check_run_id
-from behest_core.terminal import clean, count_text, results, write_line, write_result
+from behest_core.terminal import clean, results, write_line, write_result
+from behest_core.wording import count_text
 from behest_lineage.tree import Node, read_tree
 
 
