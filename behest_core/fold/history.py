@@ -1,16 +1,17 @@
-"""A run's state as it was at a sequence or at a time: its log, cut there and folded."""
+"""A run's state as it was at a sequence or at a time: its log, cut there and folded. And what one event changed."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 from msgspec.json import Decoder
 
 from behest_core.errors import InvalidValueError, MalformedRecordError, RunNotFoundError, StateNotFoundError
 from behest_core.fold.dispatch import CORE, Dispatch
-from behest_core.fold.rules import fold
+from behest_core.fold.rules import fold, fold_on
 from behest_core.model.decoding import DECODE_ERRORS, split
 from behest_core.model.packing import until
 from behest_core.model.record import decode_record
@@ -39,8 +40,47 @@ def state_at_sequence(run_id: str, log: Iterable[Commit], sequence: int, dispatc
         raise InvalidValueError("sequence", f"expected 0 or more, got {sequence}")
     state = _fold(run_id, until(log, sequence), dispatch)
     if state.parked is None and state.sequence < sequence:
-        raise StateNotFoundError(run_id, f"has no sequence {sequence}: its log ends at {state.sequence}")
+        raise _too_short(state, sequence)
     return state
+
+
+def _too_short(state: RunState, sequence: int) -> StateNotFoundError:
+    return StateNotFoundError(state.run_id, f"has no sequence {sequence}: its log ends at {state.sequence}")
+
+
+class Around(NamedTuple):
+    """A run's state before an event, None where there was none, and after it."""
+
+    before: RunState | None
+    after: RunState
+
+
+def states_around(run_id: str, log: Iterable[Commit], sequence: int, dispatch: Dispatch = CORE) -> Around:
+    """Fold a run's whole log up to a sequence, and keep the state before its last event as well. The log is gone through once.
+
+    Raises as `state_at_sequence`.
+    """
+    if sequence < 1:
+        return Around(None, state_at_sequence(run_id, log, sequence, dispatch))
+    rest: list[Commit] = []
+    state = fold(None, _up_to(log, sequence - 1, rest), dispatch).state
+    before = deepcopy(state)
+    if state is None:
+        return Around(None, state_at_sequence(run_id, rest, sequence, dispatch))
+    after = fold_on(state, until(rest, sequence), dispatch).state or state
+    if after.parked is None and after.sequence < sequence:
+        raise _too_short(after, sequence)
+    return Around(before, after)
+
+
+def _up_to(log: Iterable[Commit], sequence: int, rest: list[Commit]) -> Iterator[Commit]:
+    """Return the commits up to a sequence, the last cut off there; put the one with what comes next into `rest`."""
+    for commit in log:
+        if commit.last > sequence:
+            rest.append(commit)
+            yield from until([commit], sequence)
+            return
+        yield commit
 
 
 def state_at_time(run_id: str, log: Iterable[Commit], moment: str, dispatch: Dispatch = CORE) -> RunState:
