@@ -89,7 +89,7 @@ class TranscriptReader:
     def __init__(self, run_id: str, record: RunRecord | None, price: Price | None = None) -> None:
         self.transcript = Transcript(run_id=run_id)
         if record is not None:
-            self._about(record)
+            self.about(record)
         self._price = price
         self._requests = Requests()
         self._steps: dict[str, Step] = {}
@@ -99,7 +99,8 @@ class TranscriptReader:
         self._latest: Call | None = None
         self._sequence = 0
 
-    def _about(self, record: RunRecord) -> None:
+    def about(self, record: RunRecord) -> None:
+        """Take what the run's record says, before its events."""
         name = record.metadata.get("agent_name") if isinstance(record.metadata, dict) else None
         about = self.transcript
         about.session_id, about.provider, about.model = record.session_id, record.provider, record.model

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import typer
 
     from behest_core.model.json import JSON
+    from behest_core.model.state import RunState
     from behest_core.plugins import RunView
 
 TAGS: Final = 16
@@ -120,6 +121,14 @@ def behest_event_types() -> Sequence[type[Event]]:
 def behest_extensions() -> Sequence[Extension]:
     """Return the extension `lineage`."""
     return [lineage]
+
+
+@hookimpl
+def behest_summary(state: RunState) -> dict[str, str]:
+    """Return the run's parent and root, where they are known."""
+    known = state.slice_of("lineage")
+    found = {name: known.get(name) for name in ("parent_run_id", "root_run_id")}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 @hookimpl

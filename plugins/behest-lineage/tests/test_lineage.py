@@ -77,3 +77,9 @@ def test_an_event_that_cannot_be_read_parks_the_slice_and_not_the_run():
     state = folded([*commits_of(run_started()), odd], TABLE)
     piece = state.extensions["lineage"]
     assert (state.sequence, piece.sequence, piece.parked.sequence) == (2, 1, 2)
+
+
+def test_the_summary_of_a_run_says_what_an_event_said_of_its_parent():
+    state = folded(commits_of(run_started(), linked(parent_run_id="p")), TABLE)
+    assert behest_lineage.behest_summary(state) == {"parent_run_id": "p"}
+    assert behest_lineage.behest_summary(folded(commits_of(run_started()), TABLE)) == {}
