@@ -5,13 +5,16 @@ from __future__ import annotations
 import heapq
 import time
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Self, overload
 
 from behest_core.dynamodb import connection
 from behest_core.dynamodb.answers import read_item_by_item
 from behest_core.dynamodb.event_table import EventLog
+from behest_core.dynamodb.listing import Listing
 from behest_core.dynamodb.state_table import StateTable, warn
+from behest_core.dynamodb.subscription import Subscription
 from behest_core.errors import (
     ConfigurationError,
     RunDeletedError,
@@ -22,7 +25,7 @@ from behest_core.errors import (
 from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.history import state_at_sequence, state_at_time
 from behest_core.model.limits import check_run_id
-from behest_core.model.state import ACTIVE_STATUSES
+from behest_core.model.state import ACTIVE_STATUSES, status_of
 from behest_core.model.summary import summarize
 from behest_core.model.timestamps import as_text, from_datetime, to_datetime
 from behest_core.projection.stuck import last_sign
@@ -258,12 +261,24 @@ class RunStore:
             self.event_log.head(run_id)  # raises RunDeletedError where that is why
             raise
 
-    def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Iterator[RecordedEvent]:
+    def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Listing[RecordedEvent]:
         """Read the run's events behind the sequence `after`, in order, page by page, at most `limit`.
 
         The read is consistent: it holds every event whose append has returned.
         """
-        return self.event_log.events(run_id, after, limit)
+        return Listing(lambda: self.event_log.events(run_id, after, limit), f"events of run {run_id}")
+
+    def subscribe(
+        self, run_id: str, *, after: int = 0, sleep: Callable[[float], None] = time.sleep
+    ) -> Iterator[RecordedEvent]:
+        """Return the run's events behind the sequence `after`, then those that come, each once and in order; until the run ends.
+
+        It ends where the log does and the run's status is a terminal one. A run that isn't there yet is waited for. A look costs
+        one small Query; the pauses between looks grow from 0.1 s to 2 s while nothing comes. Go on with the last `sequence` seen
+        as `after`, in any process. Raises RunDeletedError, and MalformedEventError at a commit that can't be cut into events.
+        """
+        subscription = Subscription(self.event_log, self.state_table, run_id, after)
+        return _followed(subscription, sleep)
 
     def transcript(self, run_id: str, *, price: Price | None = None) -> Transcript:
         """Return a run as a conversation, read from its log: who said what, which tools were used, and what they gave.
@@ -286,21 +301,29 @@ class RunStore:
         self,
         *,
         session_id: str | None = None,
-        status: RunStatus | None = None,
+        status: RunStatus | str | None = None,
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         limit: int | None = None,
         unreadable: Unreadable = warn,
-    ) -> Iterator[RunState]:
+    ) -> Listing[RunState]:
         """Find runs by session, by status, by both, or all of them; newest first, page by page, at most `limit`.
 
+        A status may be its name, in capitals or not: ``"failed"``. Raises InvalidValueError where there is none of that name.
         `since` and `until` bound when a run was created, both included. A run that was created or changed status within the
         last moments may not be found yet: the indexes follow the table, usually within a second. Where a state item can't be
         read, `unreadable` is called with the error, which is logged otherwise, and the list goes on.
         """
-        return self.state_table.find(
-            session_id=session_id, status=status, since=since, until=until, limit=limit, unreadable=unreadable
+        find = partial(
+            self.state_table.find,
+            session_id=session_id,
+            status=None if status is None else status_of(status),
+            since=None if since is None else as_text(since),
+            until=None if until is None else as_text(until),
+            limit=limit,
+            unreadable=unreadable,
         )
+        return Listing(find, "states of runs")
 
     def search(
         self,
@@ -319,19 +342,24 @@ class RunStore:
         """
         return search(self.state_table, summary, where or Where(), limit=limit, page_token=page_token, look_at=look_at)
 
-    def parked_states(self, *, limit: int | None = None, unreadable: Unreadable = warn) -> Iterator[RunState]:
+    def parked_states(self, *, limit: int | None = None, unreadable: Unreadable = warn) -> Listing[RunState]:
         """Find the runs whose fold is parked, the latest first, page by page; `parked` says why. `unreadable` as for `states`."""
-        return self.state_table.find_parked(limit=limit, unreadable=unreadable)
+        return Listing(
+            partial(self.state_table.find_parked, limit=limit, unreadable=unreadable), "states of parked runs"
+        )
 
     def stuck_states(
         self, silent_since: datetime | str, *, limit: int | None = None, unreadable: Unreadable = warn
-    ) -> Iterator[RunState]:
+    ) -> Listing[RunState]:
         """Find the runs that are active and have shown no sign of life since a time; newest first, at most `limit`.
 
         Those that wait for somebody are not among them: stuck.py has the rule. Costs a read of the log for each run that is
         silent. `unreadable` as for `states`.
         """
         before = to_datetime(as_text(silent_since))
+        return Listing(partial(self._stuck, before, limit, unreadable), "states of runs that are stuck")
+
+    def _stuck(self, before: datetime, limit: int | None, unreadable: Unreadable) -> Iterator[RunState]:
         active = [self.states(status=status, unreadable=unreadable) for status in ACTIVE_STATUSES]
         newest_first = heapq.merge(*active, key=lambda state: state.created_at or "", reverse=True)
         stuck = (state for state in newest_first if last_sign(self.event_log, state, before) is not None)
@@ -373,3 +401,11 @@ class RunStore:
             status = self._client.describe_table(TableName=table)["Table"].get("TableStatus")
             if status not in {"ACTIVE", "UPDATING"}:
                 raise ConfigurationError(f"table {table} is {status}, not ACTIVE; wait until it is")
+
+
+def _followed(subscription: Subscription, sleep: Callable[[float], None]) -> Iterator[RecordedEvent]:
+    while True:
+        yield from subscription.look()
+        if subscription.is_over:
+            return
+        sleep(subscription.pause)

@@ -98,7 +98,7 @@ class StrandsAgent:
     def run_id(self) -> str:
         """The run's id, or its name."""
         if not self._run_id:
-            state = next(self._store.states(session_id=_SESSION), None)
+            state = next(iter(self._store.states(session_id=_SESSION)), None)
             self._run_id = state.run_id if state is not None else ""
         return self._run_id or self.name
 

@@ -275,15 +275,18 @@ class EventLog:
         """Read, consistently, all commits of a run, the record among them. Raises IncompleteLogError at a gap."""
         return without_gaps(run_id, self.commits(run_id))
 
-    def commits(self, run_id: str, after: int = -1, *, refuse_deleted: bool = False) -> Iterator[Commit]:
+    def commits(
+        self, run_id: str, after: int = -1, *, refuse_deleted: bool = False, is_at_end: bool = False
+    ) -> Iterator[Commit]:
         """Read, consistently, the commits that hold what lies behind the position `after`, page by page, in order.
 
-        The first may begin at or before `after`: a commit comes whole. With `refuse_deleted`, raises RunDeletedError where a
+        The first may begin at or before `after`: a commit comes whole. Where no commit can reach over `after`, as the log ended
+        there when it was read, `is_at_end` saves the look at that one. With `refuse_deleted`, raises RunDeletedError where a
         tombstone is read, which is passed over otherwise.
         """
         behind = self._commits(run_id, ">", after, refuse_deleted=refuse_deleted)
         first = next(behind, None)
-        if after >= 1 and (first is None or first.sequence > after + 1):
+        if not is_at_end and after >= 1 and (first is None or first.sequence > after + 1):
             # `after` may lie inside a commit: then it is the last one that begins at or before it
             around = next(self._last_commits(run_id, after, refuse_deleted=refuse_deleted), None)
             if around is not None and around.last > after:

@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 from msgspec.json import decode, encode
 from msgspec.structs import replace
 
+from behest_core.errors import InvalidValueError
 from behest_core.model.json import JSON
 from behest_core.model.limits import ERROR_BYTES, MESSAGE_BYTES, Count, beginning
 from behest_core.model.timestamps import to_datetime
@@ -39,6 +40,14 @@ class RunStatus(StrEnum):
     def is_terminal(self) -> bool:
         """Whether a run ends here. A later event may still move it on: the fold judges nothing."""
         return self in _TERMINAL
+
+
+def status_of(text: RunStatus | str) -> RunStatus:
+    """Return the status of a name, in capitals or not. Raises InvalidValueError where there is none."""
+    for status in RunStatus:
+        if status.lower() == text.lower():
+            return status
+    raise InvalidValueError("status", f"{text!r} is none; there are {', '.join(RunStatus)}")
 
 
 FOLDED_STATUSES = (

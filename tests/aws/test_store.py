@@ -248,3 +248,23 @@ def test_a_broken_state_item_leaves_the_list_of_parked_runs_whole(stack, store):
     told = []
     assert [state.run_id for state in store.parked_states(unreadable=told.append)] == ["run-1"]
     assert [error.run_id for error in told] == ["run-2"]
+
+
+def test_a_status_may_be_given_by_its_name(stack, store):
+    folded_run(stack, "r")
+    assert [state.run_id for state in store.states(status="completed")] == ["r"]
+    assert list(store.states(status="FAILED")) == []
+
+
+def test_a_status_that_there_is_none_of_is_refused_at_once(store):
+    with pytest.raises(InvalidValueError, match=r"status: 'running' is none; there are Pending, .*Failed"):
+        store.states(status="running")
+
+
+def test_what_a_query_finds_can_be_gone_through_again_and_is_true_where_there_is_any(stack, store):
+    assert not store.states()
+    folded_run(stack, "r")
+    found = store.states()
+    assert found
+    assert [state.run_id for state in found] == [state.run_id for state in found] == ["r"]
+    assert repr(found) == "<states of runs: go through them with `for`, or use list(…)>"

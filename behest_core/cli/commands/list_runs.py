@@ -123,13 +123,8 @@ def list_runs(
     elif stuck:
         found = _narrowed(store.stuck_states(silent_since, unreadable=unreadable), session, status, since)
     else:
-        found = store.states(
-            session_id=session,
-            status=status,
-            since=since,
-            limit=limit + 1 if limit else None,
-            unreadable=unreadable,
-        )
+        most = limit + 1 if limit else None
+        found = iter(store.states(session_id=session, status=status, since=since, limit=most, unreadable=unreadable))
     wanted = islice(found, limit or None)
     if as_json:
         for state in wanted:
