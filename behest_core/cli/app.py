@@ -10,29 +10,32 @@ import sys
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from behest_core.cli.aws import explain
-from behest_core.cli.commands.delete_runs import delete_runs
-from behest_core.cli.commands.demo import demo
-from behest_core.cli.commands.export_runs import export_runs
-from behest_core.cli.commands.fold_lines import fold_lines
-from behest_core.cli.commands.import_runs import import_runs
-from behest_core.cli.commands.list_events import list_events
-from behest_core.cli.commands.list_plugins import list_plugins
-from behest_core.cli.commands.list_runs import list_runs
-from behest_core.cli.commands.new_plugin import new_plugin
-from behest_core.cli.commands.rebuild_runs import rebuild_runs
-from behest_core.cli.commands.resume_runs import resume_runs
-from behest_core.cli.commands.show_run import show_run
-from behest_core.cli.commands.show_transcript import show_transcript
-from behest_core.cli.commands.verify_runs import verify_runs
-from behest_core.plugins.loading import allowed_by_environment, load
 from behest_core.terminal import say
+
+_OWN: Final = {
+    "demo": "demo:demo",
+    "runs": "list_runs:list_runs",
+    "show": "show_run:show_run",
+    "events": "list_events:list_events",
+    "transcript": "show_transcript:show_transcript",
+    "fold": "fold_lines:fold_lines",
+    "import": "import_runs:import_runs",
+    "export": "export_runs:export_runs",
+    "verify": "verify_runs:verify_runs",
+    "resume": "resume_runs:resume_runs",
+    "rebuild": "rebuild_runs:rebuild_runs",
+    "delete": "delete_runs:delete_runs",
+    "plugins": "list_plugins:list_plugins",
+    "plugin": "new_plugin:plugin",
+}
+"""behest's commands: each is a function of a module in `commands`, or a group of them. Only what is asked for is imported."""
 
 _PLUGINS: Final = "behest.commands of plugins"
 _FAILED: Final = 1
@@ -50,16 +53,15 @@ class _Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (typer's context has no public type)
         """Name all commands, for the help page."""
-        return [*super().list_commands(ctx), *self._of_plugins(ctx)]
+        return [*_OWN, *self._of_plugins(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
         """Return a command; plugins are looked at only where behest has none of the name."""
-        own = super().get_command(ctx, cmd_name)
-        return own if own is not None else self._of_plugins(ctx).get(cmd_name)
+        return _own(cmd_name) if cmd_name in _OWN else self._of_plugins(ctx).get(cmd_name)
 
     def _of_plugins(self, ctx: Any) -> dict[str, Any]:  # noqa: ANN401
         if _PLUGINS not in ctx.meta:
-            ctx.meta[_PLUGINS] = plugin_commands(self.commands)
+            ctx.meta[_PLUGINS] = plugin_commands(_OWN)
         found: dict[str, Any] = ctx.meta[_PLUGINS]
         return found
 
@@ -77,6 +79,8 @@ class _Commands(TyperGroup):
         except Terminated:
             raise typer.Exit(_TERMINATED) from None
         except Exception as error:
+            from behest_core.cli.aws import explain  # noqa: PLC0415 (botocore, which not every command needs)
+
             line = explain(error)
             if line is None:
                 raise
@@ -109,6 +113,8 @@ def plugin_commands(taken: Collection[str]) -> dict[str, Any]:
     `taken` are the names that behest's own commands have. Nothing of a plugin is imported before one of its commands, or the
     help page, is asked for.
     """
+    from behest_core.plugins.loading import allowed_by_environment, load  # noqa: PLC0415 (most commands need no plugins)
+
     commands: dict[str, Any] = {}
     allowed = allowed_by_environment()
     if not allowed:
@@ -138,15 +144,30 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-app = typer.Typer(
-    cls=_Commands,
-    name="behest",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_HOW: Final[dict[str, Any]] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "rich_markup_mode": "markdown",
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+def _own(name: str) -> Any:  # noqa: ANN401 (typer's commands have no public type)
+    """Import one of behest's own commands."""
+    module, _, function = _OWN[name].partition(":")
+    found = getattr(import_module(f"behest_core.cli.commands.{module}"), function)
+    if isinstance(found, typer.Typer):
+        command: Any = typer.main.get_group(found)
+    else:
+        alone = typer.Typer(**_HOW | {"no_args_is_help": False})
+        alone.command()(found)
+        command = typer.main.get_command(alone)
+    command.name = name
+    return command
+
+
+app = typer.Typer(cls=_Commands, name="behest", **_HOW)
 
 
 def _show_version(wanted: bool) -> None:
@@ -166,22 +187,3 @@ def behest(
 
     Credentials, region and endpoint are those of the AWS CLI: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
     """
-
-
-app.command("demo")(demo)
-app.command("runs")(list_runs)
-app.command("show")(show_run)
-app.command("events")(list_events)
-app.command("transcript")(show_transcript)
-app.command("fold")(fold_lines)
-app.command("import")(import_runs)
-app.command("export")(export_runs)
-app.command("verify")(verify_runs)
-app.command("resume")(resume_runs)
-app.command("rebuild")(rebuild_runs)
-app.command("delete")(delete_runs)
-app.command("plugins")(list_plugins)
-_plugin = typer.Typer(no_args_is_help=True, help="Write a plugin.")
-_plugin.callback()(lambda: None)
-_plugin.command("new")(new_plugin)
-app.add_typer(_plugin, name="plugin")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from behest_core.cli.aws import CommandError
+from behest_core.errors import BehestError
 from behest_core.model.limits import check_run_id
 from behest_core.model.state import RunStatus
 from behest_core.model.timestamps import canonical, from_datetime
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 _AGE: Final = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _UNIT: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+class CommandError(BehestError):
+    """A command can't do what it was asked to. The message is the line to show."""
+
 
 # ---------------------------------------------------------------- times and statuses
 

@@ -26,10 +26,6 @@ WORKERS: Final = 16
 _ATTEMPTS: Final = 8  # an import of many runs meets throttling before an on-demand table has scaled up
 
 
-class CommandError(BehestError):
-    """A command can't do what it was asked to. The message is the line to show."""
-
-
 def connect(stack: str | None) -> RunStore:
     """Return the store of a stack, or of the tables that the environment names. Raises ConfigurationError."""
     config = Config(

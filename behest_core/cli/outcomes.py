@@ -12,11 +12,10 @@ from rich.text import Text
 from behest_core.cli.runs import Boundary, SideBySide, told
 from behest_core.errors import ConfigurationError, LogDivergedError, LogTruncatedError
 from behest_core.model.state import CORE_FOLD
-from behest_core.plugins.loading import allowed_by_environment, load
 from behest_core.projection.catch_up import CatchUp, Fold
 from behest_core.projection.trouble import TroubleKind
 from behest_core.projection.verify import Kind, Verdict, verify
-from behest_core.terminal import clean, json_text, say
+from behest_core.terminal import clean, json_text
 from behest_core.wording import amount, count_text
 
 if TYPE_CHECKING:
@@ -29,14 +28,6 @@ if TYPE_CHECKING:
     from behest_core.model.state import Parked, RunState
     from behest_core.projection.one_run import Work
     from behest_core.store import RunStore
-
-
-def dispatch_of_plugins() -> Dispatch:
-    """Return what the plugins of BEHEST_PLUGINS fold; name those that can't be used."""
-    plugins = load(allowed_by_environment())
-    for plugin in plugins.refused:
-        say(f"plugin {plugin.name} is not used, and what it has folded stays as it is: {plugin.refused}")
-    return plugins.dispatch
 
 
 # ---------------------------------------------------------------- runs that were folded

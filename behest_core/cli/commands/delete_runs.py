@@ -6,8 +6,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.cli import aws
-from behest_core.cli.arguments import Stack, Yes, ask, can_ask, named_runs, to_type
-from behest_core.cli.aws import CommandError
+from behest_core.cli.arguments import CommandError, Stack, Yes, ask, can_ask, named_runs, to_type
 from behest_core.cli.progress import RunsBar, runs_bar
 from behest_core.cli.runs import Boundary, SideBySide, told_where_cut_short
 from behest_core.errors import ConfigurationError, RunDeletedError

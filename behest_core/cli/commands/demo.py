@@ -6,7 +6,7 @@ is moto's, and Lambda is a model of its stream mapping. No account, no configura
 
 from __future__ import annotations
 
-from behest_core.cli.aws import CommandError
+from behest_core.cli.arguments import CommandError
 
 
 def demo() -> None:

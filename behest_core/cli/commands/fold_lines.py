@@ -4,8 +4,8 @@ from functools import partial
 
 from behest_core.cli.arguments import File, SkipInvalid
 from behest_core.cli.lines import Invalid, open_lines, read_runs
-from behest_core.cli.outcomes import dispatch_of_plugins
 from behest_core.cli.progress import lines_bar
+from behest_core.cli.used_plugins import dispatch_of_plugins
 from behest_core.interchange import fold_line, write_state
 from behest_core.terminal import say, write_line
 from behest_core.wording import amount

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.cli import aws
-from behest_core.cli.arguments import File, SkipInvalid, Stack
-from behest_core.cli.aws import WORKERS, CommandError
+from behest_core.cli.arguments import CommandError, File, SkipInvalid, Stack
+from behest_core.cli.aws import WORKERS
 from behest_core.cli.lines import Invalid, open_lines, read_runs
 from behest_core.cli.progress import lines_bar
 from behest_core.cli.runs import SideBySide

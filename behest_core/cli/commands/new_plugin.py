@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from behest_core.cli.aws import CommandError
+from behest_core.cli.arguments import CommandError
 from behest_core.terminal import write_text
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -50,3 +50,8 @@ def new_plugin(
 
 def _filled(text: str, words: dict[str, str]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda found: words[found[1]], text)
+
+
+plugin = typer.Typer(no_args_is_help=True, help="Write a plugin.")
+plugin.callback()(lambda: None)
+plugin.command("new")(new_plugin)

@@ -17,19 +17,18 @@ from typing import Annotated, Final
 import typer
 
 from behest_core.cli import aws
-from behest_core.cli.arguments import Runs, Since, Stack, Yes, ask, can_ask, named_runs, to_type
-from behest_core.cli.aws import CommandError
+from behest_core.cli.arguments import CommandError, Runs, Since, Stack, Yes, ask, can_ask, named_runs, to_type
 from behest_core.cli.outcomes import (
     Check,
     End,
     FoldedRun,
     Folding,
-    dispatch_of_plugins,
     is_on_its_way,
     write_verdict,
 )
 from behest_core.cli.progress import RunsBar, runs_bar
 from behest_core.cli.runs import FAILURES_IN_A_ROW, InARow, SideBySide, told_where_cut_short, wanted_runs
+from behest_core.cli.used_plugins import dispatch_of_plugins
 from behest_core.fold.dispatch import Dispatch
 from behest_core.fold.reducer import REDUCER_VERSION
 from behest_core.fold.rules import is_parked_as_diverged

@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from behest_core.cli import aws
-from behest_core.cli.arguments import Stack, named_runs, to_type
-from behest_core.cli.aws import CommandError
-from behest_core.cli.outcomes import End, FoldedRun, Folding, dispatch_of_plugins
+from behest_core.cli.arguments import CommandError, Stack, named_runs, to_type
+from behest_core.cli.outcomes import End, FoldedRun, Folding
 from behest_core.cli.progress import RunsBar, runs_bar
 from behest_core.cli.runs import FAILURES_IN_A_ROW, InARow, SideBySide, told_where_cut_short
+from behest_core.cli.used_plugins import dispatch_of_plugins
 from behest_core.terminal import say, write_text
 
 

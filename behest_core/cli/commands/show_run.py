@@ -11,9 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from behest_core.cli import aws
-from behest_core.cli.arguments import AsJson, Run, Stack, parse_time
-from behest_core.cli.aws import CommandError
-from behest_core.cli.outcomes import dispatch_of_plugins
+from behest_core.cli.arguments import AsJson, CommandError, Run, Stack, parse_time
+from behest_core.cli.used_plugins import dispatch_of_plugins
 from behest_core.errors import RunNotFoundError
 from behest_core.model.limits import check_run_id
 from behest_core.model.state import (

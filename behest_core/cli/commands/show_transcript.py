@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from behest_core.cli import aws
-from behest_core.cli.arguments import AsJson, Stack
-from behest_core.cli.aws import CommandError
+from behest_core.cli.arguments import AsJson, CommandError, Stack
 from behest_core.cli.commands.list_events import follow_events
 from behest_core.model.events import TextDelta, ToolCallDelta
 from behest_core.model.limits import check_run_id

@@ -7,9 +7,10 @@ import typer
 
 from behest_core.cli import aws
 from behest_core.cli.arguments import AsJson, Runs, Since, Stack, named_runs
-from behest_core.cli.outcomes import Check, dispatch_of_plugins, is_on_its_way, verdict_line, write_verdict
+from behest_core.cli.outcomes import Check, is_on_its_way, verdict_line, write_verdict
 from behest_core.cli.progress import runs_bar
 from behest_core.cli.runs import wanted_runs
+from behest_core.cli.used_plugins import dispatch_of_plugins
 from behest_core.terminal import say, write_text
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 from msgspec.json import encode
 
-from behest_core.cli.arguments import Stack
-from behest_core.cli.aws import CommandError, connect
+from behest_core.cli.arguments import CommandError, Stack
+from behest_core.cli.aws import connect
 from behest_core.model.limits import check_run_id
 from behest_core.terminal import say, write_line
 from behest_otel.exporting import spans_of
