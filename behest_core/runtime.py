@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 from msgspec import Struct
 
-from behest_core.dynamodb.answers import read_item_by_item
+from behest_core.dynamodb.client import make_client
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.plugins.loading import Plugins, allowed_by_environment, load
@@ -75,7 +75,7 @@ def client_config() -> Config:
 
 def connect(logger: Logger) -> Wiring:
     """Make the parts from BEHEST_EVENT_TABLE, BEHEST_STATE_TABLE and BEHEST_PLUGINS, once per process."""
-    client = read_item_by_item(boto3.client("dynamodb", config=client_config()))
+    client = make_client(boto3.client, client_config())
     log = EventLog(client, os.environ["BEHEST_EVENT_TABLE"])
     states = StateTable(client, os.environ["BEHEST_STATE_TABLE"])
     plugins = load_plugins(logger)

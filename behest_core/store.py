@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Self, overload
 
 from behest_core.dynamodb import connection
-from behest_core.dynamodb.answers import read_item_by_item
+from behest_core.dynamodb.client import make_client
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.listing import Listing
 from behest_core.dynamodb.state_table import StateTable, warn
@@ -76,7 +76,7 @@ class RunStore:
         if client is None:
             import boto3  # noqa: PLC0415 (a third of a second that a caller with a client of his own is spared)
 
-            client = read_item_by_item(boto3.client("dynamodb"))
+            client = make_client(boto3.client)
         self._client = client
         self.event_log = EventLog(client, event_table, expire_after=expire_after)
         self.state_table = StateTable(client, state_table)

@@ -20,7 +20,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
-from behest_core.dynamodb.answers import read_item_by_item
+from behest_core.dynamodb.client import make_client
 from behest_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def connect(stack: str | None = None, config: Config | None = None) -> Connectio
     try:
         session = _session()
         tables = _of_environment(os.environ) if stack is None else _of_stack(session, stack)
-        client = read_item_by_item(session.client("dynamodb", config=config))
+        client = make_client(session.client, config)
     except ValueError as error:  # botocore's, for an endpoint that is no URL
         raise ConfigurationError(f"{error}; check AWS_ENDPOINT_URL and the region") from error
     except tuple(UNCONFIGURED) as error:

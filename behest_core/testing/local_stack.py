@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Self, TextIO, cast
 import boto3
 from moto import mock_aws
 
+from behest_core.dynamodb.client import make_client
 from behest_core.errors import BehestError
 from behest_core.store import RunStore
 from behest_core.testing.aws_environment import AWS_ENVIRONMENT, environment_of, is_of_aws
@@ -132,7 +133,7 @@ class LocalStack:
             exits.enter_context(mock_aws())
             exits.enter_context(serialised_moto())
             session = _session()
-            self.dynamodb = session.client("dynamodb")
+            self.dynamodb = make_client(session.client)
             streams = {name: _create(self.dynamodb, table) for name, table in tables.items()}
             self.store = RunStore(self.event_table, self.state_table, client=self.dynamodb)
             mapping = _mapping_of(function, EVENT_TABLE)
