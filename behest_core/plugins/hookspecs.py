@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from behest_core.model.events import Event, UsageRecorded
     from behest_core.model.state import RunState
     from behest_core.model.summary import FieldValue
+    from behest_core.plugins.panels import Panel
 
 PROJECT: Final = "behest"
 
@@ -81,6 +82,16 @@ def behest_summary(state: RunState) -> Mapping[str, FieldValue] | None:
     names for `nano_usd`, what the run cost, and `waiting_since`, since when it waits for a person. Values of other types are
     left out, and texts are cut at 1,000 characters. Where two plugins give one name, the first counts. One that raises is left
     out, and the log `behest_core` says so.
+    """
+    raise AssertionError("a specification is not called")
+
+
+@hookspec
+def behest_panels() -> Sequence[Panel]:
+    """Return what the plugin shows of a run, a list of runs, a session, or on the page of health: `plugins.panels` says how.
+
+    Their functions are called where that is shown, by `behest show` and by the page, and may read but not write. One that raises
+    shows its error in its own panel.
     """
     raise AssertionError("a specification is not called")
 

@@ -24,6 +24,7 @@ from behest_core.model.change import RunChanged
 from behest_core.model.events import Event, type_name
 from behest_core.model.summary import FieldValue, Summary, summarize
 from behest_core.plugins import hookspecs
+from behest_core.plugins.panels import Drawn, Panel, PanelInput, Place, RunsInput, draw_panels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -50,6 +51,7 @@ class Plugin(Struct, frozen=True):
     reactions: tuple[Callable[[RunChanged], None], ...] = ()
     prices: tuple[Callable[..., int | None], ...] = ()
     summaries: tuple[Callable[..., Mapping[str, FieldValue] | None], ...] = ()
+    panels: tuple[Panel, ...] = ()
     commands: tuple[Callable[[Any], None], ...] = ()
     refused: str | None = None
 
@@ -86,6 +88,10 @@ class Plugins(Struct, frozen=True):
                     continue
                 added = {**given, **added}
         return summarize(state, added)
+
+    def panels(self, where: Place, given: PanelInput | RunsInput) -> list[Drawn]:
+        """Return what plugins show at a place, drawn, and at a run the slices that none of them draws. Never raises."""
+        return draw_panels(self.used, where, given)
 
 
 def allowed_by_environment() -> list[str]:
@@ -189,6 +195,7 @@ def plugin_from(implementation: object, name: str, distribution: str = "", versi
             reactions=_functions(manager, "behest_run_changed", "change"),
             prices=_functions(manager, "behest_price"),
             summaries=_functions(manager, "behest_summary", "state"),
+            panels=tuple(_given(manager, "behest_panels", _is_panel, "panels")),
             commands=_functions(manager, "behest_commands", "app"),
         )
     except pluggy.PluginValidationError as error:
@@ -247,3 +254,9 @@ def _is_event_class(each: object) -> bool:
 
 def _is_extension(each: object) -> bool:
     return isinstance(each, Extension)
+
+
+def _is_panel(each: object) -> bool:
+    if isinstance(each, Panel):
+        each.check()
+    return isinstance(each, Panel)

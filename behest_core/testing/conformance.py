@@ -16,6 +16,7 @@ The rules, each checked with the logs that are given and with logs drawn from a 
 - The same log gives the same state: twice, in any batches, folded again, and in another process with other hashes.
 - What `when` returns for a state depends on the state alone, and changes nothing.
 - Unknown fields change nothing, unknown types do no harm, and a malformed event parks no more than the slices that listen to it.
+- Its panels can be drawn of every run, and of one that has no slice.
 - Upcasters leave new shapes, and what they made, as it is.
 
 A rule that is broken raises AssertionError with the rule, the extension, and the fewest events found that show it.
@@ -40,6 +41,7 @@ from behest_core.testing.given_when_then import given, used
 from behest_core.testing.plugin_rules import (
     CAP,
     any_batches,
+    drawable,
     malformed,
     new_shapes,
     read_only,
@@ -80,7 +82,7 @@ def check_plugin(
         drawn = _drawn(subject, given_logs, Random(seed), logs)
     except CantDrawError as error:
         raise AssertionError(f"no logs can be drawn for plugin {subject.plugin.name}: {error}") from error
-    for rule in (storable, read_only, repeatable, switched, unknown, partial(malformed, seed)):
+    for rule in (storable, read_only, repeatable, switched, drawable, unknown, partial(malformed, seed)):
         for log in [*given_logs, *drawn]:
             _check(subject, log, rule)
     for log in [*given_logs, *drawn[:-1]]:

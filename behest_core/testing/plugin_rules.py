@@ -18,8 +18,10 @@ from behest_core.model.decoding import DECODE_ERRORS
 from behest_core.model.events import type_name
 from behest_core.model.limits import EXTENSION_BYTES, EXTENSIONS_BYTES
 from behest_core.model.state import RunState
+from behest_core.plugins.loading import Plugins
+from behest_core.plugins.panels import PanelInput, Place, RunsInput
 from behest_core.testing.checked_plugin import RECORD, Log, Problem, Subject, canonical, differing, folded_with
-from behest_core.testing.given_when_then import commit_of, stored
+from behest_core.testing.given_when_then import commit_of, recorded, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from behest_core.model.state import ExtensionSlice
 
 CAP: Final = "its state stays under its cap"
+_OF_RUNS: Final[tuple[Place, ...]] = ("runs", "session", "health")
 _NONSENSE: Final = {"nonsense": [None]}
 
 
@@ -183,6 +186,28 @@ def new_shapes(subject: Subject, log: Log) -> Problem | None:
             return Problem("upcasters leave new shapes as they are", f"the upcaster of {name}", f"raised {error!r}")
         if made != new:
             return Problem("upcasters leave new shapes as they are", f"the upcaster of {name}", f"made {made}")
+    return None
+
+
+def drawable(subject: Subject, log: Log) -> Problem | None:
+    """Its panels can be drawn of every run, of one without its slice too, and drawing changes nothing."""
+    state = stored(subject.folded(log))
+    without = stored(state)
+    without.extensions = {}
+    before = msgspec.json.encode(state)
+    rule, alone = "its panels can be drawn", Plugins(used=(subject.plugin,))
+    for run, how in ((state, "of this log"), (without, "of a run without a slice")):
+        seen = PanelInput(state=run, summary=alone.summary(run), events=lambda: recorded(log, state))
+        runs = RunsInput(states=[run], summaries=[seen.summary])
+        drawn = [
+            *alone.panels("run", seen),
+            *(each for place in _OF_RUNS for given in (runs, RunsInput()) for each in alone.panels(place, given)),
+        ]
+        for each in drawn:
+            if each.error is not None:
+                return Problem(rule, f"panel {each.title!r}", f"{how}: {each.error}")
+    if msgspec.json.encode(state) != before:
+        return Problem(rule, f"plugin {subject.plugin.name}", "changed the state that it drew")
     return None
 
 

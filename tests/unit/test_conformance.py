@@ -10,6 +10,7 @@ import pytest
 
 from behest_core.model.events import Event, ModelStarted, TextDelta, UsageRecorded
 from behest_core.plugins import Extension, ExtensionState, hookspecs
+from behest_core.plugins.panels import Facts, Note, Panel, Rows
 from behest_core.testing.conformance import check_plugin, given
 from tests.builders import at, model_started, text_delta, usage_recorded
 
@@ -36,7 +37,7 @@ class Ratings(ExtensionState):
     names: set[str] = set()
 
 
-def plugin_of(handler, *, listens=Rated, state=Ratings, when=None, upcasters=None):
+def plugin_of(handler, *, listens=Rated, state=Ratings, when=None, upcasters=None, panel=None):
     """Return a plugin of one extension with one handler."""
     extension = Extension("ratings", state)
     extension.on(listens, when=when)(handler)
@@ -44,6 +45,8 @@ def plugin_of(handler, *, listens=Rated, state=Ratings, when=None, upcasters=Non
     hooks = {"behest_extensions": lambda: [extension], "behest_event_types": lambda: own}
     if upcasters is not None:
         hooks["behest_upcasters"] = lambda: upcasters
+    if panel is not None:
+        hooks["behest_panels"] = lambda: [panel]
     return SimpleNamespace(**{name: hookspecs.hookimpl(function) for name, function in hooks.items()})
 
 
@@ -84,6 +87,14 @@ def test_an_upcaster_that_keeps_the_rules_passes():
     old = {"type": "ratings.Rated", "timestamp": at(1), "by_id": "id-1", "points": 4}
     check_plugin(plugin_of(rate, upcasters={"ratings.Rated": upcast}), [old])
     given(plugin_of(rate, upcasters={"ratings.Rated": upcast}), old).then(total=4)
+
+
+def test_a_plugin_whose_panel_draws_every_run_passes():
+    plugin = plugin_of(rate, panel=Panel("Stars", "run", draws_many))
+    check_plugin(plugin, [rated()])
+    assert given(plugin, rated()).panel("Stars") == [Rows(["name", "sequence"], [["id-1", 1]])]
+    with pytest.raises(AssertionError, match="panel 'Stars' can't be drawn: KeyError"):
+        given(plugin_of(rate, panel=Panel("Stars", "run", lambda seen: seen.slice["gone"]))).panel("Stars")
 
 
 # ---------------------------------------------------------------- bad ones
@@ -190,6 +201,23 @@ def only_by_chance(state):
     return random.random() < 0.5
 
 
+def draws_many(seen):
+    return [Rows(["name", "sequence"], list(seen.slice.get("by_name", {}).items()))]
+
+
+def draws_what_not_every_run_has(seen):
+    return [Facts([("total", seen.slice["total"])])]
+
+
+def draws_no_facts(runs):
+    return [Facts([("slices", state.extensions) for state in runs.states])]
+
+
+def changes_what_it_draws(seen):
+    seen.state.iteration += 1
+    return [Note("changed")]
+
+
 @pytest.mark.parametrize(
     ("plugin", "rule"),
     [
@@ -218,6 +246,12 @@ def only_by_chance(state):
             plugin_of(rate, upcasters={"ratings.Rated": lambda event: {"type": event["type"]}}),
             "(no valid event|upcasters give)",
         ),
+        (
+            plugin_of(rate, panel=Panel("Stars", "run", draws_what_not_every_run_has)),
+            "its panels can be drawn: panel 'Stars' of a run without a slice: KeyError: 'total'",
+        ),
+        (plugin_of(rate, panel=Panel("Stars", "session", draws_no_facts)), "its panels can be drawn: .*block 0, Facts"),
+        (plugin_of(rate, panel=Panel("Stars", "run", changes_what_it_draws)), "its panels can be drawn: plugin"),
         (SimpleNamespace(behest_extension=hookspecs.hookimpl(lambda: [][:])), "it loads: behest refuses"),
         (plugin_of(ignores, listens=Binary), "no logs can be drawn .* ratings.Binary: .* give `events` an example"),
     ],
