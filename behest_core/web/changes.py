@@ -42,6 +42,13 @@ def as_json(state: RunState | None) -> dict[str, Any]:
     return values
 
 
+def told(value: Any) -> Any:  # noqa: ANN401 (JSON)
+    """Return a value without what says nothing: null, and what is empty, at any depth."""
+    if isinstance(value, dict):
+        return {name: kept for name, each in value.items() if (kept := told(each)) not in (None, {}, [])}
+    return value
+
+
 def rows(after: JSON, before: Any = _NOTHING) -> list[Row]:  # noqa: ANN401 (JSON, or that nothing is compared)
     """Return the rows of a value; compared with `before`, where that is given, with what is new, changed or gone."""
     compared = after if before is _NOTHING else before

@@ -223,15 +223,26 @@ def _block(node: _Node, length: float) -> _Block:
 
 def _taken(bar: Bar, length: float) -> tuple[float, float]:
     """Return from when to when a bar with its label takes its lane."""
-    room = (len(bar.label) * _LETTER + _GAP) * length / _WIDTH
-    if _is_left_of(bar, length):
-        return min(bar.begins, bar.ends - room), bar.ends
-    return bar.begins, max(bar.ends, bar.begins + room)
+    match _side(bar, length):
+        case "right":
+            return bar.begins, bar.ends + _room(bar, length)
+        case "left":
+            return bar.begins - _room(bar, length), bar.ends
+        case _:
+            return bar.begins, bar.ends
 
 
-def _is_left_of(bar: Bar, length: float) -> bool:
-    """Return whether the label reaches from the bar's end to the left, as there is no room to its right."""
-    return bar.begins + (len(bar.label) * _LETTER + _GAP) * length / _WIDTH > length
+def _side(bar: Bar, length: float) -> Literal["in", "right", "left"]:
+    """Return where a bar's label stands: in it where it fits, else to its right, or to its left where that is the end."""
+    room = _room(bar, length)
+    if bar.ends - bar.begins >= room:
+        return "in"
+    return "right" if bar.ends + room <= length else "left"
+
+
+def _room(bar: Bar, length: float) -> float:
+    """Return what a bar's label takes, in milliseconds."""
+    return (len(bar.label) * _LETTER + _GAP) * length / _WIDTH
 
 
 # ---------------------------------------------------------------- the drawing
@@ -289,8 +300,9 @@ def _drawn(bar: Bar, length: float) -> str:
         shapes.append(f'<rect class="first" {place} width="{_percent(bar.first_token - bar.begins, length)}" rx="3"/>')
     if bar.problem is not None:
         shapes.append(f'<rect class="hatched" {place} width="{width:.3f}%" rx="3"/>')
-    anchor, shift = ("end", -6) if _is_left_of(bar, length) else ("start", 6)
-    at = _percent(bar.ends if anchor == "end" else bar.begins, length)
+    side = _side(bar, length)
+    anchor, shift = ("end", -6) if side == "left" else ("start", 6)
+    at = _percent(bar.ends if side == "right" else bar.begins, length)
     label = f'<text x="{at}" dx="{shift}" y="{top + 14}" text-anchor="{anchor}">{escape(bar.label)}</text>'
     return (
         f'<a class="{classes}" href="#e{bar.sequence}" aria-label="{escape(_said(bar))}">'

@@ -1,6 +1,8 @@
 """`behest show`: one run's state, now or as it was."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +26,7 @@ from behest_core.model.state import (
     TokenUsage,
     UnknownFinishReason,
 )
+from behest_core.plugins.loading import allowed_by_environment, load
 from behest_core.store import RunStore
 from behest_core.terminal import (
     STYLE_OF,
@@ -54,14 +57,30 @@ def show_run(
             help="Fold its log up to the first event after a time, a date, or an age such as 2h.",
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write the run as one HTML file that stands by itself.", dir_okay=False
+        ),
+    ] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="With --html: leave out what was said, as content=False does.")
+    ] = False,
     as_json: AsJson = False,
     stack: Stack = None,
 ) -> None:
-    """Show a run's state, or what it was."""
+    """Show a run's state, or what it was; or write all of the run as a page."""
     check_run_id(run)
     if at_sequence is not None and at is not None:
         raise typer.BadParameter("--at-sequence and --at exclude each other")
+    if html is not None and (at_sequence is not None or at is not None or as_json):
+        raise typer.BadParameter("--html writes the whole run: without --at, --at-sequence and --json")
+    if redact and html is None:
+        raise typer.BadParameter("--redact goes with --html")
     store = aws.connect(stack)
+    if html is not None:
+        _write_html(store, run, html, redact=redact)
+        return
     if at_sequence is not None:
         state = store.state_at(run, sequence=at_sequence, dispatch=dispatch_of_plugins())
     elif at is not None:
@@ -85,6 +104,22 @@ def _current(store: RunStore, run_id: str) -> RunState:
             f"run {run_id} has no state yet, and a log up to sequence {head}; is the projector running? "
             f"`behest show {run_id} --at-sequence {head}` folds the log"
         ) from error
+
+
+def _write_html(store: RunStore, run: str, file: Path, *, redact: bool) -> None:
+    try:
+        from behest_core.web.document import document, redacted_document  # noqa: PLC0415 (needs the extra `web`)
+    except ModuleNotFoundError as missing:
+        raise CommandError(f'--html needs {missing.name}: pip install "behest-core[web]"') from missing
+    plugins, now = load(allowed_by_environment()), datetime.now(UTC)
+    if redact:
+        page = redacted_document(run, lambda: store.event_log.whole_commits(run), plugins, now)
+    else:
+        page = document(store.get_state(run), store.event_log.whole_commits(run), plugins, now)
+    try:
+        file.write_text(page)
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from error
 
 
 def state_line(state: RunState) -> bytes:
