@@ -176,12 +176,15 @@ class ContentionError(ConflictError):
 
 
 class RunExistsError(ConflictError):
-    """The run already has a run record, and it is another one."""
+    """The run already has a run record, and it is another one: `fields` are those in which it differs."""
 
-    def __init__(self, run_id: str, field: str) -> None:
-        super().__init__(f"run {run_id} already exists with another {field}; choose another run_id")
+    def __init__(self, run_id: str, fields: list[str]) -> None:
+        super().__init__(
+            f"run {run_id} already exists, with another {' and '.join(filter(None, [', '.join(fields[:-1]), fields[-1]]))}; "
+            "choose another run_id, or create it with a client_request_id, which returns the first run"
+        )
         self.run_id = run_id
-        self.field = field
+        self.fields = fields
 
 
 class RunDiffersError(ConflictError):
@@ -197,10 +200,10 @@ class RunDiffersError(ConflictError):
 
 
 class RunNotFoundError(BehestError, LookupError):
-    """There is no such run."""
+    """There is no such run. `advice` ends the message."""
 
-    def __init__(self, run_id: str) -> None:
-        super().__init__(f"there is no run {run_id}")
+    def __init__(self, run_id: str, advice: str = "") -> None:
+        super().__init__(f"there is no run {run_id}{advice}")
         self.run_id = run_id
 
 

@@ -102,6 +102,9 @@ class RunStore:
     def _connected(cls, found: Connection, expire_after: timedelta | None) -> Self:
         return cls(found.event_table, found.state_table, client=found.client, expire_after=expire_after)
 
+    def __repr__(self) -> str:
+        return f"RunStore({self.event_log.table!r}, {self.state_table.table!r})"
+
     # ------------------------------------------------------------ writing
 
     def create_run(  # noqa: PLR0913 (a run record has as many fields)
@@ -177,16 +180,28 @@ class RunStore:
             content=content,
             exit_wait=exit_wait,
             heartbeat=heartbeat,
+            wait_for=self.wait,
         )
 
-    def append(self, run_id: str, events: Iterable[NewEvent], *, expected_sequence: int | None = None) -> int:
+    def append(
+        self,
+        run_id: str,
+        events: Iterable[NewEvent],
+        *,
+        expected_sequence: int | None = None,
+        create: bool = False,
+        allow_unknown: bool = False,
+    ) -> int:
         """Append events to a run's log, atomically where they fit one item (400 KB); return the last sequence.
 
         An event is an instance of an event class, or its JSON object (``{"type": …, "timestamp": …}``). With
-        `expected_sequence` they are appended only if the log ends there. Raises SequenceConflictError, InvalidValueError,
-        EventTooLargeError, InvalidRunIdError.
+        `expected_sequence` they are appended only if the log ends there. The run has to be there; with `create` it need not,
+        and then begins without a record. A type that is neither behest's nor dotted is refused, unless `allow_unknown`.
+
+        Raises RunNotFoundError, RunDeletedError, SequenceConflictError, InvalidValueError, EventTooLargeError,
+        InvalidRunIdError.
         """
-        return self.event_log.append(run_id, events, expected_sequence)
+        return self.event_log.append(run_id, events, expected_sequence, create=create, allow_unknown=allow_unknown)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run for good: its log and its state. Tombstones stay in both tables, so that nothing brings it back.

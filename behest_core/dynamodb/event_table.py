@@ -35,15 +35,16 @@ from behest_core.errors import (
     MalformedEventError,
     RunDeletedError,
     RunExistsError,
+    RunNotFoundError,
     SequenceConflictError,
 )
 from behest_core.model.cache import BoundedCache
 from behest_core.model.commit import Commit
-from behest_core.model.decoding import encode
+from behest_core.model.decoding import check_known, encode
 from behest_core.model.events import EncodedEvent
 from behest_core.model.limits import EVENT_BYTES, check_run_id
 from behest_core.model.packing import array_of, lots, recorded, without_gaps
-from behest_core.model.record import RunRecord, check_record, decode_record, encode_record, first_difference
+from behest_core.model.record import RunRecord, check_record, decode_record, differences, encode_record
 from behest_core.model.timestamps import from_datetime
 
 if TYPE_CHECKING:
@@ -76,13 +77,15 @@ class PendingCommit(msgspec.Struct):
 class Tail(NamedTuple):
     """Where a log ends: its last sequence, and of what lies there the RFC 3339 time and the id, empty where there is nothing.
 
-    `expires_at` is when DynamoDB may delete it, in seconds since 1970.
+    `expires_at` is when DynamoDB may delete it, in seconds since 1970. `is_there` says whether there is a log at all, be it a
+    record alone.
     """
 
     last: int
     committed_at: str = ""
     commit_id: str = ""
     expires_at: int | None = None
+    is_there: bool = True
 
 
 class EventLog:
@@ -107,6 +110,9 @@ class EventLog:
         self._heads: BoundedCache[int] = BoundedCache(_HEADS_BYTES)
         _logs.add(self)
 
+    def __repr__(self) -> str:
+        return f"EventLog({self.table!r})"
+
     def disconnect(self) -> None:
         """Leave the connections that are open to others; the next request opens one of its own."""
         self._client.close()
@@ -128,24 +134,40 @@ class EventLog:
         if found is None:
             return record
         first = decode_record(found)
-        differing = first_difference(first, record)
-        if differing is None or (record.client_request_id and first.client_request_id == record.client_request_id):
+        differing = differences(first, record)
+        if not differing or (record.client_request_id and first.client_request_id == record.client_request_id):
             return first
         raise RunExistsError(record.run_id, differing)
 
-    def append(self, run_id: str, events: Iterable[NewEvent], expected_sequence: int | None = None) -> int:
+    def append(
+        self,
+        run_id: str,
+        events: Iterable[NewEvent],
+        expected_sequence: int | None = None,
+        *,
+        create: bool = True,
+        allow_unknown: bool = True,
+    ) -> int:
         """Append the events as one commit, or as several where they don't fit one item; return the last sequence.
 
         Without `expected_sequence` they go to the end, wherever that is. With it, they are appended only if the log ends there:
-        it is what a former append returned, or the last sequence that was read. Raises SequenceConflictError otherwise,
-        InvalidRunIdError, InvalidValueError for an event that could not be folded, and EventTooLargeError; all of these but
-        the conflict before anything is written. Raises ContentionError where other writers are first again and again.
+        it is what a former append returned, or the last sequence that was read. Without `create` the run has to be there, its
+        record or events of it. That costs nothing: whoever doesn't know where the log ends looks there anyway. Without
+        `allow_unknown` a type is refused that is neither the core's nor dotted.
+
+        Raises SequenceConflictError, RunNotFoundError, RunDeletedError, InvalidRunIdError, InvalidValueError for an event that
+        could not be folded, and EventTooLargeError; all of these but the conflict before anything is written. Raises
+        ContentionError where other writers are first again and again.
         """
         check_run_id(run_id)
-        batches = list(lots(run_id, map(encode, events)))
+        encoded = map(encode, events)
+        batches = list(lots(run_id, encoded if allow_unknown else map(check_known, encoded)))
         head = self._heads.get(run_id)
         if head is None or expected_sequence not in {None, head}:
-            head = self.head(run_id)
+            tail = self._read_tail(run_id)
+            if not (create or tail.is_there):
+                raise RunNotFoundError(run_id, "; create_run makes it, and append with create=True does without")
+            head = tail.last
         appended = 0
         for batch in batches:
             _check_sequence(run_id, expected_sequence, head, appended)
@@ -227,9 +249,13 @@ class EventLog:
 
     def head(self, run_id: str) -> int:
         """Return the last sequence of a run; 0 where there are no events, with or without a record. Raises RunDeletedError."""
-        head = self.tail(run_id).last
-        self._heads.put(run_id, head)
-        return head
+        return self._read_tail(run_id).last
+
+    def _read_tail(self, run_id: str) -> Tail:
+        tail = self.tail(run_id)
+        if tail.is_there:  # so a head that is known is that of a run
+            self._heads.put(run_id, tail.last)
+        return tail
 
     def tail(self, run_id: str) -> Tail:
         """Return the last sequence of a run, and when it was committed. Raises RunDeletedError."""
@@ -243,7 +269,7 @@ class EventLog:
                     items.text_of(item, items.COMMIT_ID) or "",
                     items.number_of(item, items.EXPIRES_AT),
                 )
-        return Tail(0)
+        return Tail(0, is_there=False)
 
     def holds_anything(self, run_id: str) -> bool:
         """Return whether there is any item of a run: its record, a commit, a tombstone, or what nobody can read."""

@@ -87,6 +87,9 @@ class StateTable:
         self._sleep = sleep
         self._now = now
 
+    def __repr__(self) -> str:
+        return f"StateTable({self.table!r})"
+
     def get(self, run_id: str) -> RunState | None:
         """Read a run's state, consistently; None where there is none yet. Raises MalformedStateError."""
         answer = self._client.get_item(TableName=self.table, Key={items.RUN_ID: {"S": run_id}}, ConsistentRead=True)

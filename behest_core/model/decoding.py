@@ -153,6 +153,8 @@ def split(events: bytes) -> list[Raw]:
     return _split(events)
 
 
+_CORE_TYPES: Final = frozenset(map(type_name, CORE_EVENTS))
+
 core_decoder: Final = EventDecoder(CORE_EVENTS)
 """Decodes the core's types in full."""
 
@@ -176,6 +178,17 @@ def encode(event: NewEvent) -> EncodedEvent:
         return EncodedEvent(decoded.type if isinstance(decoded, UnknownEvent) else type_name(decoded.__class__), raw)
     except DECODE_ERRORS as error:
         raise InvalidValueError(_path(error), str(error)) from error
+
+
+def check_known(event: EncodedEvent) -> EncodedEvent:
+    """Return the event. Raises InvalidValueError where its type is neither the core's nor dotted: mistyped, as a rule."""
+    if "." not in event.type and event.type not in _CORE_TYPES:
+        raise InvalidValueError(
+            "event.type",
+            f"behest has no event type {event.type!r}; types of your own have a dotted name, such as 'orders.Placed' "
+            "(allow_unknown=True takes any)",
+        )
+    return event
 
 
 def encode_event(event: NewEvent) -> bytes:

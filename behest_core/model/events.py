@@ -18,8 +18,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, Struct, UnsetType, field
+from msgspec.json import decode
 
-from behest_core.model.json import JSON
+from behest_core.model.json import JSON, AnyJSON, JSONObject
 from behest_core.model.limits import Count, Identifier
 from behest_core.model.state import TokenUsage, UnknownFinishReason
 from behest_core.model.timestamps import Timestamp
@@ -34,7 +35,7 @@ class Timed(Struct, gc=False, kw_only=True, tag_field="type"):
     timestamp: Timestamp
 
 
-class Event(Timed, kw_only=True):
+class Event(Timed, JSONObject, kw_only=True):
     """A fact of a run. Subclasses name their fields; `tag` is the type on the wire.
 
     `step_id` is the step in which it happened.
@@ -215,12 +216,16 @@ class CompactionCircuitOpened(Event, tag="CompactionCircuitOpened"):
     consecutive_failures: Count
 
 
-class UnknownEvent(Struct, frozen=True, gc=False):
+class UnknownEvent(Struct, JSONObject, frozen=True, gc=False):
     """An event of a type that no installed class names. `raw` is the whole of it, as JSON bytes."""
 
     type: str
     timestamp: str
     raw: bytes
+
+    def to_dict(self) -> dict[str, AnyJSON]:
+        """Return the event as its JSON object."""
+        return decode(self.raw, type=dict[str, AnyJSON])
 
 
 class EncodedEvent(Struct, frozen=True, gc=False):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from msgspec import inspect
+from msgspec.json import decode, encode
 
 from behest_core.errors import InvalidValueError
 
@@ -21,6 +22,24 @@ if TYPE_CHECKING:
     JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 else:
     JSON = Any
+
+AnyJSON: TypeAlias = Any
+"""JSON that whoever reads it looks into, such as ``state.metadata["team"]``: a type checker takes that without a cast."""
+
+
+class JSONObject:
+    """What can be had as a JSON object: a mixin for structs."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, AnyJSON]:
+        """Return it as a JSON object, of plain Python values."""
+        found: dict[str, AnyJSON] = decode(encode(self))
+        return found
+
+    def to_json(self) -> str:
+        """Return it as JSON text."""
+        return encode(self.to_dict()).decode()
 
 
 _NUMBER_DIGITS: Final = 38

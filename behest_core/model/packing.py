@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.json import decode
 from msgspec.structs import replace
 
 from behest_core.errors import EventTooLargeError, IncompleteLogError, MalformedEventError
 from behest_core.model.agent_events import RecordingGap
 from behest_core.model.decoding import DECODE_ERRORS, core_decoder, split
+from behest_core.model.json import AnyJSON, JSONObject
 from behest_core.model.limits import EVENT_BYTES
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from behest_core.model.events import AnyEvent, EncodedEvent
 
 
-class RecordedEvent(Struct, frozen=True):
+class RecordedEvent(Struct, JSONObject, frozen=True):
     """An event of a log, with its position. `raw` is its JSON as it lies there, with all its fields."""
 
     run_id: str
@@ -39,6 +41,11 @@ class RecordedEvent(Struct, frozen=True):
             return core_decoder.decode_one(self.raw)
         except DECODE_ERRORS as error:
             raise MalformedEventError(self.run_id, self.sequence, str(error)) from error
+
+    def to_dict(self) -> dict[str, AnyJSON]:
+        """Return it as a JSON object, with the event's own under `event`: with all its fields, also those unknown here."""
+        place = {"run_id": self.run_id, "sequence": self.sequence, "committed_at": self.committed_at}
+        return {**place, "event": decode(self.raw)}
 
 
 # ---------------------------------------------------------------- into a log

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from behest_core.errors import InvalidValueError, MalformedRecordError
 from behest_core.model.decoding import DECODE_ERRORS
-from behest_core.model.json import JSON, check_storable
+from behest_core.model.json import JSON, AnyJSON, JSONObject, check_storable
 from behest_core.model.limits import Identifier, check_metadata_size, check_run_id, check_text_size
 from behest_core.model.state import RunStatus
 from behest_core.model.timestamps import Timestamp, canonical
@@ -28,7 +28,7 @@ def run_id_for(client_request_id: str) -> str:
     return str(uuid5(RUN_NAMESPACE, client_request_id))
 
 
-class RunRecord(Struct, frozen=True, kw_only=True):
+class RunRecord(Struct, JSONObject, frozen=True, kw_only=True):
     """What is known of a run when it is created; position 0 of its log.
 
     `metadata` is any JSON. `client_request_id` makes creating a run idempotent. `status` is the seed's and always Pending here:
@@ -40,7 +40,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     status: str = RunStatus.PENDING
     provider: str
     model: str
-    metadata: JSON = None
+    metadata: AnyJSON = None
     client_request_id: str | None = None
     created_at: Timestamp
     updated_at: Timestamp | None = None
@@ -61,9 +61,9 @@ def check_record(record: RunRecord) -> None:
     check_text_size(record.run_id, record.provider, record.model)
 
 
-def first_difference(first: RunRecord, second: RunRecord) -> str | None:
-    """Return the first field in which two records differ, None where they are equal."""
-    return next((name for name in RunRecord.__struct_fields__ if getattr(first, name) != getattr(second, name)), None)
+def differences(first: RunRecord, second: RunRecord) -> list[str]:
+    """Return the fields in which two records differ."""
+    return [name for name in RunRecord.__struct_fields__ if getattr(first, name) != getattr(second, name)]
 
 
 _fields_decoder = msgspec.json.Decoder(dict[str, JSON])

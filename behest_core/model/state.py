@@ -14,7 +14,7 @@ from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from behest_core.errors import InvalidValueError
-from behest_core.model.json import JSON
+from behest_core.model.json import JSON, AnyJSON, JSONObject
 from behest_core.model.limits import ERROR_BYTES, MESSAGE_BYTES, Count, beginning
 from behest_core.model.timestamps import to_datetime
 
@@ -172,10 +172,14 @@ class ExtensionSlice(Struct, kw_only=True, omit_defaults=True, eq=False):
         return cls(raw=Raw(encode(state)), sequence=sequence, version=version, parked=parked, outdated=outdated)
 
     @property
-    def state(self) -> JSON:
+    def state(self) -> AnyJSON:
         """What the handlers made, as JSON values."""
-        state: JSON = decode(self.raw)
+        state: AnyJSON = decode(self.raw)
         return state
+
+    def __repr__(self) -> str:
+        parked = "" if self.parked is None else f", parked={self.parked!r}"
+        return f"ExtensionSlice(state={self.state!r}, sequence={self.sequence}, version={self.version}{parked})"
 
     def __eq__(self, other: object) -> bool:
         """Compare as JSON values: in an item the order of keys is lost, and a whole number is no float."""
@@ -200,7 +204,7 @@ class Guard(Struct, frozen=True, kw_only=True):
     deaths: int = 0
 
 
-class RunState(Struct, kw_only=True):
+class RunState(Struct, JSONObject, kw_only=True, repr_omit_defaults=True):
     """The fold of a run's record and events.
 
     The seed's fields, from `run_id` to `updated_at`, then:
@@ -225,7 +229,7 @@ class RunState(Struct, kw_only=True):
     status: RunStatus = RunStatus.PENDING
     provider: str | None = None
     model: str | None = None
-    metadata: JSON = None
+    metadata: AnyJSON = None
     iteration: int = 0
     total_usage: TokenUsage = field(default_factory=lambda: TokenUsage(0, 0))
     last_finish: FinishReason | UnknownFinishReason | None = None

@@ -29,11 +29,17 @@ from uuid import uuid4
 import msgspec
 from msgspec import UNSET
 
-from behest_core.errors import InvalidValueError, RecordingError, RunEndedError
+from behest_core.errors import (
+    ConfigurationError,
+    InvalidValueError,
+    RecordingError,
+    RunEndedError,
+    WaitTimeoutError,
+)
 from behest_core.model.agent_events import Paused, Resumed, StepFinished, StepStarted, ToolRefused
 from behest_core.model.cache import BoundedCache
 from behest_core.model.conversation import Told
-from behest_core.model.decoding import encode
+from behest_core.model.decoding import check_known, encode
 from behest_core.model.events import (
     TERMINAL_TYPES,
     EncodedEvent,
@@ -67,9 +73,11 @@ if TYPE_CHECKING:
 
     from behest_core.model.events import NewEvent
     from behest_core.model.json import JSON
+    from behest_core.model.state import RunState
     from behest_core.recording.outbox import Log, OnError
 
     Redact = Callable[[dict[str, JSON]], Mapping[str, JSON] | None]
+    WaitFor = Callable[..., RunState]
 
 _GAP_BEFORE: Final = TERMINAL_TYPES | {type_name(Paused)}
 _STEPS_BYTES: Final = 1024 * 1024
@@ -93,6 +101,7 @@ class RunRecorder:
     that to the environment variable BEHEST_RECORD_CONTENT. `redact` sees each event as a JSON object before it is written, and
     returns what to write, or None to leave it out. `exit_wait` is how long the end of the process is held up for what is not
     appended yet, in seconds. With a `heartbeat` an agent.Heartbeat is recorded when nothing else was for so many seconds.
+    `wait_for` is `RunStore.wait`, of the store that has the run's state.
     """
 
     def __init__(  # noqa: PLR0913 (how to record is the agent's to say)
@@ -108,6 +117,7 @@ class RunRecorder:
         content: bool | None = None,
         exit_wait: float = 5.0,
         heartbeat: float | None = None,
+        wait_for: WaitFor | None = None,
     ) -> None:
         record, changes = storable_record(record)
         if changes:
@@ -122,6 +132,7 @@ class RunRecorder:
             exit_wait=exit_wait,
             heartbeat=heartbeat,
         )
+        self._wait_for = wait_for
         self._cut_at = cut_at
         self._longest = needs_a_look_from(cut_at)
         self._redact = redact
@@ -144,6 +155,12 @@ class RunRecorder:
     def begin_anew(self) -> None:
         """Be as it has to be in a process that was forked: what its parent has told may not be in the log yet."""
         self._begin_telling()
+
+    def __repr__(self) -> str:
+        what = "closed" if self.is_closed else "ended" if self._outbox.has_ended else "open"
+        return (
+            f"<RunRecorder of run {self.run_id}: {what}, {self._outbox.last} events in the log, {self.dropped} dropped>"
+        )
 
     @property
     def record(self) -> RunRecord:
@@ -290,6 +307,21 @@ class RunRecorder:
         """
         return self._outbox.flush(timeout)
 
+    def wait(self, timeout: float = 30.0) -> RunState:
+        """Wait until the run's state covers all that was recorded, and return it; also after ``with``.
+
+        At most `timeout` seconds. Raises WaitTimeoutError, RunParkedError where the run is parked before that, RecordingError
+        where something can't be appended, and ConfigurationError of a recorder that no RunStore made.
+        """
+        if self._wait_for is None:
+            raise ConfigurationError("this recorder knows of no state table; RunStore.recorder makes one that does")
+        began = time.monotonic()
+        last = self.flush(timeout)
+        unwritten = self._outbox.left_at(began)
+        if unwritten:
+            raise WaitTimeoutError(self.run_id, last + unwritten, last, timeout)
+        return self._wait_for(self.run_id, last, timeout=max(0.0, timeout - (time.monotonic() - began)))
+
     def close(self, timeout: float | None = None) -> int:
         """Flush and stop; return the last sequence in the log.
 
@@ -307,15 +339,16 @@ class RunRecorder:
 
     # ------------------------------------------------------------ events
 
-    def emit(self, event: NewEvent) -> None:
+    def emit(self, event: NewEvent, *, allow_unknown: bool = False) -> None:
         """Record an event: an instance of an event class, or its JSON object; without `timestamp`, that is now.
 
         What the log can't hold as it is is made storable. Raises InvalidValueError for an event that could not be folded, as it
-        lacks a field or has one of another type, EventTooLargeError for one that has nothing to cut, RunEndedError after a
-        terminal event, RecordingError where what came before can't be appended.
+        lacks a field or has one of another type, and, unless `allow_unknown`, for one whose type is neither behest's nor dotted;
+        EventTooLargeError for one that has nothing to cut, RunEndedError after a terminal event, RecordingError where what came
+        before can't be appended.
         """
         if self._held is None or not self._holds(event):
-            self._emit(event)
+            self._emit(event, allow_unknown=allow_unknown)
 
     def emit_unless_over(self, event: NewEvent) -> bool:
         """Record an event, as `emit` does, unless the run has ended or is closed; return whether it had not."""
@@ -325,10 +358,12 @@ class RunRecorder:
                 self.emit(event)
         return is_open
 
-    def _emit(self, event: NewEvent) -> None:
+    def _emit(self, event: NewEvent, *, allow_unknown: bool = False) -> None:
         try:
             for each in self._halves.resume(event) if self._halves.held else (event,):
                 for said in self._said(each):
+                    if not allow_unknown:
+                        check_known(said)
                     self._put(said, said if self._writes_all else self._written(said))
         except Exception as error:
             if self._outbox.on_error == "raise":

@@ -156,7 +156,7 @@ def _problems(runs: list[Recorded], stage: Stage, scenario: Scenario | None, *, 
 
 def _of_the_ends(scenario: Scenario, runs: list[Recorded]) -> list[str]:
     """Return what is wrong with how the script's own runs ended; a run that another one began may end in another way."""
-    own = [run for run in runs if "parent_run_id" not in (run.record.metadata or {})]  # type: ignore[operator]  # JSON
+    own = [run for run in runs if "parent_run_id" not in (run.record.metadata or {})]
     if not own:
         return ["ends: nothing was recorded"]
     wrong = [f"ends: a run ended with {end_of(run)}" for run in own if end_of(run) != scenario.ends]

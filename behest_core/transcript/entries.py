@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from behest_core.model.json import JSON
+from behest_core.model.json import JSON, JSONObject
 from behest_core.model.state import RunStatus
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class End(Entry, tag="end"):
 Part: TypeAlias = Message | Earlier | Tool | Call | Step | Pause | Answer | End
 
 
-class Transcript(Struct, kw_only=True):
+class Transcript(Struct, JSONObject, kw_only=True):
     """A run as a conversation.
 
     Tokens and `nano_usd` are those of all its calls; `unpriced_calls` of them have no known price. `ended_at` is the time of the

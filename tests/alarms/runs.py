@@ -55,7 +55,7 @@ def parked(watch: Watch) -> None:
 
 def broken_plugin(watch: Watch) -> None:
     with releasing(Release(plugins=(Plugin("tally", 1, is_installed=True, is_broken=True),))):
-        watch.stack.store.append(RUN, [run_started(), custom()])
+        watch.stack.store.event_log.append(RUN, [run_started(), custom()])
         watch.wait(2)
 
 
@@ -148,7 +148,7 @@ def state_broken(watch: Watch) -> None:
     watch.wait(2)
     [item] = watch.stack.dynamodb.scan(TableName=watch.stack.state_table)["Items"]
     watch.stack.dynamodb.put_item(TableName=watch.stack.state_table, Item=item | {"event_count": {"S": "many"}})
-    last = watch.stack.store.append(RUN, [custom()])
+    last = watch.stack.store.event_log.append(RUN, [custom()])
     watch.wait(2)
     assert watch.stack.store.get_state(RUN).event_count == last
 

@@ -141,7 +141,7 @@ def test_a_state_that_is_broken_does_not_keep_parked_runs_from_being_resumed(sta
 
 def test_all_runs_are_exported_those_without_a_state_too_and_no_deleted_ones(stack):
     folded_run(stack, "run-1")
-    stack.store.append("run-2", [text_delta()])
+    stack.store.event_log.append("run-2", [text_delta()])
     folded_run(stack, "run-3")
     stack.store.delete_run("run-3")
     result = behest("export")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("stack")  # its tables are in the environme
 def whole(stack):
     """Return the stack with one run, completed and folded."""
     stack.store.event_log.create(run_record(metadata={"team": "blue"}))
-    stack.store.append(RUN, whole_run())
+    stack.store.event_log.append(RUN, whole_run())
     stack.deliver()
     return stack
 
@@ -88,7 +88,7 @@ def test_a_missing_table_is_named_with_the_endpoint_that_lacks_it(stack):
 
 def test_a_reader_that_goes_away_ends_a_command_quietly(stack):
     for number in range(3):
-        stack.store.append(f"run-{number}", [text_delta(delta="x" * 100_000)] * 3)
+        stack.store.event_log.append(f"run-{number}", [text_delta(delta="x" * 100_000)] * 3)
     stack.deliver()
     with stack.serving() as environment, start(environment, "events", "run-1") as listing:
         assert listing.stdout.readline().startswith("    1  ")
@@ -100,7 +100,7 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(stack):
 
 @pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_and_sigterm_end_following_quietly(stack, sent, exit_code):
-    stack.store.append(RUN, [run_started()])
+    stack.store.event_log.append(RUN, [run_started()])
     with stack.serving() as environment, start(environment, "events", RUN, "--follow") as following:
         assert "RunStarted" in following.stdout.readline()
         following.send_signal(sent)

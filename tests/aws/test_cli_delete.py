@@ -47,7 +47,7 @@ def test_several_runs_are_deleted_a_running_one_among_them(stack):
 
 
 def test_a_run_without_state_and_one_whose_state_is_broken_are_deleted_too(stack):
-    stack.store.append("run-a", whole_run())
+    stack.store.event_log.append("run-a", whole_run())
     folded_run(stack, "run-b")
     put_broken_state(stack, "run-b")
     assert done("delete", "--yes", "run-a", "run-b") == (

@@ -51,8 +51,8 @@ def test_what_was_imported_folds_to_the_golden_states(stack):
 def test_importing_what_was_exported_gives_the_same_tables(stack):
     events = [*whole_run(), custom(), {"type": "x.Y", "timestamp": at(6), "n": 1.5, "recorded_at": at(9)}]
     stack.store.event_log.create(run_record(metadata={"a": [1, None, ""]}))
-    stack.store.append(RUN, events)
-    stack.store.append("no-record", [text_delta()])
+    stack.store.event_log.append(RUN, events)
+    stack.store.event_log.append("no-record", [text_delta()])
     stack.deliver()
     before, exported = content(stack), done("export")
     for item in stack.dynamodb.scan(TableName=stack.event_table)["Items"]:
@@ -151,8 +151,8 @@ def test_another_writer_ends_the_import_of_that_run(monkeypatch):
 
 
 def test_export_gives_the_runs_asked_for_and_names_those_that_it_cannot(stack):
-    stack.store.append(RUN, whole_run())
-    stack.store.append("broken", [text_delta()])
+    stack.store.event_log.append(RUN, whole_run())
+    stack.store.event_log.append("broken", [text_delta()])
     item = {"run_id": {"S": "broken"}, "sequence": {"N": "5"}, "count": {"N": "1"}, "events": {"S": "[{}]"}}
     stack.dynamodb.put_item(TableName=stack.event_table, Item=item)
     result = behest("export", "nobody", RUN, "broken")

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("stack")  # its tables are in the environme
 def whole(stack):
     """Return the stack with one run, completed and folded."""
     stack.store.event_log.create(run_record(metadata={"team": "blue"}))
-    stack.store.append(RUN, whole_run())
+    stack.store.event_log.append(RUN, whole_run())
     stack.deliver()
     return stack
 
@@ -44,7 +44,9 @@ def three(stack):
         [("run-a", "alice", [run_failed(9)]), ("run-b", "alice", [run_completed(9)]), ("run-c", "bob", [])]
     ):
         stack.store.event_log.create(run_record(run_id, session_id=session, created_at=at(number)))
-        stack.store.append(run_id, [run_started(), model_started(), usage_recorded(5, 1000 * number, 234), *end])
+        stack.store.event_log.append(
+            run_id, [run_started(), model_started(), usage_recorded(5, 1000 * number, 234), *end]
+        )
     stack.deliver()
     return stack
 
@@ -95,7 +97,7 @@ def test_no_runs_are_no_error():
 
 
 def test_a_parked_run_is_marked(stack):
-    stack.store.append(RUN, [run_started()])
+    stack.store.event_log.append(RUN, [run_started()])
     item = {"run_id": {"S": RUN}, "sequence": {"N": "2"}, "count": {"N": "1"}, "events": {"S": "[{}]"}}
     stack.dynamodb.put_item(TableName=stack.event_table, Item=item)
     stack.deliver()
@@ -141,7 +143,7 @@ def test_show_as_json_has_every_field():
 
 def test_show_tells_errors_and_cached_tokens(stack):
     usage = usage_recorded(2, cache_read_input_tokens=7)
-    stack.store.append(RUN, [run_started(), usage, run_failed(error="no\x1b[2J way")])
+    stack.store.event_log.append(RUN, [run_started(), usage, run_failed(error="no\x1b[2J way")])
     stack.deliver()
     shown = done("show", RUN)
     assert "error       no\\x1b[2J way" in shown
@@ -165,7 +167,7 @@ def test_show_folds_the_log_up_to_a_sequence_or_a_time():
 
 
 def test_clocks_that_go_back_do_not_change_the_order(stack):
-    stack.store.append(RUN, [run_started(1), text_delta(9), model_started(2)])
+    stack.store.event_log.append(RUN, [run_started(1), text_delta(9), model_started(2)])
     assert json.loads(done("show", RUN, "--at", at(5), "--json"))["sequence"] == 1
 
 
@@ -176,12 +178,12 @@ def test_a_state_that_there_never_was_is_not_shown():
 
 
 def test_a_run_without_record_began_with_its_first_event(stack):
-    stack.store.append(RUN, [run_started(3)])
+    stack.store.event_log.append(RUN, [run_started(3)])
     assert refused("show", RUN, "--at", at(2)) == f"run {RUN} began after {at(2)[:-1]}.000000000Z"
 
 
 def test_show_says_when_the_projector_has_not_come_to_a_run_yet(stack):
-    stack.store.append(RUN, whole_run())
+    stack.store.event_log.append(RUN, whole_run())
     assert refused("show", RUN) == (
         f"run {RUN} has no state yet, and a log up to sequence 5; is the projector running? "
         f"`behest show {RUN} --at-sequence 5` folds the log"
@@ -215,7 +217,7 @@ def test_events_are_listed_with_sequence_time_type_and_fields():
 
 
 def test_each_event_has_one_line_of_the_terminal(stack):
-    stack.store.append(RUN, [text_delta(delta="word " * 99), custom()])
+    stack.store.event_log.append(RUN, [text_delta(delta="word " * 99), custom()])
     for columns in (40, 80, 160):
         rows = screen("events", RUN, columns=columns)
         assert len(rows) == 2

@@ -50,8 +50,8 @@ def test_each_kind_of_what_is_not_right_is_shown_and_counted(stack):
     truncated_run(stack, "run-c")
     folded_run(stack, "run-d")
     put_broken_state(stack, "run-d")
-    stack.store.append("run-a", [text_delta()])
-    stack.store.append("run-e", whole_run())
+    stack.store.event_log.append("run-a", [text_delta()])
+    stack.store.event_log.append("run-e", whole_run())
     result = behest("verify")
     assert (result.exit_code, result.stderr) == (1, "")
     assert result.stdout.splitlines() == [
@@ -64,8 +64,8 @@ def test_each_kind_of_what_is_not_right_is_shown_and_counted(stack):
 
 def test_states_that_are_behind_are_not_wrong(stack):
     folded_run(stack)
-    stack.store.append(RUN, [text_delta()])
-    stack.store.append("new", whole_run())
+    stack.store.event_log.append(RUN, [text_delta()])
+    stack.store.event_log.append("new", whole_run())
     assert done("verify") == "checked 2 runs: 2 behind\n"
 
 

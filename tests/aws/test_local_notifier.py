@@ -101,11 +101,11 @@ def id_of(stack, run_id=RUN):
 def test_each_change_of_status_is_one_event(stack):
     stack.store.create_run(run_id=RUN, provider="p", model="m")
     stack.deliver()
-    stack.store.append(RUN, [run_started(), text_delta()])
+    stack.store.event_log.append(RUN, [run_started(), text_delta()])
     stack.deliver()
-    stack.store.append(RUN, [text_delta()])
+    stack.store.event_log.append(RUN, [text_delta()])
     stack.deliver()
-    stack.store.append(RUN, [run_failed()])
+    stack.store.event_log.append(RUN, [run_failed()])
     stack.deliver()
     assert told(stack) == [
         (RUN, None, "Pending"),
@@ -116,7 +116,7 @@ def test_each_change_of_status_is_one_event(stack):
 
 
 def test_an_event_is_as_it_is_documented(stack):
-    stack.store.append(RUN, whole_run())
+    stack.store.event_log.append(RUN, whole_run())
     stack.deliver()
     [entry] = stack.notifications
     assert (entry["Source"], entry["DetailType"], entry["EventBusName"]) == ("behest", "Run Status Changed", "default")
@@ -124,7 +124,7 @@ def test_an_event_is_as_it_is_documented(stack):
 
 def test_a_batch_that_is_delivered_again_repeats_its_ids(stack):
     for run_id in ("run-1", "run-2"):
-        stack.store.append(run_id, whole_run())
+        stack.store.event_log.append(run_id, whole_run())
     handler = stack._notifier.mapping.handler
     cut_short = []
 
@@ -142,7 +142,7 @@ def test_a_batch_that_is_delivered_again_repeats_its_ids(stack):
 
 
 def test_a_run_that_is_deleted_is_not_told(stack):
-    stack.store.append(RUN, whole_run())
+    stack.store.event_log.append(RUN, whole_run())
     stack.deliver()
     stack.store.delete_run(RUN)
     stack.deliver()
@@ -151,27 +151,27 @@ def test_a_run_that_is_deleted_is_not_told(stack):
 
 def test_the_bus_of_the_parameter_is_told():
     with LocalStack(template=Template(parameters={"EventBusName": "agents"})) as stack:
-        stack.store.append(RUN, whole_run())
+        stack.store.event_log.append(RUN, whole_run())
         stack.deliver()
         assert [entry["EventBusName"] for entry in stack.notifications] == ["agents"]
 
 
 def test_without_notifications_nothing_is_told():
     with LocalStack(template=Template(parameters={"Notifications": "false"})) as stack:
-        stack.store.append(RUN, whole_run())
+        stack.store.event_log.append(RUN, whole_run())
         stack.deliver()
         assert stack.notifications == []
 
 
 def test_changes_are_told_in_the_background_as_well(stack):
     with stack.running():
-        stack.store.append(RUN, whole_run())
+        stack.store.event_log.append(RUN, whole_run())
     assert told(stack) == [(RUN, None, "Completed")]
 
 
 def test_what_the_bus_does_not_take_in_all_its_tries_goes_to_the_notifiers_own_queue(monkeypatch):
     with LocalStack(template=Template(parameters={"MaximumRetryAttempts": 2})) as stack:
-        stack.store.append(RUN, whole_run())
+        stack.store.event_log.append(RUN, whole_run())
         refused = lambda _, entries: [Refusal("ThrottlingException") for _ in entries]  # noqa: E731
         monkeypatch.setattr("behest_core.projection.event_bus.EventBus.put", refused)
         stack.deliver()
@@ -188,7 +188,7 @@ def test_a_state_item_of_somebody_elses_making_is_put_aside_and_stops_nobody(sta
         TableName=stack.state_table,
         Item={"run_id": {"S": "hand-made"}, "status": {"S": "Failed"}, "secret": {"S": "x"}},
     )
-    stack.store.append(RUN, whole_run())
+    stack.store.event_log.append(RUN, whole_run())
     stack.deliver()
     assert told(stack) == [(RUN, None, "Completed")]
     [untold] = stack._notifier.not_told
@@ -209,7 +209,7 @@ def test_a_state_item_of_somebody_elses_making_is_put_aside_and_stops_nobody(sta
 )
 def test_every_change_that_a_run_within_the_limits_makes_is_told(stack, providers):
     for number, provider in enumerate(providers):
-        stack.store.append(f"run-{number}", [run_started(provider=provider), run_completed()])
+        stack.store.event_log.append(f"run-{number}", [run_started(provider=provider), run_completed()])
     stack.deliver()
     assert sorted(json.loads(entry["Detail"])["provider"] for entry in stack.notifications) == providers
     assert stack._notifier.mapping.counts.failures == 0
@@ -224,7 +224,7 @@ def test_a_change_that_is_too_large_is_put_aside_and_stops_nobody(stack):
         "provider": {"S": "x" * 300_000},
     }
     stack.dynamodb.put_item(TableName=stack.state_table, Item=large)
-    stack.store.append(RUN, whole_run())
+    stack.store.event_log.append(RUN, whole_run())
     stack.deliver()
     assert told(stack) == [(RUN, None, "Completed")]
     [untold] = stack._notifier.not_told
@@ -238,7 +238,7 @@ def test_a_change_that_is_too_large_is_put_aside_and_stops_nobody(stack):
 def test_a_plugin_hears_of_each_change(install):
     install(reactions=REACTIONS)
     with LocalStack(plugins=["reactions"]) as stack:
-        stack.store.append(RUN, whole_run())
+        stack.store.event_log.append(RUN, whole_run())
         stack.deliver()
         assert sys.modules["behest_reactions"].seen == ids(stack) == [id_of(stack)]
 
@@ -246,7 +246,7 @@ def test_a_plugin_hears_of_each_change(install):
 def test_a_reaction_that_raises_goes_to_its_queue_and_stops_nobody(install):
     install(broken=BROKEN, reactions=REACTIONS)
     with LocalStack(plugins=["broken", "reactions"]) as stack:
-        stack.store.append(RUN, whole_run())
+        stack.store.event_log.append(RUN, whole_run())
         stack.deliver()
         [failed] = stack.failed_reactions
         assert (failed["plugin"], failed["error"], failed["change"]["id"]) == ("broken", "RuntimeError", id_of(stack))
@@ -261,9 +261,9 @@ def test_a_reaction_that_raises_goes_to_its_queue_and_stops_nobody(install):
 def test_a_plugin_folds_its_slice_through_the_deployed_handler(install):
     install(approvals=APPROVALS)
     with LocalStack(plugins=["approvals"]) as stack:
-        stack.store.append(RUN, [run_started(), custom(), custom()])
+        stack.store.event_log.append(RUN, [run_started(), custom(), custom()])
         stack.deliver()
-        stack.store.append(RUN, [custom(), run_completed()])
+        stack.store.event_log.append(RUN, [custom(), run_completed()])
         stack.deliver()
         assert stack.store.get_state(RUN).extensions["approvals"].state == {"pending": 3}
 
@@ -271,7 +271,7 @@ def test_a_plugin_folds_its_slice_through_the_deployed_handler(install):
 def test_a_plugin_that_is_not_allowed_is_not_used(install):
     install(approvals=APPROVALS)
     with LocalStack() as stack:
-        stack.store.append(RUN, [run_started(), custom()])
+        stack.store.event_log.append(RUN, [run_started(), custom()])
         stack.deliver()
         assert stack.store.get_state(RUN).extensions == {}
 
@@ -280,7 +280,7 @@ def test_the_reconciler_folds_with_plugins_as_well(install):
     install(approvals=APPROVALS)
     template = Template(parameters={"MaximumRetryAttempts": 0})
     with LocalStack(template=template, plugins=["approvals"]) as stack:
-        stack.store.append(RUN, [run_started(), custom()])
+        stack.store.event_log.append(RUN, [run_started(), custom()])
         stack.mapping.handler = lambda *_: 1 / 0
         stack.deliver()
         stack.recover()
@@ -289,7 +289,7 @@ def test_the_reconciler_folds_with_plugins_as_well(install):
 
 def test_a_plugin_that_is_allowed_and_not_installed_is_counted_and_stops_nobody():
     with LocalStack(plugins=["missing"]) as stack:
-        stack.store.append(RUN, whole_run())
+        stack.store.event_log.append(RUN, whole_run())
         stack.deliver()
         assert told(stack) == [(RUN, None, "Completed")]
         counted = [json.loads(line) for line in stack.output.lines if '"PluginsRefused"' in line]
@@ -309,7 +309,7 @@ def test_what_it_does_is_what_its_role_allows(monkeypatch, install):
         return call(self, operation, params)
 
     with LocalStack(plugins=["broken"]) as stack:
-        stack.store.append(RUN, whole_run())
+        stack.store.event_log.append(RUN, whole_run())
         stack.dynamodb.put_item(TableName=stack.state_table, Item={"run_id": {"S": "r"}, "status": {"N": "1"}})
         stack.mapping.drain()
         monkeypatch.setattr(BaseClient, "_make_api_call", note)

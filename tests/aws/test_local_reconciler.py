@@ -269,6 +269,6 @@ def test_the_failure_queue_of_the_projector_is_the_one_that_the_reconciler_reads
 
 def test_a_stack_whose_settings_lose_no_batch_has_an_empty_queue():
     with LocalStack(settings=MappingSettings(batch_size=10)) as stack:
-        stack.store.append("run-1", whole_run())
+        stack.store.event_log.append("run-1", whole_run())
         stack.deliver()
         assert stack.recover() == 0

@@ -13,7 +13,15 @@ from types import SimpleNamespace
 import pytest
 
 from behest_core.dynamodb.event_table import EventLog
-from behest_core.errors import EventTooLargeError, InvalidValueError, RecordingError, RunEndedError, RunExistsError
+from behest_core.errors import (
+    ConfigurationError,
+    EventTooLargeError,
+    InvalidValueError,
+    RecordingError,
+    RunEndedError,
+    RunExistsError,
+    WaitTimeoutError,
+)
 from behest_core.fold.rules import fold
 from behest_core.model.decoding import encode
 from behest_core.model.events import RunStarted, TextDelta, ToolExecutionResult, ToolExecutionStarted
@@ -21,6 +29,7 @@ from behest_core.model.limits import EVENT_BYTES
 from behest_core.model.state import RunStatus
 from behest_core.recording import outbox as module
 from behest_core.recording import process
+from behest_core.recording.recorder import RunRecorder, new_record
 from behest_core.recording.writer import Writer
 from behest_core.testing.recorded import refuse_writes
 from tests.aws.test_projector import raiser, throttled
@@ -711,3 +720,48 @@ def test_a_process_that_is_killed_anywhere_leaves_a_log_that_can_be_continued(st
         assert written == [None, *map(str, range(begun_again - 1))]
         assert [each["type"] for each in events[begun_again:]] == ["RunStarted", "TextDelta", "RunCompleted"]
         assert state_of(stack, run).event_count == len(events)
+
+
+# ---------------------------------------------------------------- reading what was recorded
+
+
+def test_after_it_a_recorder_waits_for_the_state_of_all_it_recorded(stack, record, monkeypatch):
+    waited = stack.store.wait
+    monkeypatch.setattr(stack.store, "wait", lambda *given, **named: (stack.deliver(), waited(*given, **named))[1])
+    with record() as run:
+        run.model_call().usage(1, 2)
+    assert (run.wait().status, run.wait().total_usage.total_tokens) == (RunStatus.COMPLETED, 3)
+
+
+def test_a_recorder_that_could_not_append_in_time_says_how_far_it_came(stack, record):
+    run = record(on_error="warn").start()
+    run.flush()
+    let_through = refuse_writes(stack)
+    run.model_call()
+    with pytest.raises(WaitTimeoutError) as caught:
+        run.wait(timeout=0)
+    assert (caught.value.expected, caught.value.actual) == (2, 1)
+    let_through()
+    run.close()
+
+
+def test_a_recorder_without_a_store_knows_no_state(stack, record):
+    run = RunRecorder(stack.store.event_log, new_record(provider="p", model="m"))
+    with pytest.raises(ConfigurationError, match=r"RunStore\.recorder"):
+        run.wait()
+
+
+def test_a_type_that_is_mistyped_is_refused(stack, record):
+    with record() as run:
+        with pytest.raises(InvalidValueError, match="no event type 'TextDlta'"):
+            run.emit({"type": "TextDlta"})
+        run.emit({"type": "TextDlta"}, allow_unknown=True)
+        run.emit({"type": "my.Own"})
+    assert types(stack, run) == ["RunStarted", "TextDlta", "my.Own", "RunCompleted"]
+
+
+def test_a_recorder_prints_as_what_it_records(record):
+    with record(run_id="r") as run:
+        run.flush()
+        assert repr(run) == "<RunRecorder of run r: open, 1 events in the log, 0 dropped>"
+    assert repr(run) == "<RunRecorder of run r: closed, 2 events in the log, 0 dropped>"

@@ -333,13 +333,13 @@ import os, sys
 import boto3
 from behest_core import RunStore
 store = RunStore("events", "states", client=boto3.client("dynamodb", endpoint_url=sys.argv[1]))
-store.append("parent", [{"type": "my.Event", "timestamp": "2026-01-31T12:00:00Z"}])
+store.event_log.append("parent", [{"type": "my.Event", "timestamp": "2026-01-31T12:00:00Z"}])
 child = os.fork()
 if not child:
-    store.append("child", [{"type": "my.Event", "timestamp": "2026-01-31T12:00:00Z"}])
+    store.event_log.append("child", [{"type": "my.Event", "timestamp": "2026-01-31T12:00:00Z"}])
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
-store.append("parent", [{"type": "my.Event", "timestamp": "2026-01-31T12:00:00Z"}])
+store.event_log.append("parent", [{"type": "my.Event", "timestamp": "2026-01-31T12:00:00Z"}])
 """
 
 

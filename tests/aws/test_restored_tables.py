@@ -134,7 +134,7 @@ def test_a_log_that_was_restored_and_written_on_parks_its_run_and_is_mended_to_i
     assert (parked.parked.error, parked.parked.sequence) == ("LogDivergedError", 6)
     assert replace(parked, parked=None, revision=before.revision) == before
     assert check(stack).kind is Kind.DIVERGED
-    stack.store.append(RUN, [text_delta(20)])
+    stack.store.event_log.append(RUN, [text_delta(20)])
     assert projector().project(written_on(stack)).saves == 0
     with pytest.raises(LogDivergedError):
         catch_up.fold(RUN, Fold.AGAIN)
@@ -158,8 +158,8 @@ def test_a_log_that_was_restored_and_not_written_on_is_noticed_by_a_sweep(stack,
 
 
 def test_the_metric_that_the_alarm_reads_counts_a_run_that_diverged(stack):
-    stack.store.append(RUN, [run_started(), text_delta()])
-    stack.store.append(RUN, [text_delta()])
+    stack.store.event_log.append(RUN, [run_started(), text_delta()])
+    stack.store.event_log.append(RUN, [text_delta()])
     stack.deliver()
     restore_log(stack)
     put(stack, replace(commit(3, usage_recorded()), commit_id="another"))
@@ -433,7 +433,7 @@ def diverged_active_run(stack, events):
     put(stack, commit(3, text_delta(), text_delta(), text_delta()))
     CatchUp(stack.store.event_log, stack.store.state_table).fold(RUN)
     restore_log(stack)
-    stack.store.append(RUN, events)
+    stack.store.event_log.append(RUN, events)
 
 
 @pytest.mark.parametrize("events", [SHORTER, UP_TO_THE_END, ACROSS_THE_END], ids=["before", "up to", "across"])
@@ -450,7 +450,7 @@ def test_another_history_is_noticed_at_its_first_commit_that_is_not_lost_unless_
     stack, projector
 ):
     diverged_active_run(stack, ACROSS_THE_END)
-    stack.store.append(RUN, [text_delta(13)])
+    stack.store.event_log.append(RUN, [text_delta(13)])
     assert kinds(projector().project(written_on(stack, 6))) == ["diverged"]
 
 
@@ -459,7 +459,7 @@ def test_another_history_that_goes_on_where_the_state_ends_and_was_lost_up_to_th
 ):
     """The one that nobody notices by himself: the state keeps the id of its last commit, and that is one of the log's now."""
     diverged_active_run(stack, UP_TO_THE_END)
-    stack.store.append(RUN, [text_delta(12)])
+    stack.store.event_log.append(RUN, [text_delta(12)])
     report = projector().project(written_on(stack, 5))
     assert (report.events, report.troubles) == (1, [])
     assert sweep().troubles == catch_up.fold(RUN, guarded=True).troubles == []

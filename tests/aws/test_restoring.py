@@ -15,7 +15,7 @@ RESTORED = "restored-events"
 def stack():
     with LocalStack() as stack:
         stack.store.create_run(run_id=RUN, provider="openai", model="gpt-4o")
-        stack.store.append(RUN, whole_run())
+        stack.store.event_log.append(RUN, whole_run())
         stack.deliver()
         yield stack
 
@@ -71,7 +71,7 @@ def test_a_run_that_was_deleted_since_is_named_and_deleted_once_more(stack):
 
 def test_of_a_run_that_was_begun_since_only_the_state_is_left(stack):
     restore = restored(stack)
-    stack.store.append("run-2", whole_run())
+    stack.store.event_log.append("run-2", whole_run())
     stack.deliver()
     state = stack.store.get_state("run-2")
     restore()

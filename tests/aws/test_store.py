@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from behest_core.errors import (
     IncompleteLogError,
     InvalidValueError,
     RunDeletedError,
+    RunExistsError,
     RunNotFoundError,
     RunParkedError,
     StateNotFoundError,
@@ -118,7 +120,7 @@ def test_a_missing_table_is_not_healthy(stack):
 
 def test_without_a_client_boto3_makes_one(stack):
     store = RunStore(stack.event_table, stack.state_table)
-    assert store.append("r", [run_started(), text_delta()]) == 2
+    assert store.append("r", [run_started(), text_delta()], create=True) == 2
 
 
 # ---------------------------------------------------------------- finding the tables
@@ -149,7 +151,7 @@ def test_a_stack_names_the_tables(stack, monkeypatch):
 
 
 def test_commits_expire_where_a_store_is_told_so(stack):
-    RunStore.from_env(expire_after=timedelta(days=30)).append("r", [run_started()])
+    RunStore.from_env(expire_after=timedelta(days=30)).append("r", [run_started()], create=True)
     [item] = stack.dynamodb.scan(TableName=stack.event_table)["Items"]
     assert "expires_at" in item
 
@@ -268,3 +270,59 @@ def test_what_a_query_finds_can_be_gone_through_again_and_is_true_where_there_is
     assert found
     assert [state.run_id for state in found] == [state.run_id for state in found] == ["r"]
     assert repr(found) == "<states of runs: go through them with `for`, or use list(…)>"
+
+
+def test_appending_to_a_run_that_is_not_there_is_refused_unless_it_is_to_begin_one(store):
+    with pytest.raises(RunNotFoundError, match=r"there is no run r; create_run makes it, and append with create=True"):
+        store.append("r", [run_started()])
+    assert list(store.events("r")) == []
+    assert store.append("r", [run_started()], create=True) == 1
+    assert store.append("r", [text_delta()]) == 2
+
+
+def test_that_a_run_is_there_is_asked_by_no_request_of_its_own(store, requests):
+    run = store.create_run(provider="p", model="m")
+    store.append(run.run_id, [run_started()])
+    store.append(run.run_id, [text_delta()])
+    assert [name for name, _ in requests.made] == ["PutItem", "Query", "PutItem", "PutItem"]
+
+
+def test_a_type_that_is_mistyped_is_refused_before_anything_is_written(store):
+    run = store.create_run(provider="p", model="m")
+    mistyped = custom(type_="TextDlta")
+    with pytest.raises(InvalidValueError, match=r"no event type 'TextDlta'; .* dotted name"):
+        store.append(run.run_id, [text_delta(), mistyped])
+    assert list(store.events(run.run_id)) == []
+    assert store.append(run.run_id, [mistyped], allow_unknown=True) == 1
+
+
+def test_creating_a_run_twice_says_all_that_differs(store):
+    store.create_run(provider="p", model="m", run_id="r", session_id="s", created_at=at(1))
+    with pytest.raises(RunExistsError, match="another session_id, model and metadata") as caught:
+        store.create_run(provider="p", model="n", run_id="r", session_id="t", metadata=1, created_at=at(1))
+    assert caught.value.fields == ["session_id", "model", "metadata"]
+
+
+def test_what_there_is_of_a_run_is_json_when_asked(stack, store):
+    folded_run(stack, "r")
+    state, event = store.get_state("r"), next(iter(store.events("r")))
+    assert state.to_dict()["total_usage"]["total_tokens"] == state.total_usage.total_tokens
+    assert json.loads(state.to_json()) == state.to_dict()
+    assert event.to_dict()["event"] == event.event.to_dict() == json.loads(event.raw)
+    assert store.get_record("r").to_dict()["id"] == store.transcript("r").to_dict()["run_id"] == "r"
+
+
+def test_an_unknown_event_is_json_with_all_its_fields(store):
+    run = store.create_run(provider="p", model="m")
+    store.append(run.run_id, [custom()])
+    assert [each.event.to_dict() for each in store.events(run.run_id)] == [custom()]
+
+
+def test_what_prints_says_what_it_is(stack, store):
+    folded_run(stack, "r")
+    assert repr(store) == f"RunStore('{stack.event_table}', '{stack.state_table}')"
+    assert repr(store.event_log) == f"EventLog('{stack.event_table}')"
+    assert repr(store.state_table) == f"StateTable('{stack.state_table}')"
+    shown = repr(store.get_state("r"))
+    assert "run_id='r'" in shown
+    assert "guard" not in shown

@@ -70,7 +70,7 @@ def test_behind_the_end_of_a_run_it_ends_once_the_state_says_so(stack, store):
 
 
 def test_a_run_that_is_not_there_yet_is_waited_for(stack):
-    script = Script(nothing, lambda: stack.store.append("r", [run_started(), run_completed()]), nothing)
+    script = Script(nothing, lambda: stack.store.append("r", [run_started(), run_completed()], create=True), nothing)
     assert sequences(stack.store, script) == [1, 2]
 
 

@@ -55,7 +55,7 @@ def test_numbers_are_compared_as_they_are_stored(check, put):
 
 def test_events_that_are_on_their_way_are_no_difference(stack, check, put):
     put(record_commit(), commit(1, *whole_run()))
-    stack.store.append(RUN, [usage_recorded(), text_delta()])
+    stack.store.event_log.append(RUN, [usage_recorded(), text_delta()])
     verdict = check()
     assert (verdict.is_right, verdict.behind) == (True, 2)
 
@@ -110,19 +110,19 @@ def test_a_log_that_has_lost_its_end_is_named(stack, check, put):
 def test_a_log_that_holds_other_commits_than_the_state_was_folded_from_is_named(stack, check, put):
     put(record_commit(), commit(1, text_delta()), commit(2, text_delta()))
     stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "2"}})
-    stack.store.append(RUN, [text_delta(), usage_recorded()])
+    stack.store.event_log.append(RUN, [text_delta(), usage_recorded()])
     assert (check().kind, check().differences) == (Kind.DIVERGED, [])
     assert check().problem.startswith("its log holds another commit at sequence 2 than its state was folded from: ")
 
 
 def test_a_run_without_state_is_named(stack, check):
     assert (check().kind, check().problem) == (Kind.UNKNOWN, "there is no such run")
-    stack.store.append(RUN, whole_run())
+    stack.store.event_log.append(RUN, whole_run())
     assert (check().kind, check().problem, check().behind) == (Kind.UNSTORED, "it has no state", 5)
 
 
 def test_a_run_of_which_a_guarded_fold_has_only_begun_has_no_state(stack, check):
-    stack.store.append(RUN, whole_run())
+    stack.store.event_log.append(RUN, whole_run())
     stack.store.state_table.save(RunState(run_id=RUN, guard=Guard(owner="o", until=at(9))))
     assert (check().kind, check().behind) == (Kind.UNSTORED, 5)
 
@@ -157,5 +157,5 @@ def test_a_deleted_run_whose_tombstone_is_lost_from_the_state_table_is_right(sta
 def test_every_run_is_listed(stack):
     for n in range(3):
         stack.store.create_run(provider="p", model="m", run_id=f"run-{n}")
-    stack.store.append("without-record", whole_run())
+    stack.store.event_log.append("without-record", whole_run())
     assert set(stack.store.event_log.run_ids()) == {"run-0", "run-1", "run-2", "without-record"}

@@ -168,7 +168,7 @@ def stack(table):
             )
             model = ModelStarted(provider="openai", model="gpt-4o", iteration=1, timestamp=at(2))
             usage = usage_recorded(5, 10_000, 1_000)
-            local.store.append(run_id, [run_started(), model, text_delta(), *asks, tool, usage, end])
+            local.store.event_log.append(run_id, [run_started(), model, text_delta(), *asks, tool, usage, end])
             catch_up.fold(run_id)
         yield local
 

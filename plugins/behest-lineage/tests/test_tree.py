@@ -99,7 +99,7 @@ def stack():
         ]:
             metadata = {"parent_run_id": parent} if parent else {"agent": "boss\x1b[2J"}
             local.store.event_log.create(run_record(run_id, session_id=session, metadata=metadata))
-            local.store.append(run_id, [run_started(), usage_recorded(input_tokens=1000, output_tokens=0)])
+            local.store.event_log.append(run_id, [run_started(), usage_recorded(input_tokens=1000, output_tokens=0)])
         local.deliver()
         yield local
 
