@@ -265,7 +265,7 @@ class RunStore:
         Raises StateNotFoundError where the log ends before the sequence or the run began after the time, IncompleteLogError
         where the log's beginning has expired, RunNotFoundError, RunDeletedError, InvalidValueError.
         """
-        log = self.event_log.whole_commits(check_run_id(run_id))
+        log = self.event_log.whole_commits(check_run_id(run_id), up_to=sequence)
         try:
             if sequence is not None and time is None:
                 return state_at_sequence(run_id, log, sequence, dispatch)

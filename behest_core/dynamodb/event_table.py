@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import weakref
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
@@ -259,7 +259,7 @@ class EventLog:
 
     def tail(self, run_id: str) -> Tail:
         """Return the last sequence of a run, and when it was committed. Raises RunDeletedError."""
-        for item in self._query(run_id, "<=", items.LAST_POSITION, newest_first=True, page=1, only=_POSITION):
+        for item in self._query(run_id, (0, items.LAST_POSITION), newest_first=True, page=1, only=_POSITION):
             _check_not_deleted(run_id, item)
             last = items.last_of(item)
             if last is not None:
@@ -277,7 +277,7 @@ class EventLog:
 
     def record(self, run_id: str) -> RunRecord | None:
         """Return the run record, None where there is none. Raises MalformedRecordError, RunDeletedError."""
-        for item in self._query(run_id, "=", 0):
+        for item in self._query(run_id, (0, 0)):
             _check_not_deleted(run_id, item)
             commit = items.commit_from_item(item)
             return None if commit is None else decode_record(commit)
@@ -297,20 +297,30 @@ class EventLog:
             return decode_record(first), recorded(commits)
         return None, recorded(chain([first], commits))
 
-    def whole_commits(self, run_id: str) -> Iterator[Commit]:
-        """Read, consistently, all commits of a run, the record among them. Raises IncompleteLogError at a gap."""
-        return without_gaps(run_id, self.commits(run_id))
+    def whole_commits(self, run_id: str, *, up_to: int | None = None) -> Iterator[Commit]:
+        """Read, consistently, all commits of a run, the record among them. Raises IncompleteLogError at a gap.
+
+        `up_to` is as for `commits`.
+        """
+        return without_gaps(run_id, self.commits(run_id, up_to=up_to))
 
     def commits(
-        self, run_id: str, after: int = -1, *, refuse_deleted: bool = False, is_at_end: bool = False
+        self,
+        run_id: str,
+        after: int = -1,
+        *,
+        up_to: int | None = None,
+        refuse_deleted: bool = False,
+        is_at_end: bool = False,
     ) -> Iterator[Commit]:
         """Read, consistently, the commits that hold what lies behind the position `after`, page by page, in order.
 
         The first may begin at or before `after`: a commit comes whole. Where no commit can reach over `after`, as the log ended
-        there when it was read, `is_at_end` saves the look at that one. With `refuse_deleted`, raises RunDeletedError where a
+        there when it was read, `is_at_end` saves the look at that one. `up_to` is the position up to which they are to be read:
+        what lies behind it is not asked for before it is reached. With `refuse_deleted`, raises RunDeletedError where a
         tombstone is read, which is passed over otherwise.
         """
-        behind = self._commits(run_id, ">", after, refuse_deleted=refuse_deleted)
+        behind = self._behind(run_id, after, up_to, refuse_deleted=refuse_deleted)
         first = next(behind, None)
         if not is_at_end and after >= 1 and (first is None or first.sequence > after + 1):
             # `after` may lie inside a commit: then it is the last one that begins at or before it
@@ -321,20 +331,25 @@ class EventLog:
             yield first
             yield from behind
 
-    def _last_commits(self, run_id: str, sequence: int, *, refuse_deleted: bool) -> Iterator[Commit]:
-        return self._commits(run_id, "<=", sequence, refuse_deleted=refuse_deleted, newest_first=True, page=1)
+    def _behind(self, run_id: str, after: int, up_to: int | None, *, refuse_deleted: bool) -> Iterator[Commit]:
+        last = items.LAST_POSITION
+        spans = [(after + 1, last)] if up_to is None else [(after + 1, min(up_to, last)), (max(after, up_to) + 1, last)]
+        for span in spans:
+            yield from self._commits(run_id, span, refuse_deleted=refuse_deleted)
 
-    def _commits(  # noqa: PLR0913 (one request, spelled out)
+    def _last_commits(self, run_id: str, sequence: int, *, refuse_deleted: bool) -> Iterator[Commit]:
+        return self._commits(run_id, (0, sequence), refuse_deleted=refuse_deleted, newest_first=True, page=1)
+
+    def _commits(
         self,
         run_id: str,
-        comparison: str,
-        sequence: int,
+        span: tuple[int, int],
         *,
         refuse_deleted: bool,
         newest_first: bool = False,
         page: int | None = None,
     ) -> Iterator[Commit]:
-        for item in self._query(run_id, comparison, sequence, newest_first=newest_first, page=page):
+        for item in self._query(run_id, span, newest_first=newest_first, page=page):
             if refuse_deleted:
                 _check_not_deleted(run_id, item)
             commit = items.commit_from_item(item)
@@ -354,14 +369,8 @@ class EventLog:
         Raises MalformedEventError at a commit that can't be cut into events.
         """
         after = max(after, 0)
-        last = None if limit is None else after + limit
-        if last == after:
-            return
-        for event in recorded(self.commits(run_id, after)):
-            if event.sequence > after:
-                yield event
-            if event.sequence == last:
-                return
+        commits = self.commits(run_id, after, up_to=None if limit is None else after + limit)
+        return islice((event for event in recorded(commits) if event.sequence > after), limit)
 
     def run_ids(self, since: datetime | None = None) -> Iterator[str]:
         """Return every run there is, in no order, each once or twice, from the index of first items; eventually consistent.
@@ -396,17 +405,16 @@ class EventLog:
         }
         return map(items.run_id_of, pages(self._client.query, request))
 
-    def _query(  # noqa: PLR0913 (one request, spelled out)
+    def _query(
         self,
         run_id: str,
-        comparison: str | None = None,
-        sequence: int = 0,
+        span: tuple[int, int] | None = None,
         *,
         newest_first: bool = False,
         page: int | None = None,
         only: str | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Read the items of a run: all of them, or those whose sequence compares so with the given one."""
+        """Read the items of a run: all of them, or those whose sequence is in a span, its ends included."""
         request: dict[str, Any] = {
             "TableName": self.table,
             "ConsistentRead": True,
@@ -416,9 +424,12 @@ class EventLog:
             "ExpressionAttributeValues": {":run": {"S": run_id}},
         }
         names = only or ""
-        if comparison is not None:
-            request["KeyConditionExpression"] += f" AND #sequence {comparison} :sequence"
-            request["ExpressionAttributeValues"][":sequence"] = {"N": str(sequence)}
+        if span is not None:
+            first, last = span
+            if first > last:
+                return iter(())  # DynamoDB refuses such a span
+            request["KeyConditionExpression"] += " AND #sequence BETWEEN :first AND :last"
+            request["ExpressionAttributeValues"] |= {":first": {"N": str(first)}, ":last": {"N": str(last)}}
             names += "#sequence"
         request["ExpressionAttributeNames"] |= {name: what for name, what in _NAMES.items() if name in names}
         if page is not None:

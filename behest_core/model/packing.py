@@ -121,6 +121,8 @@ def until(commits: Iterable[Commit], sequence: int) -> Iterator[Commit]:
         if commit.sequence > sequence:
             return
         yield commit if commit.last <= sequence else _first(commit, sequence + 1 - commit.sequence)
+        if commit.last >= sequence:
+            return  # what follows need not be read
 
 
 def _first(commit: Commit, count: int) -> Commit:

@@ -339,6 +339,35 @@ def test_reading_stops_at_its_limit(stack, long_log, requests):
     assert sequences(long_log) == list(range(1, 19))
 
 
+@pytest.mark.parametrize(
+    ("read", "queries", "read_items"),
+    [
+        (lambda store: list(store.events(RUN, limit=5)), 1, 2),
+        (lambda store: list(store.events(RUN, after=6, limit=3)), 1, 1),
+        (lambda store: list(store.events(RUN, after=4, limit=3)), 2, 2),
+        (lambda store: store.state_at(RUN, sequence=5), 1, 3),
+        (lambda store: store.state_at(RUN, sequence=0), 1, 1),
+    ],
+    ids=["first events", "events behind a commit", "events within a commit", "a state", "the record's state"],
+)
+def test_no_more_is_read_of_a_long_log_than_was_asked_for(stack, log, read, queries, read_items):
+    log.create(run_record())
+    for _ in range(30):
+        log.append(RUN, [text_delta()] * 3)
+    found = []
+    stack.dynamodb.meta.events.register("after-call.dynamodb.Query", lambda parsed, **_: found.append(parsed["Count"]))
+    read(stack.store)
+    assert (len(found), sum(found)) == (queries, read_items)
+
+
+def test_a_limit_counts_events_also_where_the_beginning_has_expired(stack, long_log):
+    for sequence in ("1", "4"):
+        stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": sequence}})
+    assert sequences(long_log, limit=2) == [7, 8]
+    with pytest.raises(IncompleteLogError):
+        stack.store.state_at(RUN, sequence=2)
+
+
 def test_commits_are_read_from_the_one_that_holds_the_next_event(long_log):
     assert [each.sequence for each in long_log.commits(RUN, after=4)] == [4, 7, 10]
     assert [each.sequence for each in long_log.commits(RUN, after=6)] == [7, 10]
