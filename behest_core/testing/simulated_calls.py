@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from unittest.mock import patch
 
-import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,16 +26,16 @@ class Answers(Protocol):
 @contextmanager
 def simulated_calls(answers: Mapping[str, Answers]) -> Iterator[None]:
     """Let clients that are made while the context lasts be answered here, by ``service.Operation``."""
-    make = boto3.client
+    create_client = Session.create_client
 
-    def client(service: str, **settings: object) -> object:
-        made = make(service, **settings)  # type: ignore[call-overload]
+    def client(session: Session, service: str, *arguments: Any, **settings: Any) -> Any:  # noqa: ANN401 (botocore's)
+        made: Any = create_client(session, service, *arguments, **settings)
         for operation, answer in answers.items():
             if operation.startswith(f"{service}."):
                 made.meta.events.register(f"before-call.{operation}", answer)
         return made
 
-    with patch.object(boto3, "client", client):
+    with patch.object(Session, "create_client", client):
         yield
 
 

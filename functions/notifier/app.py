@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from aws_lambda_powertools import Logger, Metrics
 
 from behest_core.projection.event_bus import EventBus
 from behest_core.projection.notifier import Notifier, message_of
-from behest_core.runtime import client_config, load_plugins, publish
+from behest_core.runtime import client, load_plugins, publish
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -27,7 +26,7 @@ def connect() -> tuple[Notifier, Plugins]:
     """Make the notifier from BEHEST_EVENT_BUS and BEHEST_PLUGINS, once per process."""
     plugins = load_plugins(logger)
     reactions = [(plugin.name, reaction) for plugin in plugins.used for reaction in plugin.reactions]
-    bus = EventBus(boto3.client("events", config=client_config()), os.environ["BEHEST_EVENT_BUS"])
+    bus = EventBus(client("events"), os.environ["BEHEST_EVENT_BUS"])
     return Notifier(bus, reactions), plugins
 
 
@@ -50,7 +49,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
 
 def put_aside(report: NotifierReport) -> None:
     """Send what failed to the queue of its kind: changes that can't be told, with the reason, and reactions that raised."""
-    queues = boto3.client("sqs", config=client_config())
+    queues = client("sqs")
     for untold in report.not_told:
         logger.warning("change not told", run_id=untold.run_id, error=untold.reason)
         queues.send_message(QueueUrl=os.environ["BEHEST_FAILURE_QUEUE"], MessageBody=message_of(untold))

@@ -10,14 +10,13 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from aws_lambda_powertools import Logger, Metrics
 from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.errors import MalformedError
 from behest_core.projection.mappings import idle_mappings
 from behest_core.projection.reconciler import LostBatch, Reconciler, Silence
-from behest_core.runtime import Wiring, client_config, connect, publish, remaining_of
+from behest_core.runtime import Wiring, client, connect, publish, remaining_of
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -41,7 +40,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def recover(reconciler: Reconciler, plugins: Plugins, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Fold the runs of lost batches; name the messages that the queue has to deliver again."""
-    streams = boto3.client("dynamodbstreams", config=client_config())
+    streams = client("dynamodbstreams")
     failed = []
     for message in event["Records"]:
         try:
@@ -73,8 +72,7 @@ def sweep(reconciler: Reconciler, plugins: Plugins, event: dict[str, Any], conte
     counts |= {"RunsStuck": report.stuck, "StuckRunsExpired": report.expired}
     counts |= {"ParkedRuns": report.parked, "SweepsCutShort": int(not report.is_complete)}
     publish(metrics, logger, counts, plugins, report.troubles)
-    client = boto3.client("lambda", config=client_config())
-    idle = idle_mappings(client, os.environ["BEHEST_STREAM_MAPPINGS"].split(","))
+    idle = idle_mappings(client("lambda"), os.environ["BEHEST_STREAM_MAPPINGS"].split(","))
     if idle:
         logger.error("streams not read", mappings=idle)
     metrics.add_metric(name="MappingsDisabled", unit="Count", value=len(idle))

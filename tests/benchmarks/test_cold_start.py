@@ -12,7 +12,7 @@ import pytest
 from tests.golden import ROOT
 
 ROUNDS = 7
-GOAL = 1.4
+GOAL = 1.25
 
 BARE = "import boto3; boto3.client('dynamodb')"
 PROJECTOR = "import functions.projector.app as app; app.connect(app.logger)"
