@@ -25,6 +25,7 @@ _OWN: Final = {
     "show": "show_run:show_run",
     "events": "list_events:list_events",
     "transcript": "show_transcript:show_transcript",
+    "ui": "serve_page:serve_page",
     "fold": "fold_lines:fold_lines",
     "import": "import_runs:import_runs",
     "export": "export_runs:export_runs",

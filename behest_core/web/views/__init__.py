@@ -1,0 +1,1 @@
+"""The views: what each path of the page answers."""
