@@ -13,7 +13,7 @@ from tests.web.pages import Pages
 PLUGINS = ("approvals", "cost", "lineage", "tools")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def web_stack():
     """Return a stack with a few runs, of which some have the attacks in every field. Tests read it only."""
     with LocalStack(plugins=list(PLUGINS)) as stack:
@@ -22,7 +22,7 @@ def web_stack():
         yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pages(web_stack):
     return Pages(App(web_stack.store, load(PLUGINS), "my-stack"))
 
