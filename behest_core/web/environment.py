@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -13,7 +13,10 @@ from markupsafe import Markup
 from behest_core.transcript.messages import as_text
 from behest_core.web import markdown
 from behest_core.web.text import visible
-from behest_core.wording import amount, count_text, duration_text, time_text, usd_text
+from behest_core.wording import age_text, amount, count_text, duration_text, time_text, usd_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER: Final = Path(__file__).parent
 LONGEST: Final = 20_000
@@ -33,13 +36,15 @@ def environment() -> Environment:
     )
     made.filters |= {
         "amount": amount,
-        "count": count_text,
-        "duration": duration_text,
+        "age": age_text,
+        "count": _or_dash(count_text),
+        "duration": _or_dash(duration_text),
         "json": pretty,
         "line": one_line,
         "markdown": _markdown,
         "time": time_text,
-        "usd": usd_text,
+        "told": _or_dash(str),
+        "usd": _or_dash(usd_text),
     }
     made.tests["cut"] = is_cut
     return made
@@ -47,6 +52,11 @@ def environment() -> Environment:
 
 def _seen(value: Any) -> Any:  # noqa: ANN401 (whatever a template shows)
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _or_dash(text: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Return the filter that gives a dash where there is nothing."""
+    return lambda value: "-" if value is None else text(value)
 
 
 def _markdown(text: str) -> Markup:
