@@ -136,8 +136,24 @@ def plugin_commands(taken: Collection[str]) -> dict[str, Any]:
                 if name in taken or name in commands:
                     say(f"command {name} of plugin {plugin.name} is not used: there is one of that name already")
                 else:
-                    commands[name] = found[name]
+                    commands[name] = _with_errors_told(found[name])
     return commands
+
+
+def _with_errors_told(command: Any) -> Any:  # noqa: ANN401 (typer's commands have no public type)
+    """Let a plugin's command that raises ValueError end as one that raises CommandError: what it was asked to do won't do."""
+    invoke = command.invoke
+
+    def told(ctx: Any) -> Any:  # noqa: ANN401
+        try:
+            return invoke(ctx)
+        except ValueError as error:
+            from behest_core.cli.arguments import CommandError  # noqa: PLC0415 (as explain)
+
+            raise CommandError(str(error)) from error
+
+    command.invoke = told
+    return command
 
 
 def _forget_output() -> None:

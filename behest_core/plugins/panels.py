@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
@@ -26,6 +26,7 @@ from behest_core.model.json import JSON
 from behest_core.model.packing import RecordedEvent
 from behest_core.model.state import RunState
 from behest_core.model.summary import Summary
+from behest_core.wording import count_text, duration_text, time_text, usd_text
 
 if TYPE_CHECKING:
     from behest_core.plugins.loading import Plugin
@@ -88,6 +89,32 @@ class Command(Struct, frozen=True, tag_field="kind", tag="command"):
 Value: TypeAlias = str | int | float | bool | Usd | Duration | Time | Tokens | RunLink | Command | None
 """What stands in a cell. None is shown as a dash."""
 
+
+_WORDS: Final[Mapping[type, Callable[[Any], str]]] = {
+    type(None): lambda _: "-",
+    str: str,
+    bool: lambda value: "yes" if value else "no",
+    int: count_text,
+    float: lambda value: f"{value:,.4f}".rstrip("0").rstrip("."),
+    Usd: lambda value: usd_text(value.nano),
+    Duration: lambda value: duration_text(round(value.ms)),
+    Time: lambda value: time_text(value.text),
+    Tokens: lambda value: count_text(value.n),
+    RunLink: lambda value: value.run_id,
+    Command: lambda value: value.text,
+}
+
+
+def value_text(value: Value) -> str:
+    """Return a value in words, as a terminal or a page shows it. What comes from a run is not made safe here."""
+    return _WORDS[type(value)](value)
+
+
+def is_number(value: Value) -> bool:
+    """Return whether a value stands at the right of its column, as numbers do."""
+    return isinstance(value, int | float | Usd | Duration | Tokens) and not isinstance(value, bool)
+
+
 # ---------------------------------------------------------------- blocks
 
 
@@ -144,7 +171,7 @@ class PanelInput(Struct, frozen=True, kw_only=True):
 
     state: RunState
     summary: Summary
-    events: Callable[[], Iterator[RecordedEvent]]
+    events: Callable[[], Iterable[RecordedEvent]]
     slice: dict[str, JSON] = field(default_factory=dict)
 
 

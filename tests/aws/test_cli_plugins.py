@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("stack", "used")
 @pytest.fixture
 def used(monkeypatch):
     """Let the commands use the extensions approvals and words."""
-    monkeypatch.setattr("behest_core.cli.outcomes.load", lambda _: Plugins(dispatch()))
+    monkeypatch.setattr("behest_core.cli.used_plugins.load", lambda _: Plugins(dispatch()))
 
 
 @pytest.fixture
@@ -72,11 +72,9 @@ def test_a_rebuild_of_one_extension_that_is_cut_short_names_it_in_what_goes_on(r
     assert "to go on: behest rebuild --extension=words" in result.stderr
 
 
-def test_show_prints_a_slice_in_rows(run):
+def test_show_prints_a_slice_that_no_panel_draws_as_a_tree(run):
     done("rebuild")
-    assert re.search(
-        r"^words +version 1, folded up to sequence 8\n +count +3\n +worst +0$", done("show", RUN), re.MULTILINE
-    )
+    assert re.search(r"^words\n  count +3\n  worst +0$", done("show", RUN), re.MULTILINE)
 
 
 def test_show_folds_the_slices_as_they_were(run):
@@ -110,7 +108,7 @@ def test_a_plugin_that_is_refused_is_named_and_its_slices_stay(stack, run, monke
     done("rebuild")
     put(stack, commit(9, text_delta()))
     broken = loading.Plugin("words", refused="it has a bug")
-    monkeypatch.setattr("behest_core.cli.outcomes.load", lambda _: Plugins(refused=(broken,)))
+    monkeypatch.setattr("behest_core.cli.used_plugins.load", lambda _: Plugins(refused=(broken,)))
     assert "plugin words is not used" in behest("rebuild").stderr
     assert slices(stack)["words"]["count"] == 3
 

@@ -122,8 +122,12 @@ def test_show_gives_all_of_a_state():
         "events      5, folded up to sequence 5",
         "created     2026-01-31T12:00:00Z",
         "updated     2026-01-31T12:00:05Z",
+        "duration    5.0 s",
         "session     session-1",
         'metadata    {"team":"blue"}',
+        "",
+        "Last words",
+        "  assistant  Hi",
     ]
 
 
@@ -132,7 +136,9 @@ def test_show_draws_a_panel_that_fits_the_terminal():
     for columns in (40, 80, 200):
         rows = screen("show", RUN, columns=columns)
         assert rows[0].startswith("╭─ run run-1 ")
-        assert {len(row) for row in rows} == {columns}
+        panel = rows[: rows.index("")]
+        assert {len(row) for row in panel} == {columns}
+        assert rows[len(panel) :] == ["", "Last words", "  assistant  Hi".ljust(columns)]
 
 
 @pytest.mark.usefixtures("whole")

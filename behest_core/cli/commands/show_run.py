@@ -8,25 +8,26 @@ from typing import Annotated
 import typer
 from msgspec import UNSET
 from msgspec.json import encode
+from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from behest_core.cli import aws
 from behest_core.cli.arguments import AsJson, CommandError, Run, Stack, parse_time
-from behest_core.cli.used_plugins import dispatch_of_plugins
+from behest_core.cli.run_sections import write_sections
+from behest_core.cli.used_plugins import dispatch_of_plugins, used_plugins
 from behest_core.errors import RunNotFoundError
 from behest_core.model.limits import check_run_id
 from behest_core.model.state import (
     CORE_FOLD,
     Attempt,
-    ExtensionSlice,
     Parked,
     RunState,
     TokenUsage,
     UnknownFinishReason,
 )
-from behest_core.plugins.loading import allowed_by_environment, load
+from behest_core.model.summary import Summary, milliseconds_between
 from behest_core.store import RunStore
 from behest_core.terminal import (
     STYLE_OF,
@@ -40,7 +41,8 @@ from behest_core.terminal import (
     write_line,
     write_result,
 )
-from behest_core.wording import count_text
+from behest_core.web.tree import parent_of
+from behest_core.wording import amount, count_text, duration_text, usd_text
 
 
 def show_run(
@@ -90,7 +92,7 @@ def show_run(
     if as_json:
         write_line(state_line(state))
     else:
-        write_state(state)
+        _write_for_people(store, state)
 
 
 def _current(store: RunStore, run_id: str) -> RunState:
@@ -111,7 +113,7 @@ def _write_html(store: RunStore, run: str, file: Path, *, redact: bool) -> None:
         from behest_core.web.document import document, redacted_document  # noqa: PLC0415 (needs the extra `web`)
     except ModuleNotFoundError as missing:
         raise CommandError(f'--html needs {missing.name}: pip install "behest-core[web]"') from missing
-    plugins, now = load(allowed_by_environment()), datetime.now(UTC)
+    plugins, now = used_plugins(), datetime.now(UTC)
     if redact:
         page = redacted_document(run, lambda: store.event_log.whole_commits(run), plugins, now)
     else:
@@ -127,14 +129,20 @@ def state_line(state: RunState) -> bytes:
     return encode(state)
 
 
-def write_state(state: RunState) -> None:
-    """Write a state for people: in a panel on a terminal."""
+def _write_for_people(store: RunStore, state: RunState) -> None:
+    """Write a state, in a panel on a terminal, and below it what else there is to say of the run."""
+    plugins, console = used_plugins(), results()
+    summary = plugins.summary(state)
+    _write_state(state, summary, console)
+    write_sections(store, plugins, state, summary, console)
+
+
+def _write_state(state: RunState, summary: Summary, console: Console) -> None:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for name, value in _rows(state):
+    for name, value in _rows(state, summary):
         grid.add_row(name, value)
-    console = results()
     if not console.is_terminal:
         write_result(console, grid)
         return
@@ -143,7 +151,7 @@ def write_state(state: RunState) -> None:
     console.print(Panel(grid, title=title, title_align="left", border_style=style, padding=(0, 1)))
 
 
-def _rows(state: RunState) -> Iterator[tuple[str, str | Text]]:
+def _rows(state: RunState, summary: Summary) -> Iterator[tuple[str, str | Text]]:
     yield "run", clean(state.run_id)
     yield "status", _status(state)
     if state.last_error is not None:
@@ -154,22 +162,36 @@ def _rows(state: RunState) -> Iterator[tuple[str, str | Text]]:
     yield "model", clean(f"{state.provider or '-'} {state.model or '-'}")
     yield "iterations", count_text(state.iteration)
     yield "tokens", _tokens(state.total_usage)
+    if summary.nano_usd is not None:
+        yield "cost", _cost(summary)
     yield "events", f"{count_text(state.event_count)}, folded up to sequence {state.sequence}"
     yield "created", time_text(state.created_at)
     yield "updated", time_text(state.updated_at)
+    yield from _duration(state)
     yield "session", clean(state.session_id or "-")
     if state.metadata is not None:
         yield "metadata", json_text(state.metadata)
+    parent = parent_of(summary)
+    if parent is not None:
+        yield "parent", clean(parent)
     for name, extension in state.extensions.items():
-        yield from _slice(name, extension)
+        if extension.parked is None and extension.sequence != state.sequence:
+            yield (
+                "behind",
+                f"{clean(name)} is folded up to sequence {extension.sequence}; the run's next event brings the rest",
+            )
 
 
-def _slice(name: str, extension: ExtensionSlice) -> Iterator[tuple[str, str]]:
-    """Return a plugin's slice: a row for each of its fields."""
-    yield clean(name), f"version {extension.version}, folded up to sequence {extension.sequence}"
-    fields = extension.state if isinstance(extension.state, dict) else {"state": extension.state}
-    for field, value in fields.items():
-        yield f"  {clean(field)}", clean(value) if isinstance(value, str) else json_text(value)
+def _duration(state: RunState) -> Iterator[tuple[str, str]]:
+    took = milliseconds_between(state.created_at, state.updated_at)
+    if took is not None:
+        yield "duration", duration_text(took) if state.status.is_terminal else f"{duration_text(took)} so far"
+
+
+def _cost(summary: Summary) -> str:
+    unpriced = summary.fields.get("unpriced_calls")
+    cost = usd_text(summary.nano_usd or 0)
+    return f"{cost}, and {amount(unpriced, 'call')} without a price" if unpriced and isinstance(unpriced, int) else cost
 
 
 def _status(state: RunState) -> Text:
