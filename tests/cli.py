@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import typer
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from behest_core.cli.app import app
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
     from behest_core.model.record import RunRecord
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def commands() -> dict[str, Any]:
+    """Return behest's own commands by name."""
+    group: Any = get_command(app)
+    context = typer.Context(group)
+    return {name: group.get_command(context, name) for name in group.list_commands(context)}
 
 
 def behest(*arguments: str, stdin: bytes = b"", **environment: str) -> Any:

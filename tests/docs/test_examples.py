@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from behest_core.cli.app import app
+from tests.cli import commands
 from tests.docs.pages import ROOT, blocks, names, pages, rows
 from tests.docs.stub_models import MODELS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.docs.pages import Block
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+COMMANDS = commands()
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if blocks(page, "python", "console")])

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore import xform_name
 from botocore.session import Session
-from typer.main import get_command
 
-from behest_core.cli.app import app
 from behest_core.runtime import METRIC_OF_TROUBLE
+from tests.cli import commands
 from tests.docs.pages import blocks, names, part, prose, rows, text_of
 from tests.docs.test_deploying import METRICS, MONITORING
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = "docs/operations.md"
 SHELL = [block for page in (PAGE, "docs/deploying.md") for block in blocks(page, "sh")]
-COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+COMMANDS = commands()
 OF_THE_AWS_CLI = {"--query", "--output", "--cli-read-timeout", "--cli-binary-format", "--zip-file"}
 """Its own options, beside those of the operations."""
 
