@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from botocore import xform_name
