@@ -393,12 +393,23 @@ class RunStore:
 
         `timeout` is in seconds. Raises WaitTimeoutError, and RunParkedError where the run is parked before that sequence.
         """
+        for step in self.looks(run_id, sequence, timeout, clock):
+            if not isinstance(step, float):
+                return step
+            sleep(step)
+        raise AssertionError("looks end with the state, or raise")
+
+    def looks(
+        self, run_id: str, sequence: int, timeout: float, clock: Callable[[], float] = time.monotonic
+    ) -> Iterator[float | RunState]:
+        """Return how long to sleep before each next look at the state, then the state: what `wait` does, without the sleeping."""
         deadline = clock() + timeout
         pause = _FIRST_PAUSE
         while True:
             state = self.state_table.get(run_id)
             if state is not None and not state.is_blank and state.sequence >= sequence and state.deleted_at is None:
-                return state
+                yield state
+                return
             if state is not None and state.deleted_at is not None:
                 raise RunDeletedError(run_id, state.deleted_at)
             reached = state.sequence if state is not None else 0
@@ -407,7 +418,7 @@ class RunStore:
             left = deadline - clock()
             if left <= 0:
                 raise WaitTimeoutError(run_id, sequence, reached, timeout)
-            sleep(min(pause, left))
+            yield min(pause, left)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def check_health(self) -> None:

@@ -25,6 +25,7 @@ LAYERS = [
     ("projection",),
     ("search",),
     ("interchange", "store", "runtime"),
+    ("async_store",),
     ("testing",),
     ("terminal",),
     ("web",),
