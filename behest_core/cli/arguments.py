@@ -49,6 +49,14 @@ def parse_time(text: str) -> str:
     raise typer.BadParameter("expected a time such as 2026-01-31T12:00:00Z, a date, or an age such as 30m, 2h or 7d")
 
 
+def parse_span(text: str) -> float:
+    """Read a time span such as `30s` or `5m`, in seconds. Raises typer.BadParameter."""
+    span = _AGE.fullmatch(text)
+    if span is None:
+        raise typer.BadParameter("expected a time span such as 30s, 5m or 2h")
+    return timedelta(**{_UNIT[span[2]]: int(span[1])}).total_seconds()
+
+
 def parse_status(text: str) -> RunStatus:
     """Read a status, in capitals or not. Raises typer.BadParameter."""
     for status in RunStatus:

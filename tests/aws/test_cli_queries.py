@@ -58,16 +58,16 @@ def listed(*arguments: str) -> list[str]:
 @pytest.mark.usefixtures("three")
 def test_runs_are_listed_newest_first_with_all_columns_in_a_pipe():
     assert done("runs").splitlines() == [
-        "RUN    STATUS        MODEL   TOKENS  EVENTS  CREATED (UTC)        UPDATED (UTC)        SESSION",
-        "run-c  CallingModel  gpt-4o   2,234       3  2026-01-31 12:00:02  2026-01-31 12:00:05  bob",
-        "run-b  Completed     gpt-4o   1,234       4  2026-01-31 12:00:01  2026-01-31 12:00:09  alice",
-        "run-a  Failed        gpt-4o     234       4  2026-01-31 12:00:00  2026-01-31 12:00:09  alice",
+        "RUN    STATUS        MODEL   TOKENS  DURATION  EVENTS  CREATED (UTC)        UPDATED (UTC)        SESSION  ERROR",
+        "run-c  CallingModel  gpt-4o   2,234         -       3  2026-01-31 12:00:02  2026-01-31 12:00:05  bob",
+        "run-b  Completed     gpt-4o   1,234     8.0 s       4  2026-01-31 12:00:01  2026-01-31 12:00:09  alice",
+        "run-a  Failed        gpt-4o     234     9.0 s       4  2026-01-31 12:00:00  2026-01-31 12:00:09  alice    boom",
     ]
 
 
 @pytest.mark.usefixtures("three")
 def test_a_narrow_terminal_shows_fewer_columns():
-    for columns, shown in ((60, 2), (70, 3), (80, 4), (110, 5), (200, 8)):
+    for columns, shown in ((60, 2), (66, 4), (80, 5), (90, 6), (120, 7), (200, 10)):
         rows = screen("runs", columns=columns)
         assert len(re.split(r"\s{2,}", rows[0].strip())) == shown
         assert all(len(row) <= columns for row in rows)
@@ -80,6 +80,36 @@ def test_runs_are_found_by_session_status_and_time():
     assert listed("--status", "failed") == ["run-a"]
     assert listed("--session", "alice", "--status", "Completed") == ["run-b"]
     assert listed("--since", at(1)) == ["run-c", "run-b"]
+    assert listed("--until", at(1)) == ["run-b", "run-a"]
+
+
+@pytest.mark.usefixtures("three")
+def test_runs_are_found_by_what_is_in_their_states():
+    assert listed("--error", "BOO") == ["run-a"]
+    assert listed("--model", "none") == []
+    assert listed("--min-tokens", "1000") == ["run-c", "run-b"]
+    assert listed("--min-duration", "9s") == ["run-c", "run-a"]
+    assert listed("--agent", "a") == listed("--tag", "t") == listed("--user", "u") == listed("--waiting") == []
+    assert listed("--min-cost", "0.01") == []
+
+
+@pytest.mark.usefixtures("three")
+def test_runs_are_sorted_by_what_is_asked_for():
+    assert listed("--sort", "tokens") == ["run-c", "run-b", "run-a"]
+    assert listed("--sort", "duration", "--limit", "2") == ["run-a", "run-b"]
+    assert listed("--sort", "updated", "--limit", "1") == ["run-b"]
+
+
+def test_a_list_is_watched_on_a_terminal_alone():
+    result = behest("runs", "--watch")
+    assert result.exit_code == 2
+    assert "--watch needs a terminal" in " ".join(result.stderr.split())
+
+
+def test_a_span_that_is_none_is_refused():
+    result = behest("runs", "--min-duration", "long")
+    assert result.exit_code == 2
+    assert "expected a time span such as 30s" in " ".join(result.stderr.split())
 
 
 @pytest.mark.usefixtures("three")
