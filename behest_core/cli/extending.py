@@ -27,7 +27,7 @@ from behest_core.cli.drawing import write_blocks
 from behest_core.terminal import say, write_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from behest_core.model.state import RunState
     from behest_core.store import RunStore
@@ -62,24 +62,41 @@ def store_of(stack: str | None) -> RunStore:
 
 
 def states_of(
-    store: RunStore, runs: list[str] | None, *, session: str | None = None, since: str | None = None
+    store: RunStore,
+    runs: list[str] | None,
+    *,
+    session: str | None = None,
+    since: str | None = None,
+    extension: str | None = None,
 ) -> Iterator[RunState]:
     """Return the states of the runs that are named, or of those of a session or created since then, newest first; by an index.
 
-    At most MOST; it says so where there are more. Raises RunNotFoundError; typer.BadParameter where none of the three is given.
+    At most MOST; it says so where there are more. With `extension`, one of the plugin's, it raises CommandError where that has a
+    slice of none of them, and says what to type. Raises RunNotFoundError, CommandError where there is no run, and
+    typer.BadParameter where none of the three is given.
     """
+    number, is_folded = 0, extension is None
+    for number, state in enumerate(_found(store, runs, session, since), start=1):
+        if number > MOST:
+            say(f"there are more than {MOST:,} such runs: these are the newest; ask for less with --since")
+            break
+        is_folded = is_folded or extension in state.extensions
+        yield state
+    if not number:
+        raise CommandError("there are no such runs, or none that is folded yet; behest runs lists all")
+    if not is_folded:
+        raise CommandError(
+            f"extension {extension} has folded none of these yet; behest rebuild --extension {extension} does"
+        )
+
+
+def _found(store: RunStore, runs: list[str] | None, session: str | None, since: str | None) -> Iterable[RunState]:
     named = named_runs(runs, session=session, since=since)
     if named:
-        for run_id in named:
-            yield store.get_state(run_id)
-        return
+        return map(store.get_state, named)
     if session is None and since is None:
         raise typer.BadParameter("give run ids, --session ID or --since TIME")
-    for number, state in enumerate(store.states(session_id=session, since=since, limit=MOST + 1)):
-        if number == MOST:
-            say(f"there are more than {MOST:,} such runs: these are the newest; ask for less with --since")
-            return
-        yield state
+    return store.states(session_id=session, since=since, limit=MOST + 1)
 
 
 def write_json(value: object) -> None:

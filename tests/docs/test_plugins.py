@@ -171,7 +171,9 @@ def test_the_command_of_the_page_runs(monkeypatch: pytest.MonkeyPatch):
         CatchUp(stack.store.event_log, stack.store.state_table, plugins.dispatch).fold(run.run_id)
         assert done("stars", "rated").splitlines() == ["run    stars", "rated      4"]
         assert json.loads(done("stars", "rated", "--json")) == {"rated": {"count": 1, "total": 4}}
-        assert refused("stars", "--session", "none") == "nobody rated these runs"
+        stack.store.create_run(provider="p", model="m", run_id="unrated")
+        stack.deliver()
+        assert refused("stars", "unrated") == "nobody rated these runs"
 
 
 def test_the_page_names_all_that_a_command_is_written_with():

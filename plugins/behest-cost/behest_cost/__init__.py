@@ -33,8 +33,11 @@ from behest_cost.prices import Price, PriceTable, Rate, Rates, merged, shipped, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import typer
+
     from behest_core.model.state import RunState
     from behest_core.plugins import RunView
+    from behest_core.plugins.panels import Panel
 
 __all__ = ["CostState", "ModelCost", "Price", "PriceTable", "cost_of", "merged", "shipped", "with_changes"]
 
@@ -287,6 +290,22 @@ def behest_summary(state: RunState) -> dict[str, int]:
     if not isinstance(nano_usd, int) or not isinstance(unpriced, int) or calls == unpriced:
         return {}
     return {"nano_usd": nano_usd, "unpriced_calls": unpriced}
+
+
+@hookimpl
+def behest_panels() -> Sequence[Panel]:
+    """Return what is shown of a run, of a list of runs, and of a session."""
+    from behest_cost.panels import PANELS  # noqa: PLC0415 (it imports this module)
+
+    return PANELS
+
+
+@hookimpl
+def behest_commands(app: typer.Typer) -> None:
+    """Add `behest cost`."""
+    from behest_cost.command import show_cost  # noqa: PLC0415 (typer and rich are there only with the command)
+
+    app.command(name="cost")(show_cost)
 
 
 @cache

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from behest_core.model.json import JSON
     from behest_core.model.state import RunState
     from behest_core.plugins import RunView
+    from behest_core.plugins.panels import Panel
 
 TAGS: Final = 16
 """How many tags are kept."""
@@ -129,6 +130,14 @@ def behest_summary(state: RunState) -> dict[str, str]:
     known = state.slice_of("lineage")
     found = {name: known.get(name) for name in ("parent_run_id", "root_run_id")}
     return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+@hookimpl
+def behest_panels() -> Sequence[Panel]:
+    """Return what is shown of a run and of a session."""
+    from behest_lineage.panels import PANELS  # noqa: PLC0415 (it imports this module)
+
+    return PANELS
 
 
 @hookimpl

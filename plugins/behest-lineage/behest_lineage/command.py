@@ -3,14 +3,12 @@
 from typing import Annotated
 
 import typer
-from msgspec.json import encode
 from rich.text import Text
 from rich.tree import Tree
 
-from behest_core.cli.arguments import AsJson, Run, Stack
-from behest_core.cli.aws import connect
+from behest_core.cli.extending import AsJson, Run, Stack, store_of, write_json
 from behest_core.model.limits import check_run_id
-from behest_core.terminal import clean, results, write_line, write_result
+from behest_core.terminal import clean, results, write_result
 from behest_core.wording import count_text
 from behest_lineage.tree import Node, read_tree
 
@@ -26,9 +24,9 @@ def show_tree(
 ) -> None:
     """Show the tree of runs that a run is in, with the tokens of each branch."""
     check_run_id(run)
-    root = read_tree(connect(stack), run, everywhere=everywhere)
+    root = read_tree(store_of(stack), run, everywhere=everywhere)
     if as_json:
-        write_line(encode(root))
+        write_json(root)
         return
     tree = Tree(_line(root, run))
     pending = [(root, tree)]

@@ -3,12 +3,9 @@
 from typing import Annotated, Any
 
 import typer
-from msgspec.json import encode
 
-from behest_core.cli.arguments import CommandError, Stack
-from behest_core.cli.aws import connect
+from behest_core.cli.extending import CommandError, Stack, say, store_of, write_json
 from behest_core.model.limits import check_run_id
-from behest_core.terminal import say, write_line
 from behest_otel.exporting import spans_of
 
 
@@ -25,7 +22,7 @@ def export_spans(
 
     Headers, such as a key, are those of OTEL_EXPORTER_OTLP_HEADERS.
     """
-    store = connect(stack)
+    store = store_of(stack)
     exporter = None if endpoint is None else _exporter(endpoint)
     for run_id in dict.fromkeys(runs):
         record, events = store.event_log.whole(check_run_id(run_id))
@@ -34,7 +31,7 @@ def export_spans(
         spans = spans_of(record, (each.event for each in events))
         if exporter is None:
             for span in spans:
-                write_line(encode(_as_json(span)))
+                write_json(_as_json(span))
         elif exporter.export(spans).name != "SUCCESS":
             raise CommandError(f"{endpoint} did not take the spans of run {run_id}; see what it logs")
         else:

@@ -32,8 +32,11 @@ from behest_core.plugins import Extension, ExtensionState, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import typer
+
     from behest_core.model.state import RunState
     from behest_core.plugins import RunView
+    from behest_core.plugins.panels import Panel
 
 TOOLS: Final = 48
 """How many tools of a run are kept by name."""
@@ -167,3 +170,19 @@ def behest_summary(state: RunState) -> dict[str, int]:
 def behest_extensions() -> Sequence[Extension]:
     """Return the extension `tools`."""
     return [tools]
+
+
+@hookimpl
+def behest_panels() -> Sequence[Panel]:
+    """Return what is shown of a run, of a list of runs, and of a session."""
+    from behest_tools.panels import PANELS  # noqa: PLC0415 (it imports this module)
+
+    return PANELS
+
+
+@hookimpl
+def behest_commands(app: typer.Typer) -> None:
+    """Add `behest tools`."""
+    from behest_tools.command import show_tools  # noqa: PLC0415 (typer and rich are there only with the command)
+
+    app.command(name="tools")(show_tools)
