@@ -27,7 +27,7 @@ from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.plugins.loading import Plugins, allowed_by_environment, load
 from behest_core.projection.catch_up import CatchUp
-from behest_core.projection.projector import Projector
+from behest_core.projection.projector import Projector, Spread
 from behest_core.projection.trouble import TroubleKind
 
 try:
@@ -71,6 +71,7 @@ class Wiring(Struct):
     projector: Projector
     catch_up: CatchUp
     plugins: Plugins
+    spread: Spread
 
 
 def client_config() -> Config:
@@ -129,7 +130,7 @@ def connect(logger: Logger) -> Wiring:
     kept_bytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")) * 1024 * 1024 // 4
     spread = ThreadPoolExecutor(WORKERS).map
     projector = Projector(log, states, plugins.dispatch, spread=spread, kept_bytes=kept_bytes)
-    return Wiring(log, states, projector, CatchUp(log, states, plugins.dispatch), plugins)
+    return Wiring(log, states, projector, CatchUp(log, states, plugins.dispatch), plugins, spread)
 
 
 def load_plugins(logger: Logger) -> Plugins:

@@ -387,19 +387,20 @@ class EventLog:
     def started(self, since: datetime, until: datetime) -> Iterator[str]:
         """Return the runs whose first item, record or events, was committed between two times; eventually consistent.
 
-        A run may be given twice.
+        The latest hour comes first. A run may be given twice.
         """
-        hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        hour = until.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         first, last = from_datetime(since), from_datetime(until)
-        while hour <= until:
+        while hour > since - timedelta(hours=1):
             for shard in items.shards_of(items.hour_of(from_datetime(hour))):
                 yield from self._started(shard, first, last)
-            hour += timedelta(hours=1)
+            hour -= timedelta(hours=1)
 
     def _started(self, shard: str, first: str, last: str) -> Iterator[str]:
         request: dict[str, Any] = {
             "TableName": self.table,
             "IndexName": items.BY_HOUR,
+            "ScanIndexForward": False,
             "KeyConditionExpression": f"{items.HOUR_SHARD} = :shard AND {items.COMMITTED_AT} BETWEEN :first AND :last",
             "ExpressionAttributeValues": {":shard": {"S": shard}, ":first": {"S": first}, ":last": {"S": last}},
         }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from msgspec import Struct, field
 
@@ -29,18 +29,21 @@ from behest_core.projection.trouble import Counts, Trouble, TroubleKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Protocol
 
     from behest_core.dynamodb.event_table import EventLog
     from behest_core.dynamodb.items import Record
     from behest_core.dynamodb.state_table import StateTable
     from behest_core.model.state import RunState
 
-    class Spread(Protocol):
-        """`map`, or what does the same on several threads."""
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
-        def __call__(self, function: Callable[[RunBatch], RunBatch], work: Iterable[RunBatch], /) -> Iterable[RunBatch]:
-            """Apply the function to each, and give the results in order."""
+
+class Spread(Protocol):
+    """`map`, or what does the same on several threads."""
+
+    def __call__(self, function: Callable[[Given], Result], work: Iterable[Given], /) -> Iterable[Result]:
+        """Apply the function to each, and give the results in order."""
 
 
 _KEPT_BYTES: Final = 64 * 1024 * 1024

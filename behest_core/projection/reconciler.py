@@ -13,23 +13,21 @@ a record, and the log has one. It is folded again. Where the log has a tombstone
 
 What is stuck (stuck.py) is counted, and where the operator wants that, given its end.
 
-What lags is folded guarded: a run that kills the process that folds it is parked the third time (catch_up.py). Whatever one run
-raises is reported, and the others are looked at all the same.
+Runs are looked at side by side, those that were begun last first: they are what people look at, should time run out. What lags is
+folded guarded, one after the other: a run that kills the process that folds it is parked the third time (catch_up.py), and no
+other is taken for it. Whatever one run raises is reported, and the others are looked at all the same.
 """
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from botocore.exceptions import ClientError
 from msgspec import Struct, field
 
-from behest_core.dynamodb import items
-from behest_core.errors import MalformedError, MalformedRecordError, RunDeletedError
+from behest_core.errors import MalformedRecordError, RunDeletedError
 from behest_core.fold.divergence import may_have_expired
 from behest_core.fold.rules import stays_parked
 from behest_core.model.commit import identity
@@ -37,47 +35,26 @@ from behest_core.model.state import ACTIVE_STATUSES, RunState
 from behest_core.model.timestamps import is_before
 from behest_core.projection import stuck
 from behest_core.projection.catch_up import CatchUp, Fold
+from behest_core.projection.lost_batch import RecoverReport, runs_in
 from behest_core.projection.one_run import AWS_ERRORS, name_of
 from behest_core.projection.trouble import Trouble, TroubleKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
     from behest_core.dynamodb.event_table import EventLog, Tail
     from behest_core.dynamodb.state_table import StateTable
+    from behest_core.projection.lost_batch import LostBatch
     from behest_core.projection.one_run import Work
+    from behest_core.projection.projector import Spread
 
 _AT_ONCE: Final = 100
-_RECORDS_AT_ONCE: Final = 1_000  # the most that GetRecords gives
+_SIDE_BY_SIDE: Final = 32
 _RESERVE_SECONDS: Final = 5.0
 _GRACE: Final = timedelta(minutes=1)
 """How old a commit has to be before a state without it lags: younger ones are on their way."""
-
-_GONE: Final = frozenset({"TrimmedDataAccessException", "ResourceNotFoundException", "ExpiredIteratorException"})
-
-
-class LostBatch(NamedTuple):
-    """Where in a stream a batch lay that Lambda gave up: `size` records from `first` to `last`, both included."""
-
-    stream: str
-    shard: str
-    first: str
-    last: str
-    size: int = 1_000
-
-    @classmethod
-    def from_message(cls, body: str) -> LostBatch:
-        """Read the message that Lambda sends to the failure queue. Raises MalformedError."""
-        try:
-            info = json.loads(body)["DDBStreamBatchInfo"]
-            first, last = info["startSequenceNumber"], info["endSequenceNumber"]
-            return cls(
-                info["streamArn"], info["shardId"], first, last, int(info.get("batchSize", cls._field_defaults["size"]))
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise MalformedError(f"not a message of a stream mapping's failure queue: {error!r}") from error
 
 
 class SweepReport(Struct):
@@ -97,6 +74,16 @@ class SweepReport(Struct):
     troubles: list[Trouble] = field(default_factory=list)
     is_complete: bool = True
 
+    def __iadd__(self, other: SweepReport) -> Self:
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.troubles += other.troubles
+        self.is_complete &= other.is_complete
+        return self
+
+
+_COUNTS: Final = ("checked", "lagging", "caught_up", "stuck", "expired", "parked")
+
 
 class Silence(NamedTuple):
     """For how long runs may show no sign of life until they count as stuck, and until they are given an end, if ever."""
@@ -105,17 +92,20 @@ class Silence(NamedTuple):
     expire_after: timedelta | None = None
 
 
-class RecoverReport(Struct):
-    """What became of a lost batch: the runs in it, and whether the stream had it still, and all are done."""
+class _Look(Struct):
+    """What a look at a run told: whether it lags, and what is to be counted."""
 
-    runs: int = 0
-    was_found: bool = True
-    is_complete: bool = True
-    troubles: list[Trouble] = field(default_factory=list)
+    run_id: str
+    state: RunState | None
+    lags: bool = False
+    report: SweepReport = field(default_factory=SweepReport)
 
 
 class Reconciler:
-    """Looks for runs that lag, and catches up with them."""
+    """Looks for runs that lag, and catches up with them.
+
+    `spread` is `map`, or an executor's: with the latter, runs are looked at side by side.
+    """
 
     def __init__(
         self,
@@ -123,11 +113,13 @@ class Reconciler:
         states: StateTable,
         catch_up: CatchUp,
         *,
+        spread: Spread = map,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._log = log
         self._states = states
         self._catch_up = catch_up
+        self._spread = spread
         self._now = now
 
     # ------------------------------------------------------------ the sweep
@@ -141,28 +133,26 @@ class Reconciler:
         """
         report = SweepReport()
         now = self._now()
-        seen: set[str] = set()
-        for run_id, state in self._candidates(now - lookback, now, report):
+        candidates = self._candidates(now - lookback, now, report)
+        while lot := list(islice(candidates, _SIDE_BY_SIDE)):
             if remaining() < _RESERVE_SECONDS:
                 report.is_complete = False
                 break
-            if run_id in seen:
-                continue
-            seen.add(run_id)
-            try:
-                self._check(run_id, state, now, silence, report, remaining)
-            except AWS_ERRORS as error:
-                report.is_complete = False
-                report.troubles.append(Trouble(TroubleKind.UNFINISHED, run_id, 0, name_of(error), "checking it"))
-            except Exception as error:  # noqa: BLE001 (a bug, or an item that nobody thought of: it is this run's alone)
-                report.troubles.append(_raised(run_id, error))
+            for look in self._spread(lambda each: self._look(*each, now, silence), lot):
+                report += look.report
+                if look.lags:
+                    report += self._catch_up_with(look, remaining)
         return report
 
     def _candidates(self, since: datetime, now: datetime, report: SweepReport) -> Iterator[tuple[str, RunState | None]]:
-        """Return the runs to look at: of each kind one in turn, so that many of one kind keep no other waiting."""
+        """Return the runs to look at, each once: of each kind one in turn, so that many of one kind keep no other waiting."""
+        seen: set[str] = set()
         known = [self._states.find_parked(repair=True)]
         known += [self._states.find(status=each, repair=True) for each in ACTIVE_STATUSES]
-        kinds = [self._begun(since, now), *(((state.run_id, state) for state in states) for states in known)]
+        kinds = [
+            self._begun(since, now, seen),
+            *(((each.run_id, each) for each in states if _is_new(each.run_id, seen)) for states in known),
+        ]
         while kinds:
             for kind in list(kinds):
                 try:
@@ -176,36 +166,50 @@ class Reconciler:
                 else:
                     yield found
 
-    def _begun(self, since: datetime, now: datetime) -> Iterator[tuple[str, RunState | None]]:
-        started = self._log.started(since, now)
+    def _begun(self, since: datetime, now: datetime, seen: set[str]) -> Iterator[tuple[str, RunState | None]]:
+        # most runs are twice in that index: by their record, and by their first events
+        started = (run_id for run_id in self._log.started(since, now) if _is_new(run_id, seen))
         while run_ids := list(islice(started, _AT_ONCE)):
-            states = self._states.get_many(run_ids, repair=True)
+            try:
+                states = self._states.get_many(run_ids, repair=True)
+            except AWS_ERRORS:
+                seen.difference_update(run_ids)
+                raise
             yield from ((run_id, states.get(run_id)) for run_id in run_ids)
 
-    def _check(  # noqa: PLR0913, PLR0917
-        self,
-        run_id: str,
-        state: RunState | None,
-        now: datetime,
-        silence: Silence,
-        report: SweepReport,
-        remaining: Callable[[], float],
-    ) -> None:
+    def _look(self, run_id: str, state: RunState | None, now: datetime, silence: Silence) -> _Look:
+        look = _Look(run_id, state)
+        try:
+            self._compare(look, now, silence)
+        except Exception as error:  # noqa: BLE001 (a bug, or an item that nobody thought of: it is this run's alone)
+            _note(run_id, error, "checking it", look.report)
+        return look
+
+    def _compare(self, look: _Look, now: datetime, silence: Silence) -> None:
+        """Say of a run whether it lags, and count what else it is."""
+        state, report = look.state, look.report
         report.checked += 1
         report.parked += bool(state is not None and state.parks)
         if state is not None and state.parked is not None:
-            if stays_parked(state):
-                self._tail(run_id, state, report)
-                return
-        elif not self._lags(run_id, state, now, report):
-            if state is not None:
-                self._look_for_life(state, now, silence, report)
+            look.lags = not stays_parked(state)
+            if not look.lags:
+                self._tail(look.run_id, state, report)
             return
-        report.lagging += 1
-        work = self._fold(run_id, state, remaining)
-        report.troubles += work.troubles
-        report.caught_up += work.is_finished and all(each.kind is not TroubleKind.GAP for each in work.troubles)
-        report.is_complete &= work.is_finished
+        look.lags = self._lags(look.run_id, state, now, report)
+        if not look.lags and state is not None:
+            self._look_for_life(state, now, silence, report)
+
+    def _catch_up_with(self, look: _Look, remaining: Callable[[], float]) -> SweepReport:
+        report = SweepReport(lagging=1)
+        try:
+            work = self._fold(look.run_id, look.state, remaining)
+        except Exception as error:  # noqa: BLE001 (as above)
+            _note(look.run_id, error, "folding it", report)
+        else:
+            report.troubles += work.troubles
+            report.caught_up += work.is_finished and all(each.kind is not TroubleKind.GAP for each in work.troubles)
+            report.is_complete &= work.is_finished
+        return report
 
     def _look_for_life(self, state: RunState, now: datetime, silence: Silence, report: SweepReport) -> None:
         last = stuck.last_sign(self._log, state, now - silence.stuck_after)
@@ -264,11 +268,8 @@ class Reconciler:
     ) -> RecoverReport:
         """Fold the runs of a lost batch, as long as the stream still has it; the sweep finds the others."""
         report = RecoverReport()
-        try:
-            run_ids = set(_runs_in(batch, streams))
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
-                raise
+        run_ids = runs_in(batch, streams)
+        if run_ids is None:
             report.was_found = False
             return report
         states = self._states.get_many(run_ids, repair=True)
@@ -287,6 +288,21 @@ class Reconciler:
         return report
 
 
+def _is_new(run_id: str, seen: set[str]) -> bool:
+    is_new = run_id not in seen
+    seen.add(run_id)
+    return is_new
+
+
+def _note(run_id: str, error: Exception, doing: str, report: SweepReport) -> None:
+    """Report what went wrong with a run. AWS's errors pass: the run is looked at again by the next sweep."""
+    if isinstance(error, AWS_ERRORS):
+        report.is_complete = False
+        report.troubles.append(Trouble(TroubleKind.UNFINISHED, run_id, 0, name_of(error), doing))
+    else:
+        report.troubles.append(_raised(run_id, error))
+
+
 def _raised(run_id: str, error: Exception) -> Trouble:
     return Trouble(TroubleKind.RAISED, run_id, 0, name_of(error))
 
@@ -294,22 +310,3 @@ def _raised(run_id: str, error: Exception) -> Trouble:
 def _is_another(tail: Tail, state: RunState) -> bool:
     """Return whether a log ends with another commit than the state that covers it."""
     return state.commit_id is not None and identity(tail.commit_id) != state.commit_id
-
-
-def _runs_in(batch: LostBatch, streams: DynamoDBStreamsClient) -> Iterable[str]:
-    """Read the run ids of the records from the batch's first to its last."""
-    iterator: str | None = streams.get_shard_iterator(
-        StreamArn=batch.stream,
-        ShardId=batch.shard,
-        ShardIteratorType="AT_SEQUENCE_NUMBER",
-        SequenceNumber=batch.first,
-    )["ShardIterator"]
-    while iterator is not None:
-        page = streams.get_records(ShardIterator=iterator, Limit=min(max(batch.size, 1), _RECORDS_AT_ONCE))
-        for record in page["Records"]:
-            if int(items.sequence_number_of(record)) > int(batch.last):
-                return
-            yield items.key_of(record)[0]
-            if items.sequence_number_of(record) == batch.last:
-                return
-        iterator = page.get("NextShardIterator")

@@ -14,8 +14,9 @@ from aws_lambda_powertools import Logger, Metrics
 from botocore.exceptions import BotoCoreError, ClientError
 
 from behest_core.errors import MalformedError
+from behest_core.projection.lost_batch import LostBatch
 from behest_core.projection.mappings import idle_mappings
-from behest_core.projection.reconciler import LostBatch, Reconciler, Silence
+from behest_core.projection.reconciler import Reconciler, Silence
 from behest_core.runtime import Wiring, client, connect, publish, remaining_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Recover lost batches where the queue calls; sweep where the schedule does."""
     global wiring  # noqa: PLW0603 (made at the first call, kept for the life of the process)
     wiring = wiring or connect(logger)
-    reconciler = Reconciler(wiring.log, wiring.states, wiring.catch_up)
+    reconciler = Reconciler(wiring.log, wiring.states, wiring.catch_up, spread=wiring.spread)
     return (recover if "Records" in event else sweep)(reconciler, wiring.plugins, event, context)
 
 

@@ -1,4 +1,7 @@
 import json
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +14,8 @@ from behest_core.model.agent_events import Heartbeat
 from behest_core.model.state import RunStatus
 from behest_core.model.timestamps import canonical, from_datetime
 from behest_core.projection.catch_up import CatchUp
-from behest_core.projection.reconciler import LostBatch, Reconciler, Silence
+from behest_core.projection.lost_batch import LostBatch
+from behest_core.projection.reconciler import Reconciler, Silence
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import (
     RUN,
@@ -250,6 +254,67 @@ def test_many_active_runs_keep_a_lost_one_waiting_no_longer_than_their_number(ou
     outage.now = NOW - 100 * HOUR
     assert outage.sweep(lookback=4 * HOUR, remaining=lambda: next(left)).caught_up == 1
     assert stack.store.get_state("lost").event_count == 1
+
+
+def test_what_was_begun_last_is_looked_at_first(outage, stack):
+    for hours in range(12, 0, -1):
+        outage.now = NOW - hours * HOUR
+        for n in range(4):
+            outage.write(f"{hours}-hours-old-{n}", *whole_run())
+    left = iter([60.0] * 66)  # two for each run, and a few for each lot
+    report = outage.sweep(lookback=24 * HOUR, remaining=lambda: next(left, 0))
+    folded = {state.run_id for state in stack.store.states()}
+    assert not report.is_complete
+    assert {f"1-hours-old-{n}" for n in range(4)} < folded
+    assert not {f"12-hours-old-{n}" for n in range(4)} & folded
+
+
+def test_runs_are_looked_at_side_by_side_and_folded_one_after_the_other(outage, stack, monkeypatch):
+    """A run that kills the process that folds it is alone in that: nobody else is taken for deadly."""
+    for n in range(40):
+        outage.write(f"run-{n}", *whole_run())
+    fold, folding, most = outage.catch_up.fold, [], []
+
+    def watched(run_id, *how, **more):
+        folding.append(run_id)
+        most.append(len(folding))
+        try:
+            return fold(run_id, *how, **more)
+        finally:
+            folding.remove(run_id)
+
+    monkeypatch.setattr(outage.catch_up, "fold", watched)
+    looking, together = threading.Barrier(4, timeout=30), []
+    tail = stack.store.event_log.tail
+
+    def looked_at(run_id):
+        if not together:
+            looking.wait()  # four threads meet here
+            together.append(run_id)
+        return tail(run_id)
+
+    monkeypatch.setattr(stack.store.event_log, "tail", looked_at)
+    with ThreadPoolExecutor(4) as pool:
+        side_by_side = Reconciler(
+            stack.store.event_log, stack.store.state_table, outage.catch_up, spread=pool.map, now=lambda: NOW
+        )
+        report = side_by_side.sweep(lookback=4 * HOUR, silence=Silence(HOUR))
+    assert (report.checked, report.lagging, report.caught_up, report.is_complete) == (40, 40, 40, True)
+    assert len(most) == 40
+    assert max(most) == 1
+
+
+def test_a_look_at_a_run_that_is_right_is_one_request(outage, requests):
+    def made(runs):
+        for n in range(runs):
+            outage.write(f"{runs}-{n}", *whole_run())
+            outage.catch_up.fold(f"{runs}-{n}")
+        requests.made.clear()
+        assert outage.sweep().lagging == 0
+        return Counter(name for name, _ in requests.made)
+
+    few, more = made(1), made(50)
+    assert more - few == Counter(Query=50)
 
 
 def test_a_sweep_that_runs_out_of_time_says_so(outage):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from behest_core.projection.reconciler import LostBatch
+from behest_core.projection.lost_batch import LostBatch
 from tests.aws.test_reconciler import Outage
 from tests.builders import RUN, commit, text_delta, whole_run
 

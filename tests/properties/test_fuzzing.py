@@ -37,8 +37,8 @@ from behest_core.model.record import RunRecord, check_record, decode_record
 from behest_core.model.state import RunState
 from behest_core.model.timestamps import canonical, to_datetime
 from behest_core.projection.catch_up import CatchUp
+from behest_core.projection.lost_batch import LostBatch
 from behest_core.projection.projector import Projector
-from behest_core.projection.reconciler import LostBatch
 from behest_core.store import RunStore
 from behest_core.testing import MemoryStream, Template
 from tests.builders import commit, record_commit, run_record, run_started, text_delta

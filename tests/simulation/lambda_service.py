@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from behest_core.projection.reconciler import LostBatch
+from behest_core.projection.lost_batch import LostBatch
 from behest_core.testing import EventSourceMapping, Failed, FunctionSettings, LambdaContext, Returned, Throttled
 from behest_core.testing.invocation import invoke
 from tests.simulation.surroundings import Finding

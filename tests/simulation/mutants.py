@@ -190,7 +190,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "lets one run's error end its batch": (
         Edit(Projector, "_bring_up", "except Exception", "except ZeroDivisionError"),
     ),
-    "lets one run's error end a sweep": (Edit(Reconciler, "sweep", "except Exception", "except ZeroDivisionError"),),
+    "lets one run's error end a sweep": tuple(
+        Edit(Reconciler, step, "except Exception", "except ZeroDivisionError") for step in ("_look", "_catch_up_with")
+    ),
     "counts a guard that is still held as a death": (
         Edit(CatchUp, "_begin_guarded", "guard is not None and _is_past(guard.until, now)", "guard is not None"),
     ),
