@@ -52,6 +52,13 @@ soak: $(dev) ## 1,000,000 events over 10,000 runs under faults, in about ten min
 e2e: $(dev) $(emulator) $(deploy) ## build, deploy onto a local AWS emulator, real runs in, right states out
 	.venv/bin/python -m pytest -m e2e $(PYTEST_ARGS) tests/e2e
 
+# A browser is a package of the system: the tests take the one that is there, or ask apt for it where they may.
+.PHONY: browser
+browser: $(dev) ## the pages in a real browser, headless Chromium, while agents write
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; }
+	.venv/bin/python -m pytest -m browser $(PYTEST_ARGS) tests/browser
+
 .PHONY: bench
 bench: $(dev) ## measure speed and cost
 	.venv/bin/python -m pytest -m benchmark -s $(PYTEST_ARGS) tests/benchmarks

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+import webbrowser
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import boto3
@@ -31,14 +32,19 @@ if TYPE_CHECKING:
     from behest_core.demo.agent import Agent
     from behest_core.demo.view import View
     from behest_core.fold.dispatch import Dispatch
+    from behest_core.plugins.loading import Plugins
     from behest_core.store import RunStore
+    from behest_core.web.server import Served
 
 _REFRESH_SECONDS: Final = 0.2
 _PATIENCE_SECONDS: Final = 30.0
 
 
-def run_demo() -> None:
-    """Show the demo. Raises typer.Exit with 1 where a state is not the fold of its log."""
+def run_demo(*, with_page: bool = False) -> None:
+    """Show the demo, with a page of it in the browser where that is asked for, until Ctrl-C.
+
+    Raises typer.Exit with 1 where a state is not the fold of its log.
+    """
     console = results()
     console.print(
         "behest demo: twelve scripted agents write, the projector folds, in this process.\n"
@@ -48,18 +54,34 @@ def run_demo() -> None:
     if plugins.used:
         names = ", ".join(plugin.name for plugin in plugins.used)
         console.print(f"Plugins that are installed, and fold as well: {names}.\n")
-    with LocalStack(plugins=[plugin.name for plugin in plugins.used]) as stack:
+    with LocalStack(plugins=[plugin.name for plugin in plugins.used]) as stack, ExitStack() as things:
         agents: list[Agent] = [ScriptedAgent(stack.store, script, number) for number, script in enumerate(SCRIPTS)]
         agents += _real_agents(console, stack.store)
+        page = things.enter_context(_page(console, stack.store, plugins)) if with_page else None
         with stack.running(), _view(console, stack, agents) as view:
             _play(stack.store, agents, view)
         states = boto3.resource("dynamodb").Table(stack.state_table)
         ask_all(console, stack.store, stack.dynamodb, states)
         ask_plugins(console, stack.store, plugins)
         right = sum(_is_right(stack.store, agent.run_id, plugins.dispatch) for agent in agents)
-        _conclude(console, right, agents)
+        _conclude(console, right, agents, has_page=with_page)
+        if page is not None:
+            console.print(Text(f"The page is at {page.url} until Ctrl-C."))
+            page.thread.join()
     if right < len(agents):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _page(console: Console, store: RunStore, plugins: Plugins) -> Iterator[Served]:
+    """Serve the page of the runs, and open it."""
+    from behest_core.web.application import App  # noqa: PLC0415 (needs the extra `web`)
+    from behest_core.web.server import served  # noqa: PLC0415
+
+    with served(App(store, plugins)) as page:
+        console.print(Text(f"The page of these runs: {page.url}\n"))
+        threading.Thread(target=webbrowser.open, args=(page.url,), daemon=True).start()
+        yield page
 
 
 def _real_agents(console: Console, store: RunStore) -> list[Agent]:
@@ -114,7 +136,7 @@ def _is_right(store: RunStore, run_id: str, dispatch: Dispatch) -> bool:
     return verdict.is_right and verdict.behind == 0
 
 
-def _conclude(console: Console, right: int, agents: Sequence[Agent]) -> None:
+def _conclude(console: Console, right: int, agents: Sequence[Agent], *, has_page: bool) -> None:
     events, commits = sum(agent.appended for agent in agents), sum(agent.commits for agent in agents)
     style = "bold green" if right == len(agents) else "bold red"
     console.print()
@@ -122,4 +144,6 @@ def _conclude(console: Console, right: int, agents: Sequence[Agent]) -> None:
         Text(f"{right} of {len(agents)} states equal the fold of their logs", style=style),
         Text(f"({events} events, {commits} commits)"),
     )
+    if not has_page:
+        console.print("To look at these runs in a browser: behest demo --ui", style="dim")
     console.print("Next: deploy it, as the README says, and ask: behest runs --stack NAME", style="dim")
