@@ -10,7 +10,8 @@
 
 The rules, each checked with the logs that are given and with logs drawn from a seeded generator:
 
-- behest loads it: its hooks are known, and its names are not taken.
+- behest loads it: its hooks are known, and its names are not taken. It does so as well without what behest's extras bring, such
+  as typer, as the functions have none of that.
 - No valid event parks a slice, the state can be stored, and stays under its cap.
 - It never changes the run, nor an event that other plugins get after it.
 - The same log gives the same state: twice, in any batches, folded again, and in another process with other hashes.
@@ -35,6 +36,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from behest_core.model.decoding import encode_event
+from behest_core.plugins.as_deployed import required_by, without_extras
 from behest_core.testing.checked_plugin import Log, Problem, Subject, states_of
 from behest_core.testing.drawn_events import CantDrawError, DrawnEvents
 from behest_core.testing.given_when_then import given, used
@@ -156,7 +158,7 @@ def _shortened(problem_of: Callable[[Log], Problem | None], log: Log, problem: P
 
 
 def _check_elsewhere(subject: Subject, module: ModuleType, logs: list[Log]) -> None:
-    """Fold in a fresh interpreter with other hashes, where it can import the module."""
+    """Fold in a fresh interpreter with other hashes, and without behest's extras, where it can import the module."""
     here = [states_of(subject.folded(log)) for log in logs]
     question = json.dumps({"module": module.__name__, "logs": [[event.decode() for event in log] for log in logs]})
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -170,7 +172,8 @@ def _check_elsewhere(subject: Subject, module: ModuleType, logs: list[Log]) -> N
     )
     if done.returncode:
         last = done.stderr.decode().strip().splitlines()[-1:]
-        raise AssertionError(f"it loads: a fresh interpreter can't fold with {module.__name__}: {' '.join(last)}")
+        where = "a fresh interpreter, without what behest's extras bring as in the functions,"
+        raise AssertionError(f"it loads: {where} can't fold with {module.__name__}: {' '.join(last)}")
     for log, states, answer in zip(logs, here, json.loads(done.stdout), strict=True):
         for name, state in states.items():
             if answer.get(name) != state.decode():
@@ -181,7 +184,8 @@ def _check_elsewhere(subject: Subject, module: ModuleType, logs: list[Log]) -> N
 
 def _answer() -> None:
     question = json.loads(sys.stdin.buffer.read())
-    subject = Subject(used(import_module(question["module"])))
+    with without_extras(required_by(question["module"])):
+        subject = Subject(used(import_module(question["module"])))
     logs = [[event.encode() for event in log] for log in question["logs"]]
     states = [states_of(subject.folded(log)) for log in logs]
     answer = [{name: state.decode() for name, state in each.items()} for each in states]

@@ -301,6 +301,15 @@ def test_hashes_of_another_process_are_caught(tmp_path, monkeypatch):
         check_plugin(hashing_plugin, logs=2)
 
 
+def test_a_plugin_that_the_functions_could_not_import_is_caught(tmp_path, monkeypatch):
+    (tmp_path / "laptop_plugin.py").write_text("import typer\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import laptop_plugin  # noqa: PLC0415 (it is made here)
+
+    with pytest.raises(AssertionError, match=r"it loads: .* as in the functions, can't fold with .* typer"):
+        check_plugin(laptop_plugin, logs=1)
+
+
 # ---------------------------------------------------------------- given, when, then
 
 
