@@ -16,12 +16,14 @@
     │   ├── RevisionConflictError          the state item has been saved by somebody else (dynamodb/state_table.py)
     │   ├── ContentionError                somebody else was first however often it was tried
     │   ├── RunExistsError                 the run has another run record
+    │   ├── DecidedError                   somebody has answered already what the run waited for
     │   └── RunDiffersError                the run is there, with another event or record than the one to import
     ├── RunNotFoundError (LookupError)
     │   └── RunDeletedError                it was deleted on request
     ├── StateNotFoundError (LookupError)   the run never was at the sequence, or at the time, that was asked for
     ├── LogTruncatedError                  the log no longer reaches back as far as the state does
     ├── LogDivergedError                   the log has another history than the one that the state was folded from
+    ├── NotWaitingError                    an answer to what the run doesn't wait for
     ├── AlreadyRecordedError               another recorder of the process has the run
     ├── RunEndedError                      an event after a terminal one, in a recorder
     ├── RecordingError                     a recorder can't append
@@ -187,6 +189,19 @@ class RunExistsError(ConflictError):
         self.fields = fields
 
 
+class DecidedError(ConflictError):
+    """Somebody has answered already: `answer` is ``granted``, ``denied`` or another word, `by` who, where that is known."""
+
+    def __init__(self, run_id: str, call_id: str, answer: str, by: str | None) -> None:
+        super().__init__(
+            f"run {run_id}: {call_id} is answered already: {answer}" + ("" if by is None else f", by {by}")
+        )
+        self.run_id = run_id
+        self.call_id = call_id
+        self.answer = answer
+        self.by = by
+
+
 class RunDiffersError(ConflictError):
     """A run that is to be imported is there, but holds something else at `sequence`; 0 is the run record."""
 
@@ -246,6 +261,17 @@ class LogDivergedError(BehestError):
         )
         self.run_id = run_id
         self.covered = covered
+
+
+class NotWaitingError(BehestError):
+    """The run doesn't wait for that, or no more: its agent went on, or it has ended. `pending` is what it waits for."""
+
+    def __init__(self, run_id: str, call_id: str, pending: list[str]) -> None:
+        what = f"it waits for {', '.join(pending)}" if pending else "it waits for nobody"
+        super().__init__(f"run {run_id} doesn't wait for {call_id}; {what}")
+        self.run_id = run_id
+        self.call_id = call_id
+        self.pending = pending
 
 
 class AlreadyRecordedError(BehestError):

@@ -120,6 +120,11 @@ class _ModelFiles(JSONFileLoader):
         return None
 
 
+def connect_log() -> EventLog:
+    """Make what reads the logs of BEHEST_EVENT_TABLE, for a function that does nothing else with the tables."""
+    return EventLog(make_client(_create_client, client_config()), os.environ["BEHEST_EVENT_TABLE"])
+
+
 def connect(logger: Logger) -> Wiring:
     """Make the parts from BEHEST_EVENT_TABLE, BEHEST_STATE_TABLE and BEHEST_PLUGINS, once per process."""
     dynamodb = make_client(_create_client, client_config())

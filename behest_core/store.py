@@ -29,6 +29,7 @@ from behest_core.model.state import ACTIVE_STATUSES, status_of
 from behest_core.model.summary import summarize
 from behest_core.model.timestamps import as_text, from_datetime, to_datetime
 from behest_core.projection.stuck import last_sign
+from behest_core.recording.decisions import decide
 from behest_core.recording.recorder import RunRecorder, new_record
 from behest_core.search import LOOK_AT, Where, search
 from behest_core.transcript.reading import TranscriptReader
@@ -202,6 +203,15 @@ class RunStore:
         InvalidRunIdError.
         """
         return self.event_log.append(run_id, events, expected_sequence, create=create, allow_unknown=allow_unknown)
+
+    def decide(self, run_id: str, call_id: str, *, granted: bool, by: str, reason: str | None = None) -> int:
+        """Record a person's answer to what a run waits for, one of the ids in its `agent.Paused`; return its sequence.
+
+        `by` is who answered, 1 to 255 characters; `reason`, at most 2,000, is why. Of two who answer the same, the second gets
+        DecidedError, which says what the first said. The agent hears of it by the hook `behest_decided`, in the notifier.
+        Raises NotWaitingError where the run doesn't wait for that, RunNotFoundError, RunDeletedError, InvalidValueError.
+        """
+        return decide(self.event_log, run_id, call_id, granted=granted, by=by, reason=reason)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run for good: its log and its state. Tombstones stay in both tables, so that nothing brings it back.

@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 _TRIES: Final = 100
 """How many other writers an append may meet in a row: more than there can be side by side within reason."""
 
+_BACKWARDS: Final = 8
+"""How many commits are read at once from a log's end back: what is looked for lies in the last few, as a rule."""
+
 _HEADS_BYTES: Final = 2 * 1024 * 1024
 
 
@@ -355,6 +358,14 @@ class EventLog:
             commit = items.commit_from_item(item)
             if commit is not None:
                 yield commit
+
+    def newest_commits(self, run_id: str) -> Iterator[Commit]:
+        """Read, consistently, the commits of a run from its end back, a few at a time, the record last.
+
+        Raises RunDeletedError.
+        """
+        span = (0, items.LAST_POSITION)
+        return self._commits(run_id, span, refuse_deleted=True, newest_first=True, page=_BACKWARDS)
 
     def last_commit(self, run_id: str, sequence: int) -> Commit | None:
         """Read, consistently, the last commit that begins at a sequence or before; None where there is none.

@@ -16,7 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -25,7 +25,7 @@ from msgspec import Raw
 from behest_core.errors import MalformedStateError
 from behest_core.model.change import RunChanged
 from behest_core.model.commit import MOST_EVENTS, Commit
-from behest_core.model.json import number_from_text
+from behest_core.model.json import AnyJSON, number_from_text
 from behest_core.model.limits import METADATA_BYTES, WRITE_UNIT_BYTES, stored_size
 from behest_core.model.state import ExtensionSlice, RunState
 from behest_core.model.timestamps import canonical
@@ -42,6 +42,7 @@ SEQUENCE: Final = "sequence"
 COUNT: Final = "count"
 COMMIT_ID: Final = "commit_id"
 REVISION: Final = "revision"
+DECISIONS: Final = "decisions"
 SESSION_ID: Final = "session_id"
 STATUS_SHARD: Final = "status_shard"
 CREATED_AT: Final = "created_at"
@@ -315,6 +316,7 @@ def state_to_item(state: RunState) -> dict[str, Any]:
         PARKED_AT: min(parked.parked_at for parked in parks.values()) if parks else None,
         "extensions": {name: _slice_values(piece) for name, piece in state.extensions.items()} or None,
         "has_record": state.has_record or None,
+        DECISIONS: state.decisions or None,
         COMMIT_ID: state.commit_id,
         "guard": msgspec.to_builtins(state.guard),
     }
@@ -367,7 +369,7 @@ def _check_time(name: str, text: str) -> None:
 
 
 _STATE_FIELDS: Final = frozenset(RunState.__struct_fields__)
-_COUNTS: Final = (REVISION, SEQUENCE, "iteration", "event_count", "reducer_version")
+_COUNTS: Final = (REVISION, SEQUENCE, "iteration", "event_count", "reducer_version", DECISIONS)
 _counts_of = attrgetter(*_COUNTS)
 
 
@@ -422,6 +424,32 @@ def run_changed(record: Record) -> RunChanged | None:
         sequence=sequence,
         updated_at=_text(new, "updated_at"),
     )
+
+
+class Decisions(NamedTuple):
+    """That decisions were folded into a state: they lie in the run's log behind `after`, up to `until`."""
+
+    run_id: str
+    session_id: str | None
+    metadata: AnyJSON
+    after: int
+    until: int
+
+
+def decisions_of(record: Record) -> Decisions | None:
+    """Return that decisions are new with a record of the state table's stream, None where none are.
+
+    Raises MalformedStateError where something other than behest wrote the item.
+    """
+    new, old = record["dynamodb"].get("NewImage") or {}, record["dynamodb"].get("OldImage") or {}
+    if DECISIONS not in new or (number_of(new, DECISIONS) or 0) <= (number_of(old, DECISIONS) or 0):
+        return None
+    run_id, until = run_id_of(new), number_of(new, SEQUENCE)
+    if until is None:
+        raise MalformedStateError(run_id, f"`{SEQUENCE}` is not a whole number")
+    after = min(number_of(old, SEQUENCE) or 0, until)
+    metadata = from_attribute(new["metadata"]) if "metadata" in new else None
+    return Decisions(run_id, text_of(new, SESSION_ID), metadata, after, until)
 
 
 def _text(item: Item, name: str) -> str | None:

@@ -12,6 +12,8 @@ The rules are the seed's (`RunState::apply` of behest 0.3.3), for every log, leg
 What the seed can't hold, the fold can't either, and raises: counts beyond 64 bits. And what a state item can't hold: text beyond
 the core's share of it. A handler that raises has changed nothing.
 
+Beside the seed's, `agent.Resumed` counts decisions.
+
 Without a record, RunStarted alone says session, provider and model.
 """
 
@@ -23,6 +25,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET, UnsetType
 
+from behest_core.model.agent_events import Resumed
 from behest_core.model.events import (
     Event,
     ModelStarted,
@@ -117,6 +120,12 @@ def run_failed(state: RunState, event: RunFailed) -> None:
     state.last_error = event.error
 
 
+def resumed(state: RunState, event: Resumed) -> None:
+    """A person's decision is counted: the notifier tells it where the count grows."""
+    if event.by is not UNSET:
+        state.decisions += 1
+
+
 def run_cancelled(state: RunState, event: RunCancelled) -> None:  # noqa: ARG001 (a handler's signature)
     """Cancelled."""
     state.status = RunStatus.CANCELLED
@@ -130,6 +139,7 @@ REDUCER: Final[Mapping[type[Event], Change]] = MappingProxyType(
         RunCompleted: Change(run_completed, reads=("finish_reason",)),
         RunFailed: Change(run_failed, reads=("error",)),
         RunCancelled: Change(run_cancelled, reads=()),
+        Resumed: Change(resumed, reads=("by",)),
     }
 )
 

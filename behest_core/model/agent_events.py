@@ -2,7 +2,7 @@
 
 What the model was sent and what it answered, calls that fail, steps, pauses and their answers, tools that were refused, gaps in
 the recording. Each says by id what it belongs to: nothing has to be inferred from the order. None of them changes the state but
-its counts and its time.
+its counts and its time; that a person decided is counted.
 
 Names follow OpenTelemetry's conventions for GenAI where those have one; docs/items.md has the table.
 """
@@ -109,11 +109,15 @@ class Resumed(Event, tag="agent.Resumed"):
 
     It is in both logs where the answer begins another run: there `paused_run_id` names the one that waited, in that one
     `answering_run_id` names the one that goes on. Where the same run goes on, both are absent.
+
+    `by` is who answered, where `RunStore.decide` recorded it: the agent has yet to hear of it then. `reason` is why.
     """
 
     answers: dict[str, str]
     paused_run_id: str | UnsetType = UNSET
     answering_run_id: str | UnsetType = UNSET
+    by: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
 
 
 class TextDiscarded(Event, tag="agent.TextDiscarded"):

@@ -125,10 +125,10 @@ def narrowed(event_class: type[Event], fields: Iterable[str], *, type_: str | No
 
     With `type_`, the class is of that type.
     """
-    types = {each.name: each.type for each in msgspec.structs.fields(event_class)}
+    known = {each.name: each for each in msgspec.structs.fields(event_class)}
     return msgspec.defstruct(  # type: ignore[return-value]  # a fold asks it for nothing else
         event_class.__name__,
-        [(name, types[name]) for name in fields],
+        [(name, known[name].type, *(() if known[name].required else (known[name].default,))) for name in fields],
         bases=(Timed,),
         tag=type_ or type_name(event_class),
         gc=False,

@@ -214,6 +214,7 @@ class RunState(Struct, JSONObject, kw_only=True, repr_omit_defaults=True):
     - `reducer_version`: the version of the reducer that folded it.
     - `parked`: None, or why the fold has stopped.
     - `extensions`: plugins' slices by name.
+    - `decisions`: how many answers of persons `RunStore.decide` recorded.
     - `has_record`: whether the run record was folded; a run needs none.
     - `commit_id`: what identifies the commit that `sequence` lies in, so that a log with another history is noticed.
     - `guard`: None, or who is folding the run, where that may kill a process.
@@ -243,6 +244,7 @@ class RunState(Struct, JSONObject, kw_only=True, repr_omit_defaults=True):
     parked: Parked | None = None
     extensions: dict[str, ExtensionSlice] = field(default_factory=dict)
     has_record: bool = False
+    decisions: int = 0
     commit_id: str | None = None
     guard: Guard | None = None
     deleted_at: str | None = None

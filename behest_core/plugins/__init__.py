@@ -4,8 +4,8 @@ A plugin imports from here; `hookspecs` says what each hook is for, `loading` ho
 """
 
 from behest_core.fold.extension import Extension, ExtensionState, RunView
-from behest_core.model.change import RunChanged
+from behest_core.model.change import Decided, RunChanged
 from behest_core.model.events import Event
 from behest_core.plugins.hookspecs import hookimpl
 
-__all__ = ["Event", "Extension", "ExtensionState", "RunChanged", "RunView", "hookimpl"]
+__all__ = ["Decided", "Event", "Extension", "ExtensionState", "RunChanged", "RunView", "hookimpl"]

@@ -1,7 +1,7 @@
 """The hooks of behest. A plugin implements those it needs with `hookimpl`, and has an entry point in group ``behest``.
 
-`behest_run_changed`, `behest_price` and `behest_summary` are called whenever there is something to react to, to price or to list.
-The others are called once, when a process starts, and none is called by the fold.
+`behest_run_changed`, `behest_decided`, `behest_price` and `behest_summary` are called whenever there is something to react to, to
+price or to list. The others are called once, when a process starts, and none is called by the fold.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import typer
 
     from behest_core.fold.extension import Extension
-    from behest_core.model.change import RunChanged
+    from behest_core.model.change import Decided, RunChanged
     from behest_core.model.events import Event, UsageRecorded
     from behest_core.model.state import RunState
     from behest_core.model.summary import FieldValue
@@ -60,6 +60,16 @@ def behest_run_changed(change: RunChanged) -> None:
 
     `change.id` is the same when a change comes again. If it raises, the change goes to the queue of failed reactions, with the
     plugin's name; EventBridge and other plugins get it all the same.
+    """
+    raise AssertionError("a specification is not called")
+
+
+@hookspec
+def behest_decided(decision: Decided) -> None:
+    """Tell an agent what a person decided with `RunStore.decide`. Called in the notifier function, at least once for each.
+
+    `decision.id` is the same when one comes again. If it raises, the decision goes to the queue of failed reactions, with the
+    plugin's name; other plugins get it all the same.
     """
     raise AssertionError("a specification is not called")
 

@@ -20,7 +20,7 @@ from msgspec import Struct, field
 from behest_core.errors import PluginError
 from behest_core.fold.dispatch import CORE, Dispatch
 from behest_core.fold.extension import Extension
-from behest_core.model.change import RunChanged
+from behest_core.model.change import Decided, RunChanged
 from behest_core.model.events import Event, type_name
 from behest_core.model.summary import FieldValue, Summary, summarize
 from behest_core.plugins import hookspecs
@@ -49,6 +49,7 @@ class Plugin(Struct, frozen=True):
     extensions: tuple[Extension, ...] = ()
     upcasters: dict[str, Any] = field(default_factory=dict)
     reactions: tuple[Callable[[RunChanged], None], ...] = ()
+    deciders: tuple[Callable[[Decided], None], ...] = ()
     prices: tuple[Callable[..., int | None], ...] = ()
     summaries: tuple[Callable[..., Mapping[str, FieldValue] | None], ...] = ()
     panels: tuple[Panel, ...] = ()
@@ -193,6 +194,7 @@ def plugin_from(implementation: object, name: str, distribution: str = "", versi
             extensions=tuple(_given(manager, "behest_extensions", _is_extension, "extensions")),
             upcasters=_upcasters(manager),
             reactions=_functions(manager, "behest_run_changed", "change"),
+            deciders=_functions(manager, "behest_decided", "decision"),
             prices=_functions(manager, "behest_price"),
             summaries=_functions(manager, "behest_summary", "state"),
             panels=tuple(_given(manager, "behest_panels", _is_panel, "panels")),

@@ -1,27 +1,31 @@
-"""From a change of a state item to an event on EventBridge, and to plugins that react.
+"""From a change of a state item to an event on EventBridge, and to plugins that react; and to those, what persons decided.
 
 1. A run that has another status than before is one change. It is told at least once: a batch that was cut short comes again.
    Its `id` is the same then, so that receivers can drop repeats.
 2. What can't be told stops nobody. A record that can't be read, and a change that EventBridge never takes, are put aside, each
    alone and with the reason; the batch goes on.
 3. What EventBridge doesn't take now ends the batch there. Lambda delivers again from that record on, so nothing is overtaken.
+   So it is where the log can't be read that holds a decision.
 4. Plugins hear of each change that can be read, also of one that EventBridge doesn't take. What a plugin raises is put aside.
-5. What is put aside fits a message of SQS: where the change is too large for that, the message goes without it.
+5. A person's decision is told to plugins alone, and is read from the log: the state counts decisions, and where the count has
+   grown they lie between the sequences of the item before and after. Without a plugin that wants them nothing is read.
+6. What is put aside fits a message of SQS: where the change is too large for that, the message goes without it.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from behest_core.dynamodb import items
-from behest_core.errors import MalformedStateError
-from behest_core.model.change import RunChanged
+from behest_core.errors import MalformedEventError, MalformedStateError
+from behest_core.model.agent_events import Resumed
+from behest_core.model.change import Decided, RunChanged
 from behest_core.projection.event_bus import REQUEST_BYTES, REQUEST_ENTRIES, entry_size
 
 if TYPE_CHECKING:
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef as Entry
 
     from behest_core.dynamodb.items import Record
+    from behest_core.model.events import AnyEvent
+    from behest_core.model.packing import RecordedEvent
     from behest_core.projection.event_bus import EventBus
 
 MESSAGE_BYTES: Final = 256 * 1024
@@ -43,6 +49,7 @@ class FailedReaction(Struct, frozen=True, kw_only=True):
     run_id: str
     change: RunChanged | None
     error: str
+    decision: Decided | None = None
 
 
 class ChangeNotTold(Struct, frozen=True, kw_only=True):
@@ -73,17 +80,29 @@ class _Telling:
     sequence_number: str
     run_id: str | None = None
     change: RunChanged | None = None
+    decisions: items.Decisions | None = None
     entry: Entry | None = None
     size: int = 0
     reason: str = ""
 
 
 class Notifier:
-    """Tells changes. `reactions` are plugins' functions, by plugin."""
+    """Tells changes and decisions. `reactions` and `deciders` are plugins' functions, by plugin.
 
-    def __init__(self, bus: EventBus, reactions: Sequence[tuple[str, Callable[[RunChanged], None]]] = ()) -> None:
+    `events` reads the events of a run behind a sequence, at most so many; only for `deciders`.
+    """
+
+    def __init__(
+        self,
+        bus: EventBus,
+        reactions: Sequence[tuple[str, Callable[[RunChanged], None]]] = (),
+        deciders: Sequence[tuple[str, Callable[[Decided], None]]] = (),
+        events: Callable[[str, int, int], Iterable[RecordedEvent]] = lambda run_id, after, limit: (),  # noqa: ARG005
+    ) -> None:
         self._bus = bus
         self._reactions = reactions
+        self._deciders = deciders
+        self._events = events
 
     def notify(self, records: Iterable[Record]) -> NotifierReport:
         """Tell the changes of a batch, in order, up to one that EventBridge doesn't take now.
@@ -101,11 +120,17 @@ class Notifier:
                 report.first_unfinished = lot[0].sequence_number
                 break
             for telling in lot:
+                try:
+                    decided = self._read_decisions(telling)
+                except (ClientError, BotoCoreError):
+                    report.first_unfinished = telling.sequence_number
+                    return report
                 refusal = next(refusals) if telling.entry is not None else None
                 if refusal is not None and not refusal.for_good:
                     report.first_unfinished = telling.sequence_number
                     return report
                 self._settle(telling, refusal.code if refusal is not None else telling.reason, report)
+                report.failed += self._tell(decided)
         return report
 
     def _read(self, record: Record) -> _Telling | None:
@@ -113,8 +138,9 @@ class Notifier:
         telling = _Telling(items.sequence_number_of(record))
         try:
             telling.change = items.run_changed(record)
+            telling.decisions = items.decisions_of(record) if self._deciders else None
             if telling.change is None:
-                return None
+                return None if telling.decisions is None else telling
             telling.run_id = telling.change.run_id
             entry = self._bus.entry_of(telling.change)
             size = entry_size(entry)
@@ -139,10 +165,31 @@ class Notifier:
                     reason=reason,
                 )
             )
-        else:
+        elif telling.change is not None:
             report.changes += 1
         if telling.change is not None:
             report.failed += self._react(telling.change)
+
+    def _read_decisions(self, telling: _Telling) -> list[Decided]:
+        """Return the decisions of a record, from the log. Raises botocore's errors; what can't be read is why it is put aside."""
+        if telling.decisions is None:
+            return []
+        _, _, _, after, until = telling.decisions
+        try:
+            found = [*self._events(telling.decisions.run_id, after, until - after)]
+            return [decided for each in found for decided in _decided(each.sequence, each.event, telling.decisions)]
+        except MalformedEventError as error:
+            telling.run_id, telling.reason = error.run_id, telling.reason or type(error).__name__
+            return []
+
+    def _tell(self, decisions: Iterable[Decided]) -> Iterator[FailedReaction]:
+        for decision in decisions:
+            for plugin, tell in self._deciders:
+                try:
+                    tell(decision)
+                except Exception as error:  # noqa: BLE001 (a plugin may raise anything)
+                    what = {"plugin": plugin, "run_id": decision.run_id, "error": type(error).__name__}
+                    yield FailedReaction(change=None, decision=decision, **what)
 
     def _react(self, change: RunChanged) -> Iterator[FailedReaction]:
         for plugin, reaction in self._reactions:
@@ -150,6 +197,25 @@ class Notifier:
                 reaction(change)
             except Exception as error:  # noqa: BLE001 (a plugin may raise anything)
                 yield FailedReaction(plugin=plugin, run_id=change.run_id, change=change, error=type(error).__name__)
+
+
+def _decided(sequence: int, event: AnyEvent, where: items.Decisions) -> Iterator[Decided]:
+    """Return the decisions that an event of a log tells."""
+    if not isinstance(event, Resumed) or event.by is UNSET:
+        return
+    for call_id, answer in event.answers.items():
+        yield Decided(
+            id=f"{where.run_id}#{sequence}#{call_id}",
+            run_id=where.run_id,
+            session_id=where.session_id,
+            metadata=where.metadata,
+            call_id=call_id,
+            granted=answer == "granted",
+            by=event.by,
+            reason=None if event.reason is UNSET else event.reason,
+            sequence=sequence,
+            decided_at=event.timestamp,
+        )
 
 
 def _lots(tellings: Iterable[_Telling]) -> Iterator[list[_Telling]]:
@@ -175,5 +241,9 @@ def message_of(failure: ChangeNotTold | FailedReaction) -> str:
     """Return the message that puts a failure aside: ASCII, since SQS doesn't take every character."""
     text = json.dumps(msgspec.to_builtins(failure))
     if len(text) > MESSAGE_BYTES:
-        text = json.dumps(msgspec.to_builtins(msgspec.structs.replace(failure, change=None)))
+        smaller: dict[str, Any] = {
+            "change": None,
+            **({"decision": None} if isinstance(failure, FailedReaction) else {}),
+        }
+        text = json.dumps(msgspec.to_builtins(msgspec.structs.replace(failure, **smaller)))
     return text

@@ -32,8 +32,9 @@ _FOLDED: Final = (
     *RunState.__struct_fields__[: RunState.__struct_fields__.index("updated_at") + 1],
     "sequence",
     "has_record",
+    "decisions",
 )
-"""What the log alone decides: the seed's fields, the checkpoint, and whether there was a record."""
+"""What the log alone decides: the seed's fields, the checkpoint, decisions, and whether there was a record."""
 
 
 class Kind(StrEnum):

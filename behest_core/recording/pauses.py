@@ -4,8 +4,9 @@
   on, and then its end: RunCompleted, with the finish reason ``paused``. So nothing waits for ever. Where the same run goes on,
   `Resumed` is in it once.
 - Where a framework doesn't know which run had waited, it is looked for among the session's latest runs: the newest that is not
-  over and ends with a `Paused` of one of the answered ids, or of none. One of the same agent comes first: where agents work in
-  each other, all of them wait for the same.
+  over and waits, or did until a person decided, for one of the answered ids, or says none. One of the same agent comes first:
+  where agents work in each other, all of them wait for the same.
+- What a person decided (decisions.py) is in the log of the run that waited already, and isn't told there again.
 - One word answers all that waited, for a framework that doesn't say what that was. Where nothing waits, there is no answer.
 - All that needs the tables is done beside the agent, and waits for nothing of it.
 """
@@ -18,12 +19,12 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
-from behest_core.dynamodb.items import LAST_POSITION
+from behest_core.errors import MalformedEventError, RunNotFoundError
 from behest_core.model.agent_events import Paused, Resumed
 from behest_core.model.events import RunCompleted
-from behest_core.model.packing import last_event
 from behest_core.model.state import UnknownFinishReason
 from behest_core.model.timestamps import now
+from behest_core.recording.decisions import what_waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,9 +68,19 @@ def _tell(store: Store, run: RunRecorder, answers: Mapping[str, str] | str, paus
             _say(store, run, _resumed(answers, paused_run_id=paused_run_id))
         if paused_run_id is not None:
             ended = RunCompleted(finish_reason=_PAUSED, iterations=0, timestamp=now())
-            store.event_log.append(paused_run_id, [_resumed(answers, answering_run_id=run.run_id), ended])
+            untold = _untold(store, paused_run_id, answers)
+            store.event_log.append(paused_run_id, [_resumed(untold, answering_run_id=run.run_id), ended])
     except Exception:
         _logger.exception("behest could not record that run %s answers a paused one", run.run_id)
+
+
+def _untold(store: Store, run_id: str, answers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the answers that the log of the run that waited doesn't have yet, as a person's decision."""
+    try:
+        told = what_waits(store.event_log, run_id).answers
+    except (MalformedEventError, RunNotFoundError):
+        return answers
+    return {call_id: answer for call_id, answer in answers.items() if call_id not in told}
 
 
 def _say(store: Store, run: RunRecorder, event: Resumed) -> None:
@@ -110,7 +121,10 @@ def _agent(metadata: JSON) -> JSON:
 
 
 def _last_pause(store: Store, run_id: str) -> Paused | None:
-    """Return the pause that a run's log ends with: nothing is recorded behind it until somebody answers."""
-    commit = store.event_log.last_commit(run_id, LAST_POSITION)
-    last = None if commit is None else last_event(commit)
-    return last if isinstance(last, Paused) else None
+    """Return the pause that a run is in: what persons decided lies behind it, nothing else until the agent goes on."""
+    try:
+        waits = what_waits(store.event_log, run_id)
+    except (MalformedEventError, RunNotFoundError):
+        return None
+    gone_on = any(answer.answering_run_id is not UNSET or answer.by is UNSET for answer in waits.answers.values())
+    return None if gone_on else waits.paused

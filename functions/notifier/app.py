@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 from behest_core.projection.event_bus import EventBus
 from behest_core.projection.notifier import Notifier, message_of
-from behest_core.runtime import client, load_plugins, publish
+from behest_core.runtime import client, connect_log, load_plugins, publish
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -23,11 +23,14 @@ wiring: tuple[Notifier, Plugins] | None = None
 
 
 def connect() -> tuple[Notifier, Plugins]:
-    """Make the notifier from BEHEST_EVENT_BUS and BEHEST_PLUGINS, once per process."""
+    """Make the notifier from BEHEST_EVENT_BUS, BEHEST_PLUGINS and BEHEST_EVENT_TABLE, once per process."""
     plugins = load_plugins(logger)
     reactions = [(plugin.name, reaction) for plugin in plugins.used for reaction in plugin.reactions]
+    deciders = [(plugin.name, tell) for plugin in plugins.used for tell in plugin.deciders]
     bus = EventBus(client("events"), os.environ["BEHEST_EVENT_BUS"])
-    return Notifier(bus, reactions), plugins
+    if not deciders:
+        return Notifier(bus, reactions), plugins
+    return Notifier(bus, reactions, deciders, connect_log().events), plugins
 
 
 @metrics.log_metrics

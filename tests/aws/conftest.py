@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +12,7 @@ from tests.builders import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from behest_core.model.commit import Commit
 
@@ -30,6 +33,24 @@ def put(stack: LocalStack) -> Callable[..., list[dict[str, Any]]]:
         return [record_of(each) for each in commits]
 
     return put
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Install plugins, as pip would, for one test."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(**plugins: str) -> None:
+        for name, code in plugins.items():
+            module = f"behest_{name}"
+            monkeypatch.delitem(sys.modules, module, raising=False)
+            (tmp_path / f"{module}.py").write_text(dedent(code))
+            info = tmp_path / f"{module}-1.0.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+            (info / "entry_points.txt").write_text(f"[behest]\n{name} = {module}\n")
+
+    return install
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from textwrap import dedent
 
 import pytest
 from botocore.client import BaseClient
@@ -60,24 +59,6 @@ BROKEN = """
     def behest_run_changed(change):
         raise RuntimeError("the patient's name")
 """
-
-
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Install plugins, as pip would, for one test."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def install(**plugins):
-        for name, code in plugins.items():
-            module = f"behest_{name}"
-            monkeypatch.delitem(sys.modules, module, raising=False)
-            (tmp_path / f"{module}.py").write_text(dedent(code))
-            info = tmp_path / f"{module}-1.0.dist-info"
-            info.mkdir()
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-            (info / "entry_points.txt").write_text(f"[behest]\n{name} = {module}\n")
-
-    return install
 
 
 def told(stack):

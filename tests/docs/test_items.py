@@ -55,6 +55,7 @@ def full_state(finish: Any = "stop") -> RunState:
         parked=PARKED,
         extensions={"cost": ExtensionSlice.of({"cents": 1}, sequence=1, version=1, parked=PARKED, outdated=True)},
         has_record=True,
+        decisions=1,
         commit_id="commit-1",
         guard=Guard(owner="o", until="t"),
     )

@@ -45,8 +45,8 @@ from tests.docs.pages import blocks
 from tests.golden import ROOT, SEED_FOLD, golden_lines
 
 OURS = {"approvals": behest_approvals, "cost": behest_cost, "lineage": behest_lineage, "tools": behest_tools}
-COMMANDS_ONLY = {"otel"}
-"""Those that fold nothing: an adapter with a command."""
+FOLD_NOTHING = {"durable", "otel"}
+"""Adapters: one has a command, one brings decisions to what waits for them."""
 
 EVENTS_PER_COMMIT = 20
 FACADE = "behest_core.plugins"
@@ -217,7 +217,7 @@ def test_each_readme_names_every_field_of_the_slice(name):
 def test_every_package_that_is_a_plugin_is_tested_here():
     projects = [tomllib.loads(file.read_text())["project"] for file in (ROOT / "plugins").glob("*/pyproject.toml")]
     plugins = [name for project in projects for name in project.get("entry-points", {}).get(GROUP, {})]
-    assert sorted(plugins) == sorted([*OURS, *COMMANDS_ONLY])
+    assert sorted(plugins) == sorted([*OURS, *FOLD_NOTHING])
 
 
 def imports_past_the_facade(source: str) -> list[str]:

@@ -4,10 +4,14 @@ import json
 
 import pytest
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from behest_core.dynamodb import items
-from behest_core.errors import MalformedStateError
+from behest_core.errors import MalformedEventError, MalformedStateError
 from behest_core.fold.rules import fold
+from behest_core.model.agent_events import Resumed
+from behest_core.model.decoding import encode_event
+from behest_core.model.packing import RecordedEvent
 from behest_core.model.state import RunState
 from behest_core.projection.event_bus import DETAIL_TYPE, REQUEST_BYTES, SOURCE, EventBus, entry_size
 from behest_core.projection.notifier import MESSAGE_BYTES, ChangeNotTold, FailedReaction, Notifier, message_of
@@ -294,3 +298,73 @@ def test_a_message_fits_its_queue(kind, text, is_whole):
     assert message.isascii()
     assert json.loads(message)["run_id"] == RUN
     assert (json.loads(message)["change"] is not None) == is_whole
+
+
+# ---------------------------------------------------------------- decisions
+
+
+def decided_record(before=0, after=1, number="9"):
+    """Return a record of a state that has counted decisions, and has no other status."""
+    return record(
+        new=replace(BEFORE, decisions=after, sequence=5),
+        old=None if before is None else replace(BEFORE, decisions=before, sequence=2),
+        number=number,
+    )
+
+
+def answer(sequence=3, **about):
+    event = Resumed(**{"answers": {"c": "granted"}, "by": "anna", "timestamp": at(3), **about})
+    return RecordedEvent(RUN, sequence, "", encode_event(event))
+
+
+def tell(records, read, bus=None):
+    """Return the report, the decisions that were heard, and what was read."""
+    heard, asked = [], []
+
+    def events(*span):
+        asked.append(span)
+        return read(*span)
+
+    notifier = Notifier(EventBus(bus or Bus(), "default"), (), [("deciders", heard.append)], events)
+    return notifier.notify(records), heard, asked
+
+
+def test_decisions_are_read_between_the_sequences_of_the_item_before_and_after():
+    report, heard, asked = tell([decided_record()], lambda *_: [answer()])
+    assert asked == [(RUN, 2, 3)]
+    assert [(each.id, each.granted, each.by) for each in heard] == [(f"{RUN}#3#c", True, "anna")]
+    assert (report.changes, report.not_told, report.first_unfinished) == (0, [], None)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 1), (0, 0)])
+def test_where_no_decision_is_new_nothing_is_read(before, after):
+    assert tell([decided_record(before, after)], lambda *_: [answer()])[1:] == ([], [])
+
+
+def test_a_log_that_cannot_be_read_now_ends_the_batch_there():
+    def throttled(*_):
+        raise ClientError({"Error": {"Code": "ThrottlingException"}}, "Query")
+
+    report, heard, _ = tell([record(number="7"), decided_record(number="8"), record(number="9")], throttled)
+    assert (report.changes, heard, report.first_unfinished) == (1, [], "8")
+
+
+def test_a_commit_that_cannot_be_cut_is_put_aside_and_stops_nobody():
+    def broken(*_):
+        raise MalformedEventError(RUN, 3, "broken")
+
+    report, heard, _ = tell([decided_record(number="8"), record(number="9")], broken)
+    assert [(each.sequence_number, each.reason) for each in report.not_told] == [("8", "MalformedEventError")]
+    assert (report.changes, heard, report.first_unfinished) == (1, [], None)
+
+
+def test_a_decision_that_is_put_aside_fits_a_message():
+    decision = tell([decided_record()], lambda *_: [answer(reason="x" * 300_000)])[1][0]
+    failure = FailedReaction(plugin="p", run_id=RUN, change=None, error="E", decision=decision)
+    assert json.loads(message_of(failure)) == {
+        "plugin": "p",
+        "run_id": RUN,
+        "change": None,
+        "error": "E",
+        "decision": None,
+    }

@@ -44,6 +44,7 @@ CALL_ID: Final = 128
 """The longest call id that is kept, in characters."""
 
 _TOOL: Final = 64
+_ANSWERER: Final = 255
 _REASON: Final = 200  # characters
 _TIME: Final = 64
 
@@ -96,7 +97,10 @@ class Pause(Struct):
 
 
 class ApprovalsState(ExtensionState):
-    """The slice. `last_answer_by` is who granted or denied last, where the event says. `paused` is None while the run goes on."""
+    """The slice. `last_answer_by` is who granted or denied last, where the event says. `paused` is None while the run goes on.
+
+    `decided` are the calls of the latest pause that a person has decided: the agent may tell the same answers when it goes on.
+    """
 
     waiting: int = 0
     pending: dict[str, Pending] = field(default_factory=dict)
@@ -108,10 +112,11 @@ class ApprovalsState(ExtensionState):
     repeated: int = 0
     unmatched: int = 0
     last_answer_by: str | None = None
+    decided: list[str] = field(default_factory=list)
     paused: Pause | None = None
 
 
-approvals: Final = Extension("approvals", ApprovalsState, version=2)
+approvals: Final = Extension("approvals", ApprovalsState, version=3)
 
 
 @approvals.on(Requested)
@@ -161,6 +166,7 @@ def expire(state: ApprovalsState, event: Expired, run: RunView) -> None:  # noqa
 def pause(state: ApprovalsState, event: Paused, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
     """Keep what the run waits for: as much of it as of requests."""
     pending = [each[:CALL_ID] for each in event.pending[:PENDING]]
+    state.decided = []
     state.paused = Pause(event.timestamp[:_TIME], event.reason[:_REASON], pending)
 
 
@@ -171,11 +177,18 @@ def is_paused(state: ApprovalsState) -> bool:
 
 @approvals.on(Resumed)
 def resume(state: ApprovalsState, event: Resumed, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
-    """Count the answers to a pause, which is over."""
-    state.paused = None
+    """Count the answers to a pause, each once; it is over, unless a person decided a part of it only."""
+    left = [] if state.paused is None else [each for each in state.paused.pending if each not in event.answers]
+    if event.by is UNSET or not left:
+        state.paused = None
+    elif state.paused is not None:
+        state.paused.pending = left
     if event.paused_run_id is not UNSET:
         return
-    answers = list(event.answers.values())
+    answers = [answer for call_id, answer in event.answers.items() if call_id[:CALL_ID] not in state.decided]
+    if event.by is not UNSET:
+        state.last_answer_by = event.by[:_ANSWERER]
+        state.decided = [*state.decided, *(call_id[:CALL_ID] for call_id in event.answers)][-PENDING:]
     state.granted += answers.count("granted")
     state.denied += answers.count("denied")
     state.expired += answers.count("expired")

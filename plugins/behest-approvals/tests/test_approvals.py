@@ -171,3 +171,16 @@ def test_an_event_that_cannot_be_read_parks_the_slice_and_not_the_run():
 def test_unknown_fields_are_ignored():
     odd = {"type": "approvals.Requested", "timestamp": at(2), "call_id": "c1", "urgency": {"high": True}}
     assert counts(slice_of(TABLE, odd)) == {"waiting": 1, "requested": 1}
+
+
+def test_a_persons_decisions_count_once_however_the_agent_goes_on():
+    anna, ben = ({"by": name} for name in ("anna", "ben"))
+    log = [paused("c1", "c2"), resumed({"c1": "granted"}, **anna)]
+    state = slice_of(TABLE, *log)
+    assert (state["paused"]["pending"], counts(state)) == (["c2"], {"granted": 1})
+    log += [resumed({"c2": "denied"}, **ben), run_started(5), resumed({"c1": "granted", "c2": "denied"})]
+    state = slice_of(TABLE, *log)
+    assert (state["paused"], counts(state), state["last_answer_by"]) == (None, {"granted": 1, "denied": 1}, "ben")
+    again = slice_of(TABLE, *log, paused("c1"), resumed({"c1": "granted"}))
+    assert counts(again) == {"granted": 2, "denied": 1}
+    assert_any_cut_gives_the_same(TABLE, *log)
