@@ -12,8 +12,10 @@ from botocore.exceptions import ClientError
 from behest_core.errors import BehestError
 from behest_core.web import application
 from behest_core.web.application import VIEWS, App, Json, Request, _answer
+from behest_core.web.openapi import DOCUMENT
 from behest_core.web.pages import link
 from behest_core.web.security import HEADERS
+from tests.docs.pages import names, rows
 from tests.web.attacks import ATTACKS
 from tests.web.pages import Tags
 
@@ -221,5 +223,13 @@ def test_a_transcript_is_json(pages):
     assert '"run_id":"run-3"' in pages.get("/api/runs/run-3/transcript").body
 
 
-def test_every_view_is_of_a_path():
-    assert all(path.startswith("/") for path in VIEWS)
+def test_every_address_is_documented():
+    shown = [row["Address"] for row in rows("docs/page.md", "Address", "Holds")]
+    given = [row["Address"] for row in rows("docs/page.md", "Address", "Gives")]
+    assert {each.strip("`") for each in shown + given} == set(VIEWS)
+
+
+def test_every_filter_is_documented():
+    told = {name for row in rows("docs/page.md", "Parameter", "Only runs") for name in names(row["Parameter"])}
+    known = {each["name"] for each in DOCUMENT["paths"]["/api/runs"]["get"]["parameters"]}
+    assert told == known - {"limit", "page"}
