@@ -24,10 +24,11 @@ from msgspec import Struct
 
 from behest_core.dynamodb.client import make_client
 from behest_core.dynamodb.event_table import EventLog
+from behest_core.dynamodb.requests import Spread, side_by_side
 from behest_core.dynamodb.state_table import StateTable
 from behest_core.plugins.loading import Plugins, allowed_by_environment, load
 from behest_core.projection.catch_up import CatchUp
-from behest_core.projection.projector import Projector, Spread
+from behest_core.projection.projector import Projector
 from behest_core.projection.trouble import TroubleKind
 
 try:
@@ -129,7 +130,7 @@ def connect(logger: Logger) -> Wiring:
     """Make the parts from BEHEST_EVENT_TABLE, BEHEST_STATE_TABLE and BEHEST_PLUGINS, once per process."""
     dynamodb = make_client(_create_client, client_config())
     log = EventLog(dynamodb, os.environ["BEHEST_EVENT_TABLE"])
-    states = StateTable(dynamodb, os.environ["BEHEST_STATE_TABLE"])
+    states = StateTable(dynamodb, os.environ["BEHEST_STATE_TABLE"], spread=side_by_side)
     plugins = load_plugins(logger)
     # a quarter of the function's memory: what Lambda gives, in MB
     kept_bytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")) * 1024 * 1024 // 4

@@ -13,6 +13,7 @@ from behest_core.dynamodb import connection
 from behest_core.dynamodb.client import make_client
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.dynamodb.listing import Listing
+from behest_core.dynamodb.requests import side_by_side
 from behest_core.dynamodb.state_table import StateTable, warn
 from behest_core.dynamodb.subscription import Subscription
 from behest_core.errors import (
@@ -80,7 +81,7 @@ class RunStore:
             client = make_client(boto3.client)
         self._client = client
         self.event_log = EventLog(client, event_table, expire_after=expire_after)
-        self.state_table = StateTable(client, state_table)
+        self.state_table = StateTable(client, state_table, spread=side_by_side)
 
     @classmethod
     def from_stack(cls, stack: str, *, expire_after: timedelta | None = None) -> Self:

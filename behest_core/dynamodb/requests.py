@@ -5,20 +5,41 @@ Nothing here tries for ever: botocore repeats a request that went wrong, these g
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
 BATCH_GET_ITEMS: Final = 100
 """How many items are asked for at once: as many as BatchGetItem takes."""
 
+_SIDE_BY_SIDE: Final = 10
+"""As many as boto3's clients have connections."""
+
 _BATCH_GET_TRIES: Final = 8
 _FIRST_PAUSE: Final = 0.1  # seconds
+
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+
+
+class Spread(Protocol):
+    """`map`, or what does the same on several threads."""
+
+    def __call__(self, function: Callable[[Given], Result], work: Iterable[Given], /) -> Iterable[Result]:
+        """Apply the function to each, and give the results in order."""
+
+
+def side_by_side(function: Callable[[Given], Result], work: Iterable[Given], /) -> Iterable[Result]:
+    """Apply a function that makes a request to each, on threads that are gone when all is done: so a process may be forked."""
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
+        return list(threads.map(function, work))
 
 
 def pages(ask: Callable[..., Any], request: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
@@ -28,22 +28,13 @@ from behest_core.projection.one_run import AWS_ERRORS, OneRun, Work, name_of
 from behest_core.projection.trouble import Counts, Trouble, TroubleKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from behest_core.dynamodb.event_table import EventLog
     from behest_core.dynamodb.items import Record
+    from behest_core.dynamodb.requests import Spread
     from behest_core.dynamodb.state_table import StateTable
     from behest_core.model.state import RunState
-
-Given = TypeVar("Given")
-Result = TypeVar("Result")
-
-
-class Spread(Protocol):
-    """`map`, or what does the same on several threads."""
-
-    def __call__(self, function: Callable[[Given], Result], work: Iterable[Given], /) -> Iterable[Result]:
-        """Apply the function to each, and give the results in order."""
 
 
 _KEPT_BYTES: Final = 64 * 1024 * 1024

@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
     from behest_core.dynamodb.event_table import EventLog, Tail
+    from behest_core.dynamodb.requests import Spread
     from behest_core.dynamodb.state_table import StateTable
     from behest_core.projection.lost_batch import LostBatch
     from behest_core.projection.one_run import Work
-    from behest_core.projection.projector import Spread
 
 _AT_ONCE: Final = 100
 _SIDE_BY_SIDE: Final = 32

@@ -1,10 +1,12 @@
 from datetime import UTC, datetime
+from threading import Barrier
 
 import pytest
 from botocore.exceptions import ClientError
 
 from behest_core.dynamodb import items
 from behest_core.dynamodb import state_table as module
+from behest_core.dynamodb.requests import side_by_side
 from behest_core.dynamodb.state_table import RevisionConflictError, StateTable
 from behest_core.errors import ContentionError, MalformedStateError
 from behest_core.fold.rules import fold
@@ -305,6 +307,19 @@ def test_a_run_that_has_moved_on_since_its_index_entry_is_left_out(runs, request
     moved.status = RunStatus.FAILED
     requests.before("BatchGetItem", lambda: runs.save(moved))
     assert ids(runs.find(status=RunStatus.COMPLETED)) == [6, 3, 0]
+
+
+def test_the_shards_of_a_status_are_asked_side_by_side(runs, monkeypatch):
+    """All eight meet before one is answered: one after the other, the first would wait for ever."""
+    meet, ask = Barrier(8, timeout=30), runs._client.query
+
+    def query(**request):
+        meet.wait()
+        return ask(**request)
+
+    monkeypatch.setattr(runs._client, "query", query)
+    together = StateTable(runs._client, runs.table, spread=side_by_side)
+    assert ids(together.find(status=RunStatus.COMPLETED)) == [9, 6, 3, 0]
 
 
 def test_pages_are_followed(stack, runs, requests):
