@@ -118,7 +118,11 @@ class World:
             self._make_runs()
 
     def store(self, client: Any = None) -> RunStore:
-        return RunStore(EVENTS.name, STATES.name, client=client or self.database)
+        store = RunStore(EVENTS.name, STATES.name, client=client or self.database)
+        store.state_table = StateTable(
+            client or self.database, STATES.name
+        )  # one request after the other, to be counted
+        return store
 
     def _make_wrong_run(self) -> None:
         states = self.store().state_table
