@@ -34,8 +34,11 @@ from behest_core.plugins import Event, Extension, ExtensionState, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import typer
+
     from behest_core.model.state import RunState
     from behest_core.plugins import RunView
+    from behest_core.plugins.panels import Panel
 
 PENDING: Final = 32
 """How many pending requests of a run are kept by call id."""
@@ -238,3 +241,21 @@ def behest_event_types() -> Sequence[type[Event]]:
 def behest_extensions() -> Sequence[Extension]:
     """Return the extension `approvals`."""
     return [approvals]
+
+
+@hookimpl
+def behest_panels() -> Sequence[Panel]:
+    """Return what is shown of a run, of a list of runs, and of a session."""
+    from behest_approvals.panels import PANELS  # noqa: PLC0415 (it imports this module)
+
+    return PANELS
+
+
+@hookimpl
+def behest_commands(app: typer.Typer) -> None:
+    """Add `behest approvals`, `behest approve` and `behest deny`."""
+    from behest_approvals import command  # noqa: PLC0415 (typer and rich are there only with the command)
+
+    app.command(name="approvals")(command.show_approvals)
+    app.command(name="approve")(command.approve)
+    app.command(name="deny")(command.deny)
