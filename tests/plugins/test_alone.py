@@ -34,7 +34,13 @@ BEHAVIOURS = {
     "test_usage.py",
 }
 OF_ONE = {
-    "behest-durable": {"test_checkpoints.py", "test_journal.py", "test_killed.py", "test_steps.py"},
+    "behest-durable": {
+        "test_checkpoints.py",
+        "test_decisions.py",
+        "test_journal.py",
+        "test_killed.py",
+        "test_steps.py",
+    },
     "behest-ag-ui": {"test_pydantic_ai.py", "test_translation.py"},
     "behest-pydantic-ai": {"test_requests.py"},
 }
