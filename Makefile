@@ -81,6 +81,7 @@ audit: $(deploy) $(audit) ## the templates again, by sam and checkov; known vuln
 .PHONY: build
 build: $(deploy) ## what is deployed, into .aws-sam/
 	.venvs/deploy/bin/sam build
+	@$(layer_python) requirements/built_runtime.py .aws-sam/build/template.yaml .aws-sam/build/BehestLayer
 
 .PHONY: deploy
 deploy: build ## build, then deploy to the account your AWS settings name; DEPLOY_ARGS="--stack-name NAME" go to sam
@@ -91,7 +92,7 @@ deploy: build ## build, then deploy to the account your AWS settings name; DEPLO
 # Any pip installs the wheels of any Python and platform, so the layer can be built anywhere. A Python finds the compiled
 # modules of its own version and platform by their names, so one layer holds them for all; the rest is the same files.
 # Lambda cannot write bytecode beside them, so without any each cold start compiles all that it imports: three times the
-# import time. Bytecode is added for each version whose Python is on this machine.
+# import time. Bytecode is added for each version whose Python is on this machine; `make build` lets a new stack run on one of them.
 LAYER_PYTHONS ?= 3.11 3.12 3.13 3.14
 LAYER_PLATFORMS ?= aarch64 x86_64
 # The plugins in the layer, see docs/deploying.md.
@@ -122,8 +123,12 @@ build-BehestLayer:
 			--exclude behest_core/terminal.py behest_core \
 		| tar --extract --directory "$$modules"; \
 	for python in $(LAYER_PYTHONS); do \
-		if python$$python -c '' 2>/dev/null; \
-		then python$$python -m compileall -q --invalidation-mode unchecked-hash "$$modules"; \
+		found=; for each in python$$python $(PYTHON) $(layer_python); do \
+			is="$$("$$each" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)"; \
+			if test "$$is" = "$$python"; then found="$$each"; break; fi; \
+		done; \
+		if test -n "$$found"; \
+		then "$$found" -m compileall -q --invalidation-mode unchecked-hash "$$modules"; \
 		else echo "No python$$python here: the layer has no bytecode for it, its cold starts take longer."; fi; \
 	done
 

@@ -360,3 +360,48 @@ def test_every_parameter_has_a_default_a_description_and_bounds(name):
 @pytest.mark.parametrize("name", TEMPLATE["Outputs"])
 def test_every_output_says_what_it_is_for(name):
     assert TEMPLATE["Outputs"][name]["Description"]
+
+
+# ---------------------------------------------------------------- the runtime of a new stack
+
+
+def default_runtime(template: Path) -> str:
+    parameters = CloudFormationTemplate.load(template, "behest", {}).body["Parameters"]
+    return str(parameters["Runtime"]["Default"])
+
+
+@pytest.fixture
+def built(tmp_path):
+    """Return what makes a layer with bytecode of some Pythons, and returns what is then said, and the default."""
+    template = tmp_path / "template.yaml"
+    template.write_text((ROOT / "template.yaml").read_text())
+
+    def build(*minors: int) -> tuple[str, str]:
+        cache = tmp_path / "python" / "behest_core" / "__pycache__"
+        cache.mkdir(parents=True)
+        for minor in minors:
+            (cache / f"__init__.cpython-3{minor}.pyc").touch()
+        program = [sys.executable, ROOT / "requirements" / "built_runtime.py", template, tmp_path]
+        said = subprocess.run(program, check=True, capture_output=True, text=True, timeout=30).stdout
+        return said, default_runtime(template)
+
+    return build
+
+
+def test_where_the_layer_has_the_defaults_bytecode_the_default_stays(built):
+    assert built(11, 13) == ("", "python3.13")
+
+
+def test_where_it_has_not_the_default_is_the_newest_that_has(built):
+    said, default = built(11, 12)
+    assert default == "python3.12"
+    assert said == "No python3.13 here: a new stack runs on python3.12, for which the layer has bytecode.\n"
+
+
+def test_where_it_has_none_that_is_said(built):
+    said, default = built()
+    assert (default, said.startswith("The layer has no bytecode")) == ("python3.13", True)
+
+
+def test_the_build_asks_for_it():
+    assert "requirements/built_runtime.py .aws-sam/build/template.yaml .aws-sam/build/BehestLayer" in MAKEFILE
