@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
+ACCOUNT = "123456789012"
+
+
 class Answering:
     """A client, and what it was last asked. It is botocore's own with `as_botocore`, else the one that behest makes."""
 
@@ -51,4 +54,4 @@ class _Body:
 
 @cache
 def _session() -> boto3.session.Session:
-    return boto3.session.Session("key", "secret", region_name="eu-west-1")
+    return boto3.session.Session("key", "secret", region_name="eu-west-1", aws_account_id=ACCOUNT)

@@ -14,7 +14,7 @@ from botocore.exceptions import ChecksumError, ClientError
 from behest_core.dynamodb import items
 from behest_core.dynamodb.requests import batch_get
 from behest_core.model.limits import METADATA_BYTES, VALUE_BYTES, WRITE_UNIT_BYTES
-from tests.answering import Answering
+from tests.answering import ACCOUNT, Answering
 from tests.docs.costs import units
 from tests.largest import largest_state
 
@@ -122,6 +122,7 @@ def test_a_request_is_the_one_that_botocore_sends(ours, botocores, operation):
     mine, its = ours.asked, botocores.asked
     assert json.loads(mine.body) == json.loads(its.body)
     assert (mine.method, mine.url) == (its.method, its.url)
+    assert ACCOUNT in mine.url  # botocore takes it from the credentials, for requests that name a table
     assert mine.headers["X-Amz-Target"] == its.headers["X-Amz-Target"]
     assert mine.headers["Content-Type"] == its.headers["Content-Type"]
     assert mine.headers.keys() == its.headers.keys()
@@ -174,6 +175,16 @@ def test_text_that_is_no_utf_8_is_left_to_botocore(ours, botocores):
         each.answer(b"{}")
         ask(each, "get_item", {"TableName": "states", "Key": {"run_id": {"S": "\udcff"}}})
     assert ours.asked.body == botocores.asked.body
+
+
+def test_a_request_that_botocore_repeats_is_the_same_again(monkeypatch):
+    of, bodies = Answering(config=Config(retries={"mode": "standard", "total_max_attempts": 2})), []
+    of.client.meta.events.register_first("before-send.dynamodb", lambda request, **_: bodies.append(request.body))
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: of.answer(b"{}"))
+    of.answer(b"{}", status=500)
+    assert ask(of, "put_item")["ResponseMetadata"]["RetryAttempts"] == 1
+    assert json.loads(bodies[0])["Item"]["run_id"] == {"S": "r"}
+    assert bodies[0] == bodies[1]
 
 
 def test_requests_of_other_operations_are_botocores(ours, botocores):
