@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Group
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
@@ -101,8 +100,10 @@ class _Fitting:
         if Measurement.get(console, options.update(max_width=10_000), table).maximum <= options.max_width:
             yield table
             return
-        columns = self._block.columns
-        yield Group(*(_facts(zip(columns, row, strict=True)) for row in self._block.rows))
+        for number, row in enumerate(self._block.rows):
+            if number:
+                yield Text()
+            yield _facts(zip(self._block.columns, row, strict=True))
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")

@@ -172,7 +172,7 @@ def test_a_new_plugin_passes_its_own_tests_and_linters(tmp_path):
     assert done("plugin", "new", "two-words", "--folder", str(folder)).startswith(f"wrote {folder}; next: ")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
     for command, shown in (
-        (["-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "tests"], "3 passed"),
+        (["-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "tests"], "4 passed"),
         (["-m", "ruff", "check", "--isolated", "--no-cache", "."], "All checks passed"),
         (["-m", "mypy", "--strict", "--cache-dir", os.devnull, "behest_two_words.py"], "Success"),
     ):

@@ -87,6 +87,7 @@ def test_a_table_that_is_wider_than_the_terminal_is_written_row_by_row(written):
         "model  openai/gpt-4o",
         "calls  3",
         "cost   $0.02421",
+        "",
         "model  a",
         "calls  1,200",
         "cost   -",
