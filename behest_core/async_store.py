@@ -117,6 +117,7 @@ class AsyncRunStore:
     events = _in_pages(RunStore.events)
     states = _in_pages(RunStore.states)
     parked_states = _in_pages(RunStore.parked_states)
+    waiting_states = _in_pages(RunStore.waiting_states)
     stuck_states = _in_pages(RunStore.stuck_states)
 
     recorder = _at_once(RunStore.recorder)

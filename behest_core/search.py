@@ -5,7 +5,8 @@
 | a session | by_session | newest first |
 | a status | by_status, that status's shards | newest first |
 | parked | by_parked | latest first |
-| stuck, waiting | by_status, the active statuses' shards | newest first |
+| waiting | by_waiting | the one that has waited longest first |
+| stuck | by_status, the active statuses' shards | newest first |
 | anything else | by_status, all shards | newest first |
 
 A time range bounds what is read of an index. Everything else is looked at in the states that the index names, 100 of them in a
@@ -45,7 +46,8 @@ class Where(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `since` and `until` bound when a run was created, both included (RFC 3339). `error` is a part of the error's text, in any
     case. `stuck_after` is how many seconds an active run that waits for nobody has told nothing. `min_duration` is in seconds;
-    an active run's is the time since it was created.
+    an active run's is the time since it was created. `is_waiting` asks for runs that wait for a person
+    (`RunState.waiting_since`).
     """
 
     status: RunStatus | None = None
@@ -158,20 +160,34 @@ def _candidates(states: StateTable, where: Where, token: _Token | None, page_siz
         until = as_text(where.until) if where.until else None
     except ValueError as error:
         raise InvalidValueError("time", str(error)) from error
-    if where.is_parked:
-        return (each for each in states.find_parked() if token is None or _ordered_by(each, where) <= token.until)
+    if where.is_parked or where.is_waiting:
+        return (each for each in _by_another_time(states, where, token, page_size) if _was_created(each, since, until))
     if token is not None:
         until = token.until if until is None else min(until, token.until)
     bounds = {"since": since, "until": until, "page_size": page_size}
     if where.session_id is not None:
         return states.find(session_id=where.session_id, status=where.status, **bounds)  # type: ignore[arg-type]
-    if where.status is None and (where.is_waiting or where.stuck_after is not None):
+    if where.status is None and where.stuck_after is not None:
         each = [states.find(status=status, **bounds) for status in ACTIVE_STATUSES]  # type: ignore[arg-type]
         return heapq.merge(*each, key=lambda state: state.created_at or "", reverse=True)
     return states.find(status=where.status, **bounds)  # type: ignore[arg-type]
 
 
+def _by_another_time(states: StateTable, where: Where, token: _Token | None, page_size: int) -> Iterator[RunState]:
+    """Return parked or waiting runs: few, and found by another time than that of their creation."""
+    if where.is_waiting:
+        return states.find_waiting(since=None if token is None else token.until, page_size=page_size)
+    return (each for each in states.find_parked() if token is None or _ordered_by(each, where) <= token.until)
+
+
+def _was_created(state: RunState, since: str | None, until: str | None) -> bool:
+    created = state.created_at or ""
+    return (since is None or since <= created) and (until is None or created <= until)
+
+
 def _ordered_by(state: RunState, where: Where) -> str:
+    if where.is_waiting:
+        return state.waiting_since or ""
     if where.is_parked:
         return min((parked.parked_at for parked in state.parks.values()), default="")
     return state.created_at or ""

@@ -374,6 +374,15 @@ class RunStore:
             partial(self.state_table.find_parked, limit=limit, unreadable=unreadable), "states of parked runs"
         )
 
+    def waiting_states(self, *, limit: int | None = None, unreadable: Unreadable = warn) -> Listing[RunState]:
+        """Find the runs that wait for a person, the one that has waited longest first, page by page; `waiting` says for what.
+
+        `unreadable` as for `states`.
+        """
+        return Listing(
+            partial(self.state_table.find_waiting, limit=limit, unreadable=unreadable), "states of runs that wait"
+        )
+
     def stuck_states(
         self, silent_since: datetime | str, *, limit: int | None = None, unreadable: Unreadable = warn
     ) -> Listing[RunState]:

@@ -15,12 +15,15 @@ from behest_core.model.limits import (
     EXTENSIONS_BYTES,
     MESSAGE_BYTES,
     METADATA_BYTES,
+    PENDING_ID_BYTES,
+    PENDING_IDS,
+    REASON_BYTES,
     SLICE_BYTES,
     TEXT_BYTES,
     slice_size,
 )
-from behest_core.model.state import Guard, Parked, RunState
-from behest_core.model.timestamps import from_datetime, to_datetime
+from behest_core.model.state import Guard, Parked, RunState, Waiting
+from behest_core.model.timestamps import canonical, from_datetime, to_datetime
 from behest_core.plugins import Extension, ExtensionState
 from tests.builders import at, raw_commit, record_commit, run_record
 
@@ -120,7 +123,8 @@ def largest_log(extensions: int, values: Callable[[int], list[Any]] = values_of)
 def largest_state(extensions: int = 4) -> RunState:
     """Return it, with so many extensions.
 
-    What no log can bring to its bound is set: counts, the guard, and why something is parked.
+    What no log can bring to its bound is set: counts, the guard, and why something is parked. So are an end and
+    what the run waits for, which no run has together.
     """
     state = fold(None, largest_log(extensions), Dispatch(map(keeping, names_of(extensions)))).state
     assert state is not None
@@ -130,6 +134,9 @@ def largest_state(extensions: int = 4) -> RunState:
     state.revision = state.reducer_version = 10**37 - 2
     state.guard = Guard(owner="o" * 36, until=NOW, deaths=2**63)
     state.parked = parked_for_long(version=2**63)
+    pending = [WIDE * (PENDING_ID_BYTES // 4)] * PENDING_IDS
+    state.waiting = Waiting(since=canonical(NOW), reason=WIDE * (REASON_BYTES // 4), pending=pending)
+    state.ended_at = canonical(NOW)
     for piece in state.extensions.values():
         piece.sequence, piece.outdated, piece.parked = LAST_POSITION - 1, True, parked_for_long(version=2**63)
     return state

@@ -50,6 +50,8 @@ CREATED_AT: Final = "created_at"
 DELETED_AT: Final = "deleted_at"
 PARKED_SHARD: Final = "parked_shard"
 PARKED_AT: Final = "parked_at"
+WAITING_SHARD: Final = "waiting_shard"
+WAITING_SINCE: Final = "waiting_since"
 HOUR_SHARD: Final = "hour_shard"
 COMMITTED_AT: Final = "committed_at"
 EXPIRES_AT: Final = "expires_at"
@@ -57,6 +59,7 @@ EXPIRES_AT: Final = "expires_at"
 BY_SESSION: Final = "by_session"
 BY_STATUS: Final = "by_status"
 BY_PARKED: Final = "by_parked"
+BY_WAITING: Final = "by_waiting"
 BY_HOUR: Final = "by_hour"
 
 SHARDS: Final = 8
@@ -73,14 +76,18 @@ _LONG: Final = 10**37
 _UNKNOWN_TIME: Final = "an unknown time"
 
 
-def shards_of(key: str) -> list[str]:
-    """Return the hash keys over which an index spreads a status, ``parked``, or an hour."""
-    return [f"{key}#{shard}" for shard in range(SHARDS)]
+WAITING_SHARDS: Final = 2
+"""Over how many those are spread that wait for a person: people are slow, and a list of all should take few requests."""
 
 
-def shard_of(key: str, run_id: str) -> str:
+def shards_of(key: str, shards: int = SHARDS) -> list[str]:
+    """Return the hash keys over which an index spreads a status, ``parked``, ``waiting``, or an hour."""
+    return [f"{key}#{shard}" for shard in range(shards)]
+
+
+def shard_of(key: str, run_id: str, shards: int = SHARDS) -> str:
     """Return the one of them that a run is under, the same for ever."""
-    return f"{key}#{crc32(run_id.encode()) % SHARDS}"
+    return f"{key}#{crc32(run_id.encode()) % shards}"
 
 
 def hour_of(timestamp: str) -> str:
@@ -292,7 +299,7 @@ def state_to_item(state: RunState) -> dict[str, Any]:
             REVISION: {"N": str(state.revision)},
             DELETED_AT: {"S": state.deleted_at},
         }
-    parks = state.parks
+    parks, waiting_since = state.parks, state.waiting_since
     values: dict[str, JSON] = {
         RUN_ID: state.run_id,
         SESSION_ID: state.session_id,
@@ -314,6 +321,10 @@ def state_to_item(state: RunState) -> dict[str, Any]:
         "parked": msgspec.to_builtins(state.parked),
         PARKED_SHARD: shard_of("parked", state.run_id) if parks else None,
         PARKED_AT: min(parked.parked_at for parked in parks.values()) if parks else None,
+        "waiting": msgspec.to_builtins(state.waiting),
+        WAITING_SHARD: shard_of("waiting", state.run_id, WAITING_SHARDS) if waiting_since is not None else None,
+        WAITING_SINCE: waiting_since,
+        "ended_at": state.ended_at,
         "extensions": {name: _slice_values(piece) for name, piece in state.extensions.items()} or None,
         "has_record": state.has_record or None,
         DECISIONS: state.decisions or None,
@@ -359,6 +370,8 @@ def _check_range_keys(state: RunState) -> None:
         _check_time(CREATED_AT, state.created_at)
     for parked in state.parks.values():
         _check_time(PARKED_AT, parked.parked_at)
+    if state.waiting is not None:
+        _check_time(WAITING_SINCE, state.waiting.since)
 
 
 def _check_time(name: str, text: str) -> None:

@@ -5,9 +5,9 @@ one before: so it grows with each write, whatever the clock says. That it is a t
 histories: it was deleted and made again, put back to an earlier time, or something else broke its revision. Whoever remembers a
 state of one of them never meets its revision in the other, where each write came at another time.
 
-Queries go through two indexes that hold keys only, so that they cost a write unit when a run is created or changes status, and
-nothing per event. What they find is then read from the table itself, consistently: a state is never older than its index entry,
-and one that has moved on to another status since is left out.
+Queries go through indexes that hold keys only: they cost a write unit when a run is created, changes status, is parked or begins
+to wait, and nothing per event. What they find is then read from the table itself, consistently: a state is never older than its
+index entry, and one that has moved on since is left out.
 
 An item that something else broke never stops the others. By itself it raises MalformedStateError. Among many it is left out, and
 `unreadable` is called with that error, which is a warning in the log `behest_core` by default. With `repair` it is read as a
@@ -228,11 +228,46 @@ class StateTable:
         read = self._read((run_id for _, run_id in entries), limit, repair=repair, unreadable=unreadable)
         return islice((state for state in read if state.parks or (repair and state.is_blank)), limit)
 
-    def _merged(self, shards: list[Iterator[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
-        """Merge what several shards of an index hold, newest first. Their first pages are asked for side by side."""
+    def find_waiting(
+        self,
+        *,
+        since: datetime | str | None = None,
+        limit: int | None = None,
+        page_size: int | None = None,
+        unreadable: Unreadable = warn,
+    ) -> Iterator[RunState]:
+        """Return the runs that wait for a person, the one that has waited longest first, page by page.
+
+        With `since`, those that wait since then or later. `page_size` is as for `find`. A run that has gone on meanwhile is
+        left out.
+        """
+        span = (as_text(since) if since else _MINIMUM_TIME, _MAXIMUM_TIME)
+        at_once = page_size or limit
+        entries = self._merged(
+            [
+                self._index(
+                    items.BY_WAITING,
+                    items.WAITING_SHARD,
+                    shard,
+                    span,
+                    at_once,
+                    moment=items.WAITING_SINCE,
+                    oldest_first=True,
+                )
+                for shard in items.shards_of("waiting", items.WAITING_SHARDS)
+            ],
+            oldest_first=True,
+        )
+        read = self._read((run_id for _, run_id in entries), at_once, repair=False, unreadable=unreadable)
+        return islice((state for state in read if state.waiting_since is not None), limit)
+
+    def _merged(
+        self, shards: list[Iterator[tuple[str, str]]], *, oldest_first: bool = False
+    ) -> Iterator[tuple[str, str]]:
+        """Merge what several shards of an index hold, newest first unless told. Their first pages are asked for side by side."""
         firsts = list(self._spread(lambda entries: next(entries, None), shards))
         begun = [chain([first], rest) for first, rest in zip(firsts, shards, strict=True) if first is not None]
-        yield from heapq.merge(*begun, reverse=True)
+        yield from heapq.merge(*begun, reverse=not oldest_first)
 
     def _index(  # noqa: PLR0913 (one request, spelled out)
         self,
@@ -243,12 +278,13 @@ class StateTable:
         limit: int | None,
         *,
         moment: str = items.CREATED_AT,
+        oldest_first: bool = False,
     ) -> Iterator[tuple[str, str]]:
-        """Read the times and run ids of an index, newest first."""
+        """Read the times and run ids of an index, newest first unless told."""
         request: dict[str, Any] = {
             "TableName": self.table,
             "IndexName": index,
-            "ScanIndexForward": False,
+            "ScanIndexForward": oldest_first,
             "KeyConditionExpression": f"{key} = :value AND {moment} BETWEEN :since AND :until",
             "ExpressionAttributeValues": {":value": {"S": value}, ":since": {"S": span[0]}, ":until": {"S": span[1]}},
         }

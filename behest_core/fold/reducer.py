@@ -9,6 +9,10 @@ The rules are the seed's (`RunState::apply` of behest 0.3.3), for every log, leg
 - UsageRecorded adds input and output; the total is their sum, whatever the event's own total says. Cache counts are added
   where they are present (0.5.9).
 
+Beside the seed's fields it keeps two facts. `ended_at` is the time of the event that ended the run, until the run goes on.
+`waiting` is the agent.Paused of an active run, until agent.Resumed answers it or anything else shows that the run goes on or is
+over; what says nothing of that (a gap in the recording, a heartbeat, a late message) leaves it.
+
 What the seed can't hold, the fold can't either, and raises: counts beyond 64 bits. And what a state item can't hold: text beyond
 the core's share of it. A handler that raises has changed nothing.
 
@@ -24,8 +28,9 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
-from behest_core.model.agent_events import Resumed
+from behest_core.model.agent_events import Paused, Resumed
 from behest_core.model.events import (
     Event,
     ModelStarted,
@@ -33,12 +38,15 @@ from behest_core.model.events import (
     RunCompleted,
     RunFailed,
     RunStarted,
+    Timed,
+    ToolExecutionStarted,
     UsageRecorded,
 )
-from behest_core.model.limits import check_text_size
-from behest_core.model.state import FinishReason, RunState, RunStatus, TokenUsage, UnknownFinishReason
+from behest_core.model.limits import PENDING_ID_BYTES, PENDING_IDS, REASON_BYTES, beginning, check_text_size
+from behest_core.model.state import FinishReason, RunState, RunStatus, TokenUsage, UnknownFinishReason, Waiting
+from behest_core.model.timestamps import canonical
 
-REDUCER_VERSION: Final = 1
+REDUCER_VERSION: Final = 2
 """Raised whenever a change here gives another state for the same log; stored states are then folded again."""
 
 Handler: TypeAlias = Callable[[RunState, Any], None]
@@ -63,6 +71,7 @@ def run_started(state: RunState, event: RunStarted) -> None:
     if state.session_id is None:
         state.session_id = event.session_id
     state.status = RunStatus.SESSION_LOADED
+    state.waiting = state.ended_at = None
     state.provider = event.provider
     state.model = event.model
 
@@ -73,6 +82,7 @@ def model_started(state: RunState, event: ModelStarted) -> None:
         raise OverflowError("iteration does not fit 64 bits")
     state.iteration = event.iteration
     state.status = _CALLING_MODEL
+    state.waiting = state.ended_at = None
 
 
 def usage_recorded(state: RunState, event: UsageRecorded) -> None:
@@ -109,26 +119,62 @@ def run_completed(state: RunState, event: RunCompleted) -> None:
     """Completed, with the finish reason."""
     finish = _finish_reason(event.finish_reason)
     _check_size(state, state.provider, state.model, finish, state.last_error)
-    state.status = RunStatus.COMPLETED
+    _end(state, RunStatus.COMPLETED, event)
     state.last_finish = finish
 
 
 def run_failed(state: RunState, event: RunFailed) -> None:
     """Failed, with the error."""
     _check_size(state, state.provider, state.model, state.last_finish, event.error)
-    state.status = RunStatus.FAILED
+    _end(state, RunStatus.FAILED, event)
     state.last_error = event.error
 
 
 def resumed(state: RunState, event: Resumed) -> None:
-    """A person's decision is counted: the notifier tells it where the count grows."""
+    """The run waits no more, unless a person has decided a part only of what it waits for.
+
+    A person's decision is counted: the notifier tells it where the count grows.
+    """
+    left: list[str] = []
     if event.by is not UNSET:
         state.decisions += 1
+        left = [] if state.waiting is None else [each for each in state.waiting.pending if each not in event.answers]
+    state.waiting = replace(state.waiting, pending=left) if left and state.waiting is not None else None
 
 
-def run_cancelled(state: RunState, event: RunCancelled) -> None:  # noqa: ARG001 (a handler's signature)
+def run_cancelled(state: RunState, event: RunCancelled) -> None:
     """Cancelled."""
-    state.status = RunStatus.CANCELLED
+    _end(state, RunStatus.CANCELLED, event)
+
+
+def _end(state: RunState, status: RunStatus, event: Timed) -> None:
+    state.status = status
+    state.ended_at = _moment(state, event)
+    state.waiting = None
+
+
+def paused(state: RunState, event: Paused) -> None:
+    """The run waits, unless it is over."""
+    if not state.status.is_terminal:
+        pending = [
+            each for each in event.pending[:PENDING_IDS] if len(each.encode(errors="replace")) <= PENDING_ID_BYTES
+        ]
+        state.waiting = Waiting(
+            since=_moment(state, event), reason=beginning(event.reason, REASON_BYTES), pending=pending
+        )
+
+
+def goes_on(state: RunState, event: Timed) -> None:  # noqa: ARG001 (a handler's signature)
+    """The run waits no more."""
+    state.waiting = None
+
+
+def _moment(state: RunState, event: Timed) -> str:
+    """Return an event's time as it sorts. A writer may have put none there: then it is the run's beginning."""
+    try:
+        return canonical(event.timestamp)
+    except ValueError:
+        return state.created_at or ""
 
 
 REDUCER: Final[Mapping[type[Event], Change]] = MappingProxyType(
@@ -139,7 +185,9 @@ REDUCER: Final[Mapping[type[Event], Change]] = MappingProxyType(
         RunCompleted: Change(run_completed, reads=("finish_reason",)),
         RunFailed: Change(run_failed, reads=("error",)),
         RunCancelled: Change(run_cancelled, reads=()),
-        Resumed: Change(resumed, reads=("by",)),
+        Paused: Change(paused, reads=("reason", "pending")),
+        Resumed: Change(resumed, reads=("answers", "by")),
+        ToolExecutionStarted: Change(goes_on, reads=()),
     }
 )
 

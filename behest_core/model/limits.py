@@ -59,6 +59,14 @@ MESSAGE_BYTES: Final = 500
 """The most that is kept of the class of an error that parks something, and of its message."""
 
 
+REASON_BYTES: Final = 200
+"""The most that is kept of why a run waits."""
+
+PENDING_IDS: Final = 32
+PENDING_ID_BYTES: Final = 128
+"""How many ids of what a run waits for are kept, and how long one may be: a longer one isn't, as a part of an id is none."""
+
+
 def beginning(text: str, limit: int) -> str:
     """Return as much of a text's beginning as has at most `limit` bytes."""
     return text.encode(errors="replace")[:limit].decode(errors="ignore")

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from behest_core.errors import InvalidValueError
 from behest_core.model.json import JSON, AnyJSON, JSONObject
 from behest_core.model.limits import ERROR_BYTES, MESSAGE_BYTES, Count, beginning
-from behest_core.model.timestamps import to_datetime
+from behest_core.model.timestamps import is_canonical, to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +92,9 @@ class TokenUsage(Struct, gc=False):
     cache_read_input_tokens: Count | UnsetType = UNSET
     cached_input_tokens: Count | UnsetType = UNSET
 
+
+_WAITS_SINCE = b'"waits_for_person_since"'
+"""The field by which a plugin's slice says since when a person is waited for."""
 
 CORE_FOLD = "core"
 """What the core is called beside extensions; none of them can have the name."""
@@ -204,6 +207,18 @@ class Guard(Struct, frozen=True, kw_only=True):
     deaths: int = 0
 
 
+class Waiting(Struct, frozen=True, kw_only=True):
+    """What a run waits for: the last agent.Paused that nobody has answered.
+
+    `since` is its time, in the form that sorts; `reason` the beginning of its reason. `pending` are the ids of what it waits
+    for: the first 32, without those that are too long to be kept whole.
+    """
+
+    since: str
+    reason: str = ""
+    pending: list[str] = field(default_factory=list)
+
+
 class RunState(Struct, JSONObject, kw_only=True, repr_omit_defaults=True):
     """The fold of a run's record and events.
 
@@ -215,6 +230,9 @@ class RunState(Struct, JSONObject, kw_only=True, repr_omit_defaults=True):
     - `parked`: None, or why the fold has stopped.
     - `extensions`: plugins' slices by name.
     - `decisions`: how many answers of persons `RunStore.decide` recorded.
+    - `waiting`: None, or what the run waits for until a person answers. Only an active run waits.
+    - `ended_at`: None, or when the run ended: the time of its last terminal event, in the form that sorts. None again where the
+      run goes on.
     - `has_record`: whether the run record was folded; a run needs none.
     - `commit_id`: what identifies the commit that `sequence` lies in, so that a log with another history is noticed.
     - `guard`: None, or who is folding the run, where that may kill a process.
@@ -243,6 +261,8 @@ class RunState(Struct, JSONObject, kw_only=True, repr_omit_defaults=True):
     reducer_version: int = 0
     parked: Parked | None = None
     extensions: dict[str, ExtensionSlice] = field(default_factory=dict)
+    waiting: Waiting | None = None
+    ended_at: str | None = None
     has_record: bool = False
     decisions: int = 0
     commit_id: str | None = None
@@ -260,6 +280,22 @@ class RunState(Struct, JSONObject, kw_only=True, repr_omit_defaults=True):
         found = self.extensions.get(name)
         state = found.state if found is not None else None
         return state if isinstance(state, dict) else {}
+
+    @property
+    def waiting_since(self) -> str | None:
+        """Since when the run waits for a person, in the form that sorts; None where it doesn't, or is over.
+
+        That is its pause, or what a plugin's slice says in a field `waits_for_person_since`: the earliest of them.
+        """
+        if self.status.is_terminal:
+            return None
+        since = [] if self.waiting is None else [self.waiting.since]
+        for name, piece in self.extensions.items():
+            if _WAITS_SINCE in bytes(piece.raw):
+                said = self.slice_of(name).get("waits_for_person_since")
+                if isinstance(said, str) and is_canonical(said):
+                    since.append(said)
+        return min(since, default=None)
 
     def stamped(self, before: Mapping[str, Parked], now: str) -> RunState:
         """Note of what was parked by this fold that it was now, and what is known of the attempts before; return the state."""

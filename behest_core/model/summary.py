@@ -1,8 +1,7 @@
 """What one asks of a run among many: a row of a list, and what lists are filtered by.
 
 A summary is made of a state, and stored nowhere. Beside what the core knows it has `fields`, which plugins contribute: numbers,
-words and flags by name. Two of them the core has names for, as several plugins may give them: `nano_usd`, what the run cost,
-and `waiting_since`, since when it waits for a person.
+words and flags by name. One of them the core has a name for, as several plugins may give it: `nano_usd`, what the run cost.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ _LARGEST_TEXT: Final = 1_000
 class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run in a list. Times are RFC 3339; `ended_at` and `duration_ms` are None while the run is active.
 
+    `waiting_since` is since when it waits for a person.
     `agent_name`, `tags`, `user_id` and the two ids of other runs are those of the metadata.
     """
 
@@ -57,6 +57,7 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str | None = None
     is_parked: bool = False
     revision: int = 0
+    waiting_since: str | None = None
     fields: dict[str, FieldValue] = field(default_factory=dict)
 
     @property
@@ -64,17 +65,11 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """What the run cost so far, in nanodollars, where a plugin knows."""
         return _of_type(self.fields.get("nano_usd"), int)
 
-    @property
-    def waiting_since(self) -> str | None:
-        """Since when the run waits for a person, where a plugin says that it does."""
-        return _of_type(self.fields.get("waiting_since"), str)
-
 
 def summarize(state: RunState, contributed: Mapping[str, object] | None = None) -> Summary:
     """Return the summary of a state, with the fields that plugins contribute; what is none of `FieldValue` is left out."""
     known = state.metadata if isinstance(state.metadata, dict) else {}
     usage = state.total_usage
-    ended_at = state.updated_at if state.status.is_terminal else None
     cached = usage.cache_read_input_tokens
     return Summary(
         run_id=state.run_id,
@@ -89,8 +84,8 @@ def summarize(state: RunState, contributed: Mapping[str, object] | None = None) 
         root_run_id=_of_type(known.get("root_run_id"), str),
         created_at=state.created_at,
         updated_at=state.updated_at,
-        ended_at=ended_at,
-        duration_ms=milliseconds_between(state.created_at, ended_at),
+        ended_at=state.ended_at,
+        duration_ms=milliseconds_between(state.created_at, state.ended_at),
         iterations=state.iteration,
         events=state.event_count,
         input_tokens=usage.input_tokens,
@@ -100,6 +95,7 @@ def summarize(state: RunState, contributed: Mapping[str, object] | None = None) 
         error=state.last_error,
         is_parked=bool(state.parks),
         revision=state.revision,
+        waiting_since=state.waiting_since,
         fields={name: kept for name, value in (contributed or {}).items() if (kept := _field(value)) is not None},
     )
 

@@ -56,6 +56,14 @@ def canonical(text: str) -> str:
     return f"{second}.{(fraction or '')[:9].ljust(9, '0')}Z"
 
 
+def is_canonical(text: str) -> bool:
+    """Return whether a text is a time in the form that `canonical` gives."""
+    try:
+        return canonical(text) == text
+    except ValueError:
+        return False
+
+
 def to_datetime(text: str) -> datetime:
     """Return the instant as an aware `datetime` in UTC, cut to microseconds. Raises ValueError where it isn't RFC 3339."""
     if _is_plain_utc(text):

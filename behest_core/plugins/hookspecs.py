@@ -88,10 +88,9 @@ def behest_price(provider: str, model: str, usage: UsageRecorded) -> int | None:
 def behest_summary(state: RunState) -> Mapping[str, FieldValue] | None:
     """Return what the plugin adds to a run's summary: numbers, words and flags by name, or None.
 
-    `state` is the run's, with the plugin's own slice in `state.extensions`. Called for each run that is listed. The core has
-    names for `nano_usd`, what the run cost, and `waiting_since`, since when it waits for a person. Values of other types are
-    left out, and texts are cut at 1,000 characters. Where two plugins give one name, the first counts. One that raises is left
-    out, and the log `behest_core` says so.
+    `state` is the run's, with the plugin's own slice in `state.extensions`. Called for each run that is listed. The core has a
+    name for `nano_usd`, what the run cost. Values of other types are left out, and texts are cut at 1,000 characters. Where two
+    plugins give one name, the first counts. One that raises is left out, and the log `behest_core` says so.
     """
     raise AssertionError("a specification is not called")
 

@@ -3,8 +3,8 @@
 - A run is stuck if it is active, its state covers its log and isn't parked, and its last event and the commit that this came in
   are older than somebody allows. How long an agent may be silent, only its owner knows; with a recorder's `heartbeat` it needs
   to be no longer than some of those.
-- A run whose last event is agent.Paused waits for somebody, however long, and isn't stuck. Nor is one of whose pause a person has
-  decided a part only.
+- A run that waits for somebody (`RunState.waiting_since`) isn't stuck, however long. A state of an earlier reducer can't say so:
+  then the run waits if the last event of its log is agent.Paused.
 - Who gives a stuck run its end appends it where the log was seen to end: a run that has moved meanwhile goes on.
 """
 
@@ -12,15 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
-
 from behest_core.dynamodb.items import LAST_POSITION
 from behest_core.errors import RunDeletedError, SequenceConflictError
-from behest_core.model.agent_events import Paused, Resumed
+from behest_core.model.agent_events import Paused
 from behest_core.model.events import NO_SIGN_OF_LIFE, RunFailed
 from behest_core.model.packing import last_event
 from behest_core.model.timestamps import from_datetime, is_before
-from behest_core.recording.decisions import what_waits
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,7 +32,9 @@ def last_sign(log: EventLog, state: RunState, before: datetime) -> Commit | None
 
     Reads the log only if the state looks like it. A run that was deleted isn't stuck.
     """
-    if state.status.is_terminal or state.parked is not None or not is_before(state.updated_at or "", before):
+    if state.status.is_terminal or state.parked is not None or state.waiting_since is not None:
+        return None
+    if not is_before(state.updated_at or "", before):
         return None
     try:
         last = log.last_commit(state.run_id, LAST_POSITION)
@@ -43,14 +42,7 @@ def last_sign(log: EventLog, state: RunState, before: datetime) -> Commit | None
         return None
     if last is None or last.last != state.sequence or not is_before(last.committed_at, before):
         return None
-    return None if _waits(log, last) else last
-
-
-def _waits(log: EventLog, last: Commit) -> bool:
-    said = last_event(last)
-    if isinstance(said, Resumed) and said.by is not UNSET:
-        return bool(what_waits(log, last.run_id).pending)
-    return isinstance(said, Paused)
+    return None if isinstance(last_event(last), Paused) else last
 
 
 def expire(log: EventLog, last: Commit, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct, field
+from msgspec import Struct, field, to_builtins
 
 from behest_core.errors import MalformedStateError, RunDeletedError
 from behest_core.fold.dispatch import CORE
@@ -35,6 +35,9 @@ _FOLDED: Final = (
     "decisions",
 )
 """What the log alone decides: the seed's fields, the checkpoint, decisions, and whether there was a record."""
+
+_FOLDED_NOW: Final = ("waiting", "ended_at")
+"""What it decides, too, and earlier reducers left out: compared where the state is of this one."""
 
 
 class Kind(StrEnum):
@@ -193,10 +196,11 @@ def _why_parked(stored: RunState) -> str | None:
 
 def _differences(stored: RunState, folded: RunState) -> Iterator[Difference]:
     folded.metadata = as_stored(folded.metadata)
-    for name in _FOLDED:
+    names = (*_FOLDED, *_FOLDED_NOW) if stored.reducer_version == REDUCER_VERSION else _FOLDED
+    for name in names:
         one, other = getattr(stored, name), getattr(folded, name)
         if one != other:
-            yield Difference(name, one, other)
+            yield Difference(name, to_builtins(one), to_builtins(other))
 
 
 def _slice_differences(stored: RunState, folded: RunState, dispatch: Dispatch) -> Iterator[Difference]:

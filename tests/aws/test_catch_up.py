@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from behest_core.dynamodb import items
 from behest_core.errors import LogTruncatedError, RunDeletedError, RunNotFoundError
+from behest_core.fold.reducer import REDUCER_VERSION
 from behest_core.model.state import RunStatus
 from behest_core.projection.catch_up import CatchUp, Fold
 from behest_core.projection.projector import Projector
@@ -131,18 +132,19 @@ def test_parked_runs_are_found_the_latest_first(stack, put):
 
 def test_a_reducer_of_another_version_folds_a_run_again_when_it_next_moves(put, projector, stack, monkeypatch):
     projector.project(put(*LOG))
-    deploy_reducer(monkeypatch, 2)
+    deploy_reducer(monkeypatch, REDUCER_VERSION + 1)
     projector.project(put(commit(6, usage_recorded())))
     state = stack.store.get_state(RUN)
-    assert (state.reducer_version, state.total_usage.input_tokens) == (2, 20)
+    assert (state.reducer_version, state.total_usage.input_tokens) == (REDUCER_VERSION + 1, 20)
 
 
 def test_a_reducer_of_another_version_tries_a_parked_run_when_it_next_moves(put, projector, stack, monkeypatch):
     projector.project(put(*LOG, poison(6)))
-    deploy_reducer(monkeypatch, 2)
+    deploy_reducer(monkeypatch, REDUCER_VERSION + 1)
     projector.project(put(commit(9, text_delta())))
     parked = stack.store.get_state(RUN).parked
-    assert (parked.version, parked.attempts, parked.earlier[0].version) == (2, 2, 1)
+    versions = [REDUCER_VERSION + 1, REDUCER_VERSION]
+    assert ([parked.version, parked.earlier[0].version], parked.attempts) == (versions, 2)
 
 
 # ---------------------------------------------------------------- folding again
@@ -181,10 +183,10 @@ def test_a_run_whose_old_events_have_expired_still_moves_on(projector, put, stac
     projector.project(put(*LOG))
     stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "1"}})
     stack.dynamodb.delete_item(TableName=stack.event_table, Key={"run_id": {"S": RUN}, "sequence": {"N": "0"}})
-    deploy_reducer(monkeypatch, 2)
+    deploy_reducer(monkeypatch, REDUCER_VERSION + 1)
     projector.project(put(commit(6, usage_recorded())))
     state = stack.store.get_state(RUN)
-    assert (state.total_usage.input_tokens, state.sequence, state.reducer_version) == (20, 6, 1)
+    assert (state.total_usage.input_tokens, state.sequence, state.reducer_version) == (20, 6, REDUCER_VERSION)
 
 
 def test_folding_again_that_runs_out_of_time_leaves_the_state_as_it_is(projector, put, stack, catch_up):

@@ -13,6 +13,7 @@ import pytest
 from behest_core.cli import aws, runs
 from behest_core.cli.commands import rebuild_runs
 from behest_core.cli.outcomes import Folding
+from behest_core.fold.reducer import REDUCER_VERSION
 from tests.aws.test_projector import raiser, throttled
 from tests.builders import RUN, commit, deploy_reducer, record_commit, run_started, text_delta, usage_recorded
 from tests.cli import behest, done, refused
@@ -82,9 +83,9 @@ def test_a_state_that_is_missing_broken_or_behind_is_folded(stack):
 
 def test_a_state_of_another_version_of_the_reducer_is_folded_by_this_one(stack, monkeypatch):
     folded_run(stack)
-    deploy_reducer(monkeypatch, 2)
+    deploy_reducer(monkeypatch, REDUCER_VERSION + 1)
     assert done("rebuild") == "folded 1 run again: 1 changed\n"
-    assert stack.store.get_state(RUN).reducer_version == 2
+    assert stack.store.get_state(RUN).reducer_version == REDUCER_VERSION + 1
 
 
 def test_where_the_log_is_gone_in_part_the_state_stays(stack):
@@ -180,7 +181,7 @@ def test_a_dry_run_names_what_a_rebuild_would_refuse(stack):
 
 def test_a_dry_run_counts_the_states_of_another_version_of_the_reducer(stack, monkeypatch):
     folded_run(stack)
-    monkeypatch.setattr(rebuild_runs, "REDUCER_VERSION", 2)
+    monkeypatch.setattr(rebuild_runs, "REDUCER_VERSION", REDUCER_VERSION + 1)
     assert done("rebuild", "--dry-run") == (
         "checked 1 run: 1 right, 1 of them by another version of the reducer; nothing was changed\n"
     )

@@ -108,7 +108,7 @@ def test_as_json_each_run_that_is_not_right_is_a_line(stack):
             "run_id": RUN,
             "kind": "wrong",
             "sequence": 5,
-            "reducer_version": 1,
+            "reducer_version": 2,
             "behind": 0,
             "differences": [{"name": "iteration", "stored": 99, "folded": 1}],
             "problem": None,

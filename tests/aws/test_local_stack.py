@@ -86,6 +86,7 @@ def test_the_tables_are_those_of_the_template(stack):
         "by_session",
         "by_status",
         "by_parked",
+        "by_waiting",
     }
     assert states["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
     expiry = stack.dynamodb.describe_time_to_live(TableName=stack.event_table)["TimeToLiveDescription"]

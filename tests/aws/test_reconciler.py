@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from behest_core.dynamodb import items
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import MalformedError
+from behest_core.fold.reducer import REDUCER_VERSION
 from behest_core.model.agent_events import Heartbeat
 from behest_core.model.state import RunStatus
 from behest_core.model.timestamps import canonical, from_datetime
@@ -22,6 +23,7 @@ from tests.builders import (
     at,
     commit,
     deploy_reducer,
+    model_started,
     poison,
     record_commit,
     run_record,
@@ -148,7 +150,7 @@ def paused(outage):
 def test_a_run_that_waits_for_somebody_is_not_stuck_until_it_goes_on(outage):
     paused(outage)
     assert outage.sweep(silence=EXPIRE).stuck == 0
-    outage.write(RUN, text_delta(), record=False)
+    outage.write(RUN, model_started(), record=False)
     outage.sweep()
     assert outage.sweep().stuck == 1
 
@@ -224,9 +226,9 @@ def test_a_parked_run_is_counted_and_left_alone_until_its_version_is_gone(outage
     outage.catch_up.fold(RUN)
     report = outage.sweep()
     assert (report.parked, report.lagging) == (1, 0)
-    deploy_reducer(monkeypatch, 2)
+    deploy_reducer(monkeypatch, REDUCER_VERSION + 1)
     assert outage.sweep().lagging == 1
-    assert stack.store.get_state(RUN).parked.version == 2
+    assert stack.store.get_state(RUN).parked.version == REDUCER_VERSION + 1
 
 
 def test_a_deleted_run_is_left_alone(outage, stack):

@@ -174,6 +174,7 @@ def _index_units(before: dict[str, Any], after: dict[str, Any]) -> int:
         ("session_id", "created_at"),
         ("status_shard", "created_at"),
         ("parked_shard", "parked_at"),
+        ("waiting_shard", "waiting_since"),
     ):
         old, new = ([item.get(name) for name in (hash_key, range_key)] for item in (before, after))
         if None not in new and old != new:

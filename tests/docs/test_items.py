@@ -15,7 +15,16 @@ from behest_core.fold.rules import fold
 from behest_core.model.commit import Commit
 from behest_core.model.decoding import core_decoder, decode_each, encode_event
 from behest_core.model.record import RUN_NAMESPACE, RunRecord, decode_record, encode_record, run_id_for
-from behest_core.model.state import ExtensionSlice, Guard, Parked, RunState, RunStatus, TokenUsage, UnknownFinishReason
+from behest_core.model.state import (
+    ExtensionSlice,
+    Guard,
+    Parked,
+    RunState,
+    RunStatus,
+    TokenUsage,
+    UnknownFinishReason,
+    Waiting,
+)
 from tests.docs.pages import blocks, names, part, rows
 
 if TYPE_CHECKING:
@@ -53,6 +62,8 @@ def full_state(finish: Any = "stop") -> RunState:
         created_at="t",
         updated_at="t",
         parked=PARKED,
+        waiting=Waiting(since="t", reason="approval", pending=["call-1"]),
+        ended_at="t",
         extensions={"cost": ExtensionSlice.of({"cents": 1}, sequence=1, version=1, parked=PARKED, outdated=True)},
         has_record=True,
         decisions=1,
@@ -169,6 +180,14 @@ def test_the_keys_of_parked_are_just_those_that_are_written_with_their_types():
     [earlier] = written["earlier"]["L"]
     [meaning] = [row["Meaning"] for row in rows(PAGE, "Key", "Type", "Meaning") if row["Key"] == "`earlier`"]
     assert names(meaning) == [*earlier["M"]]
+
+
+def test_the_keys_of_waiting_are_just_those_that_are_written_with_their_types():
+    said = {
+        row["Key of `waiting`"].strip("`"): row["Type"] for row in rows(PAGE, "Key of `waiting`", "Type", "Meaning")
+    }
+    written = items.state_to_item(full_state())["waiting"]["M"]
+    assert said == {name: kind for name, attribute in written.items() for kind in attribute}
 
 
 def test_the_keys_of_a_slice_are_just_those_that_are_written():

@@ -20,6 +20,7 @@ from behest_core.model.state import (
     RunStatus,
     TokenUsage,
     UnknownFinishReason,
+    Waiting,
 )
 from behest_core.model.timestamps import canonical
 
@@ -187,6 +188,9 @@ states = st.builds(
     revision=counts,
     reducer_version=st.integers(0, REDUCER_VERSION + 1),
     parked=st.none() | parks,
+    waiting=st.none()
+    | st.builds(Waiting, since=moments.map(canonical), reason=text, pending=st.lists(text, max_size=3)),
+    ended_at=st.none() | moments.map(canonical),
     extensions=st.dictionaries(
         ids,
         st.builds(

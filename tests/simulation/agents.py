@@ -224,7 +224,7 @@ class Agent:
         event: dict[str, Any] = {"timestamp": self._around.moment(), "uid": uid}
         if place == 0:
             return event | self._beginning(plan)
-        return event | (self._end() if place == plan.events - 1 else self._in_between(plan))
+        return event | (self._end() if place == plan.events - 1 else self._in_between(plan, uid))
 
     def _beginning(self, plan: Plan) -> dict[str, Any]:
         begins = {"provider": "p", "model": "m"} | ({"timestamp": plan.created_at} if plan.is_at_once else {})
@@ -232,8 +232,8 @@ class Agent:
             return begins | {"type": "RunStarted", "session_id": f"session of {plan.run_id}"}
         return begins | {"type": "ModelStarted", "iteration": plan.iterations}
 
-    def _in_between(self, plan: Plan) -> dict[str, Any]:
-        """Draw what happens in a run; now and then it ends too early, and goes on."""
+    def _in_between(self, plan: Plan, uid: str) -> dict[str, Any]:
+        """Draw what happens in a run; now and then it ends too early, or waits, and goes on."""
         draw = self._random.random()
         if draw < 0.15:
             plan.iterations += 1
@@ -245,6 +245,9 @@ class Agent:
             return {"type": "approvals.Requested", "call_id": "c"}
         if draw < 0.43:
             return self._end()
+        if draw < 0.46:
+            answered = {"type": "agent.Resumed", "answers": {}}
+            return answered if draw < 0.44 else {"type": "agent.Paused", "reason": "approval", "pending": [uid]}
         delta = self._random.randbytes(self._random.randrange(60_000, 190_000)).hex() if plan.is_bulky else "Hi"
         return {"type": "TextDelta", "delta": delta}
 

@@ -46,6 +46,8 @@ class Fold:
     error: str | None = None
     created_at: str | None = None
     updated_at: str | None = None
+    ended_at: str | None = None
+    waits: dict[str, Any] | None = None
     iterations: int = 0
     recorded: int = 0
     requests: int = 0
@@ -90,6 +92,18 @@ class Fold:
                 self.status, self.error = "Failed", event["error"]
             case "RunCancelled":
                 self.status = "Cancelled"
+        self._end_or_wait(event)
+
+    def _end_or_wait(self, event: dict[str, Any]) -> None:
+        match event["type"]:
+            case "RunStarted" | "ModelStarted":
+                self.ended_at = self.waits = None
+            case "RunCompleted" | "RunFailed" | "RunCancelled":
+                self.ended_at, self.waits = _canonical(event["timestamp"]), None
+            case "agent.Resumed":
+                self.waits = None
+            case "agent.Paused" if self.ended_at is None:
+                self.waits = event
 
     def differences(self, item: Item) -> list[str]:
         """Name the attributes in which a state item isn't this."""
@@ -107,7 +121,7 @@ class Fold:
         return {"M": numbers | {"is_waiting": {"BOOL": self.is_waiting}}}
 
     def _attributes(self) -> Iterator[tuple[str, Any]]:
-        texts = ("session", "status", "provider", "model", "error", "created_at", "updated_at")
+        texts = ("session", "status", "provider", "model", "error", "created_at", "updated_at", "ended_at")
         names = {"session": "session_id", "error": "last_error"}
         for name in texts:
             value = getattr(self, name)
@@ -115,11 +129,21 @@ class Fold:
         known = self.finish is None or self.finish in _KNOWN_FINISHES
         finish: Any = None if self.finish is None else {"S": self.finish}
         yield "last_finish", finish if known else {"M": {"unknown": finish}}
+        yield from self._what_it_waits_for()
         yield "metadata", None if self.metadata is None else {"M": {"of": {"S": self.metadata["of"]}}}
         yield "iteration", {"N": str(self.iteration)}
         yield "event_count", {"N": str(self.sequence)}
         counts = ("input_tokens", self.tokens[0]), ("output_tokens", self.tokens[1]), ("total_tokens", sum(self.tokens))
         yield "total_usage", {"M": {name: {"N": str(count)} for name, count in counts}}
+
+    def _what_it_waits_for(self) -> Iterator[tuple[str, Any]]:
+        since = pause = None
+        if self.waits is not None:
+            since = {"S": _canonical(self.waits["timestamp"])}
+            pending = [{"S": each} for each in self.waits["pending"]]
+            pause = {"M": {"since": since, "reason": {"S": self.waits["reason"]}, "pending": {"L": pending}}}
+        yield "waiting_since", since
+        yield "waiting", pause
 
 
 class Oracle:

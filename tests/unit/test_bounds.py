@@ -15,6 +15,8 @@ from behest_core.model.limits import (
     EXTENSION_BYTES,
     ITEM_BYTES,
     METADATA_BYTES,
+    PENDING_ID_BYTES,
+    PENDING_IDS,
     TEXT_BYTES,
     slice_size,
 )
@@ -173,6 +175,10 @@ OTHERS = {
     "parked": "test_what_is_kept_of_failed_attempts_is_bounded",
     "parked_shard": "made of the run id",
     "parked_at": "this process's own time",
+    "waiting": "test_what_is_kept_of_a_pause_is_bounded",
+    "waiting_shard": "made of the run id",
+    "waiting_since": "a time as it sorts",
+    "ended_at": "the same",
     "extensions": "test_an_extension_beyond_its_share_is_parked_and_the_run_goes_on",
     "has_record": "true, or absent",
     "commit_id": "test_an_id_of_a_commit_without_end_is_kept_in_part",
@@ -194,6 +200,14 @@ def test_one_step_beyond_the_bound_of_an_attribute_the_run_parks(attribute):
     assert state.parked.error == error
     assert state.sequence == log[-1].sequence - (not log[-1].is_record)
     assert size_of(state) < ITEM_BYTES
+
+
+def test_what_is_kept_of_a_pause_is_bounded():
+    ids = ["x" * (PENDING_ID_BYTES + 1), *(f"{n}" for n in range(PENDING_IDS))]
+    paused = {"type": "agent.Paused", "reason": "\U0001f680" * 200, "pending": ids}
+    waiting = fold(None, [*BEGUN, events_at(2, paused)]).state.waiting
+    assert waiting.pending == ids[1:PENDING_IDS]
+    assert waiting.reason == "\U0001f680" * 50
 
 
 def test_what_lies_behind_the_last_position_is_no_commit():

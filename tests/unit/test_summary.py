@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
 import pytest
 from behest_approvals import behest_summary as of_approvals
 from behest_cost import behest_summary as of_cost
 from behest_tools import behest_summary as of_tools
 
-from behest_core.model.state import ExtensionSlice, RunState, RunStatus, TokenUsage
+from behest_core.model.state import ExtensionSlice, RunState, RunStatus, TokenUsage, Waiting
 from behest_core.model.summary import milliseconds_between, summarize
+from behest_core.model.timestamps import canonical
 from behest_core.plugins import hookimpl
 from behest_core.plugins.loading import compiled, plugin_from
 from tests.builders import RUN, at
@@ -47,8 +49,15 @@ def summary(state, *plugins):
 
 
 def test_a_run_that_ended_has_a_duration():
-    ended = summarize(state_of(status=RunStatus.FAILED, created_at=at(0), updated_at=at(9), last_error="no"))
-    assert (ended.ended_at, ended.duration_ms, ended.error) == (at(9), 9_000, "no")
+    about = {
+        "status": RunStatus.FAILED,
+        "created_at": at(0),
+        "ended_at": at(8),
+        "updated_at": at(9),
+        "last_error": "no",
+    }
+    ended = summarize(state_of(**about))
+    assert (ended.ended_at, ended.duration_ms, ended.error) == (at(8), 8_000, "no")
 
 
 def test_an_active_run_has_none():
@@ -101,7 +110,20 @@ def test_a_plugin_that_raises_is_left_out_and_the_log_says_so(caplog):
 
 def test_what_no_plugin_says_is_none():
     assert (summarize(state_of()).nano_usd, summarize(state_of()).waiting_since) == (None, None)
-    assert summarize(state_of(), {"nano_usd": True, "waiting_since": 1}).nano_usd is None
+    assert summarize(state_of(), {"nano_usd": True}).nano_usd is None
+
+
+def test_a_run_waits_since_the_earliest_of_its_pause_and_of_what_slices_say():
+    def since(said, **about):
+        state = with_slice("approvals", waits_for_person_since=said)
+        return summarize(msgspec.structs.replace(state, **about)).waiting_since
+
+    early, late = canonical(at(2)), canonical(at(3))
+    assert since(None) is None
+    assert since(early) == since(early, waiting=Waiting(since=late)) == early
+    assert since(late, waiting=Waiting(since=early)) == since(5, waiting=Waiting(since=early)) == early
+    assert since("noon") is since(at(2)) is None
+    assert since(early, status=RunStatus.FAILED) is None
 
 
 def test_cost_says_what_a_run_cost_where_a_call_has_a_price():
@@ -120,10 +142,9 @@ def test_tools_says_how_many_calls_failed():
     assert of_tools(state_of()) == {"tool_calls": 0, "tools_failed": 0}
 
 
-def test_approvals_says_since_when_a_run_waits():
-    waits = {"waiting": 2, "pending": {"a": {"since": at(5)}, "b": {"since": at(3)}}, "paused": {"since": at(4)}}
-    assert of_approvals(with_slice("approvals", **waits)) == {"waiting_since": at(3), "waiting_for": 2}
-    assert of_approvals(with_slice("approvals", waiting=0, pending={}, paused=None)) == {}
-    over = with_slice("approvals", **waits)
+def test_approvals_says_for_how_many_answers_a_run_waits():
+    assert of_approvals(with_slice("approvals", waiting=2)) == {"waiting_for": 2}
+    assert of_approvals(with_slice("approvals", waiting=0)) == of_approvals(state_of()) == {}
+    over = with_slice("approvals", waiting=2)
     over.status = RunStatus.FAILED
     assert of_approvals(over) == {}

@@ -259,6 +259,7 @@ def test_both_tables_are_as_designed():
         "by_session",
         "by_status",
         "by_parked",
+        "by_waiting",
     ]
     assert [index["IndexName"] for index in events["GlobalSecondaryIndexes"]] == ["by_hour"]
     assert states["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"

@@ -91,8 +91,8 @@ def test_who_has_the_page_already_is_told_that_it_is_the_same(pages):
 
 def test_what_waits_is_listed_oldest_first_with_since_when(pages):
     body = pages.get("/waiting").body
-    assert "2026-01-31T12:00:05Z" in body
-    assert body.index('data-id="run-3"') < body.index("2026-01-31T12:00:21Z")
+    assert "2026-01-31T12:00:05.000000000Z" in body
+    assert body.index('data-id="run-3"') < body.index("2026-01-31T12:00:21.000000000Z")
 
 
 def test_health_names_plugins_and_tables(pages):

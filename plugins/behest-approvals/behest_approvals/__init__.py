@@ -10,6 +10,8 @@
 - A run that its framework has stopped to wait (`agent.Paused`, which the adapters record) is `paused` until it is answered
   (`agent.Resumed`), goes on or ends. The answers are counted with the others, in the run that waited: not again in another one
   that the answer begins.
+- `waits_for_person_since` is the earliest time of what is pending and of the pause: by it the core finds the run among those that
+  wait.
 - 32 pending requests are kept by call id. One beyond them, or with a call id that is empty or longer than 128 characters, counts
   in `waiting` and in `unnamed`. While there are unnamed ones, an answer to an unknown call is taken as an answer to one of them.
 """
@@ -29,6 +31,7 @@ from behest_core.model.events import (
     RunStarted,
     ToolExecutionStarted,
 )
+from behest_core.model.timestamps import canonical
 from behest_core.plugins import Event, Extension, ExtensionState, hookimpl
 
 if TYPE_CHECKING:
@@ -117,9 +120,24 @@ class ApprovalsState(ExtensionState):
     last_answer_by: str | None = None
     decided: list[str] = field(default_factory=list)
     paused: Pause | None = None
+    waits_for_person_since: str | None = None
 
 
 approvals: Final = Extension("approvals", ApprovalsState, version=3)
+
+
+def _note(state: ApprovalsState) -> None:
+    """Note how many wait, and since when."""
+    state.waiting = len(state.pending) + state.unnamed
+    since = [each.since for each in state.pending.values()] + ([] if state.paused is None else [state.paused.since])
+    state.waits_for_person_since = min(filter(None, map(_sortable, since)), default=None)
+
+
+def _sortable(time: str) -> str | None:
+    try:
+        return canonical(time)
+    except ValueError:
+        return None  # a writer put no time there
 
 
 @approvals.on(Requested)
@@ -135,7 +153,7 @@ def request(state: ApprovalsState, event: Requested, run: RunView) -> None:  # n
         )
     else:
         state.unnamed += 1
-    state.waiting = len(state.pending) + state.unnamed
+    _note(state)
 
 
 def _cut(text: str | None, longest: int) -> str | None:
@@ -171,6 +189,7 @@ def pause(state: ApprovalsState, event: Paused, run: RunView) -> None:  # noqa: 
     pending = [each[:CALL_ID] for each in event.pending[:PENDING]]
     state.decided = []
     state.paused = Pause(event.timestamp[:_TIME], event.reason[:_REASON], pending)
+    _note(state)
 
 
 def is_paused(state: ApprovalsState) -> bool:
@@ -186,6 +205,7 @@ def resume(state: ApprovalsState, event: Resumed, run: RunView) -> None:  # noqa
         state.paused = None
     elif state.paused is not None:
         state.paused.pending = left
+    _note(state)
     if event.paused_run_id is not UNSET:
         return
     answers = [answer for call_id, answer in event.answers.items() if call_id[:CALL_ID] not in state.decided]
@@ -197,13 +217,14 @@ def resume(state: ApprovalsState, event: Resumed, run: RunView) -> None:  # noqa
     state.expired += answers.count("expired")
     for call_id in event.answers:
         state.pending.pop(call_id, None)
-    state.waiting = len(state.pending) + state.unnamed
+    _note(state)
 
 
 @approvals.on(RunStarted, ModelStarted, ToolExecutionStarted, RunCompleted, RunFailed, RunCancelled, when=is_paused)
 def go_on(state: ApprovalsState, event: Event, run: RunView) -> None:  # noqa: ARG001 (a handler's signature)
     """Forget the pause: the run goes on, or is over."""
     state.paused = None
+    _note(state)
 
 
 def _answers(state: ApprovalsState, call_id: str) -> bool:
@@ -213,22 +234,17 @@ def _answers(state: ApprovalsState, call_id: str) -> bool:
             state.unmatched += 1
             return False
         state.unnamed -= 1
-    state.waiting = len(state.pending) + state.unnamed
+    _note(state)
     return True
 
 
 @hookimpl
-def behest_summary(state: RunState) -> dict[str, str | int]:
-    """Return since when the run waits for a person, and for how many answers; nothing where it doesn't."""
-    if state.status.is_terminal:
+def behest_summary(state: RunState) -> dict[str, int]:
+    """Return for how many answers the run waits; nothing where it doesn't."""
+    waiting = state.slice_of("approvals").get("waiting")
+    if not isinstance(waiting, int) or state.status.is_terminal:
         return {}
-    known = state.slice_of("approvals")
-    pending, paused, waiting = (known.get(name) for name in ("pending", "paused", "waiting"))
-    asked = [each for each in (pending.values() if isinstance(pending, dict) else ()) if isinstance(each, dict)]
-    if isinstance(paused, dict):
-        asked.append(paused)
-    since = min((str(each["since"]) for each in asked if each.get("since")), default=None)
-    return {} if since is None else {"waiting_since": since, "waiting_for": waiting if isinstance(waiting, int) else 0}
+    return {"waiting_for": waiting} if waiting else {}
 
 
 @hookimpl

@@ -80,6 +80,18 @@ def paused(*pending, reason="approval"):
     return Paused(reason=reason, pending=list(pending), timestamp=at(4))
 
 
+def test_the_run_waits_for_a_person_since_the_earliest_of_what_is_pending_and_of_its_pause():
+    asked, later = requested("a", second=3), requested("b", second=2)
+    assert since(asked) == since(asked, paused("a")) == f"{at(3)[:-1]}.000000000Z"
+    assert since(asked, later) == f"{at(2)[:-1]}.000000000Z"
+    assert since(asked, paused("a"), granted("a")) == since(paused("b")) == f"{at(4)[:-1]}.000000000Z"
+    assert since(asked, granted("a")) is None
+
+
+def since(*events):
+    return slice_of(TABLE, *events)["waits_for_person_since"]
+
+
 def test_a_paused_run_says_since_when_and_for_what():
     state = slice_of(TABLE, run_started(), model_started(), paused("call-1", "call-2"))
     assert state["paused"] == {"since": at(4), "reason": "approval", "pending": ["call-1", "call-2"]}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from behest_core.errors import LogDivergedError
-from behest_core.model.state import ExtensionSlice, Parked, RunState, RunStatus, TokenUsage
+from behest_core.model.state import ExtensionSlice, Parked, RunState, RunStatus, TokenUsage, Waiting
 from behest_core.model.summary import summarize
 from behest_core.web.head import head
 from tests.builders import at
@@ -72,15 +72,18 @@ def test_a_parked_extension_is_told_by_its_name():
 
 
 def test_a_run_that_waits_for_a_person_says_since_when():
-    (notice,) = head_of(fields={"waiting_since": at(10)}).notices
+    (notice,) = head_of(waiting=Waiting(since=at(10))).notices
     assert notice.text == "Since 2026-01-31T12:00:10Z, 50 s ago."
-    assert head_of(status=RunStatus.COMPLETED, fields={"waiting_since": at(10)}).notices == []
+    assert head_of(status=RunStatus.COMPLETED, waiting=Waiting(since=at(10))).notices == []
 
 
 def test_what_it_used_is_told_with_what_it_consists_of():
     usage = TokenUsage(1_000, 50, 1_050, cache_read_input_tokens=800)
     facts = facts_of(
-        total_usage=usage, fields={"nano_usd": 12_300_000, "unpriced_calls": 1}, status=RunStatus.COMPLETED
+        total_usage=usage,
+        fields={"nano_usd": 12_300_000, "unpriced_calls": 1},
+        status=RunStatus.COMPLETED,
+        ended_at=at(30),
     )
     assert facts["Tokens"] == ("1,050", "1,000 in, of those 800 from the cache, 50 out")
     assert facts["Cost"] == ("$0.0123", "1 call without a price")
