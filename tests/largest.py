@@ -130,7 +130,7 @@ def largest_state(extensions: int = 4) -> RunState:
     assert state is not None
     assert state.parks == {}
     assert state.sequence == 7
-    state.sequence = state.event_count = LAST_POSITION - 1
+    state.sequence = state.event_count = state.decisions = LAST_POSITION - 1
     state.revision = state.reducer_version = 10**37 - 2
     state.guard = Guard(owner="o" * 36, until=NOW, deaths=2**63)
     state.parked = parked_for_long(version=2**63)

@@ -169,6 +169,7 @@ OTHERS = {
     "status": "one of the words of RunStatus",
     "status_shard": "made of the status",
     "event_count": "no more than the sequence",
+    "decisions": "the same",
     "sequence": "test_what_lies_behind_the_last_position_is_no_commit",
     "revision": "test_a_state_whose_counts_are_beyond_their_bound_is_malformed",
     "reducer_version": "the same",
