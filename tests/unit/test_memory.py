@@ -76,6 +76,7 @@ OTHERS = {
     "behest_core/web/pages.py: _assets": "the page's own files",
     "behest_core/web/security.py: _hosts": "two",
     "behest_core/web/tree.py: children": "of one page",
+    "plugins/behest-approvals/behest_approvals/__init__.py: decided": "so many calls of one pause",
     "plugins/behest-cost/behest_cost/__init__.py: _rates": "one for each price file",
     "plugins/behest-cost/behest_cost/prices.py: _exact": "the price table",
     "plugins/behest-cost/behest_cost/prices.py: _patterns": "the price table",
