@@ -72,7 +72,7 @@ Stack: TypeAlias = Annotated[
     typer.Option(
         metavar="NAME",
         help="The CloudFormation stack whose tables to use. Without it they are named by BEHEST_EVENT_TABLE and "
-        "BEHEST_STATE_TABLE.",
+        "BEHEST_STATE_TABLE, or the stack by BEHEST_STACK.",
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON lines.")]

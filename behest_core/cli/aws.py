@@ -5,6 +5,7 @@ An error that isn't named here is a bug: it shows a traceback.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
@@ -27,7 +28,12 @@ _ATTEMPTS: Final = 8  # an import of many runs meets throttling before an on-dem
 
 
 def connect(stack: str | None) -> RunStore:
-    """Return the store of a stack, or of the tables that the environment names. Raises ConfigurationError."""
+    """Return the store of a stack, or of the tables that the environment names, or of the stack that BEHEST_STACK names.
+
+    Raises ConfigurationError.
+    """
+    if stack is None and not any(map(os.environ.get, connection.VARIABLES)):
+        stack = os.environ.get("BEHEST_STACK") or None
     config = Config(
         max_pool_connections=WORKERS,
         connect_timeout=5,

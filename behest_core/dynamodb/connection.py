@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_VARIABLES: Final = ("BEHEST_EVENT_TABLE", "BEHEST_STATE_TABLE")
+VARIABLES: Final = ("BEHEST_EVENT_TABLE", "BEHEST_STATE_TABLE")
 _OUTPUTS: Final = ("EventTableName", "StateTableName")
 _NAME_THE_STACK: Final = "name the stack (--stack, or RunStore.from_stack)"
 _KEYS: Final = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -78,12 +78,12 @@ def _session() -> Session:
 
 
 def _of_environment(environment: Mapping[str, str]) -> tuple[str, str]:
-    missing = [name for name in _VARIABLES if not environment.get(name)]
-    if len(missing) == len(_VARIABLES):
-        raise ConfigurationError(f"which tables? {_NAME_THE_STACK}, or set {' and '.join(_VARIABLES)}")
+    missing = [name for name in VARIABLES if not environment.get(name)]
+    if len(missing) == len(VARIABLES):
+        raise ConfigurationError(f"which tables? {_NAME_THE_STACK}, or set {' and '.join(VARIABLES)}")
     if missing:
         raise ConfigurationError(f"{missing[0]} is not set; set it as well, or {_NAME_THE_STACK}")
-    event_table, state_table = (environment[name] for name in _VARIABLES)
+    event_table, state_table = (environment[name] for name in VARIABLES)
     return event_table, state_table
 
 

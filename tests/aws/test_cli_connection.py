@@ -29,7 +29,7 @@ def whole(stack):
 
 
 def test_a_run_that_is_not_there_is_named():
-    for command in (["show"], ["show", "--at-sequence", "1"], ["events"], ["events", "-f"], ["export"]):
+    for command in (["show"], ["show", "--at-sequence", "1"], ["events"], ["export"]):
         assert refused(*command, "nobody") == "there is no run nobody"
 
 

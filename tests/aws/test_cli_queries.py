@@ -280,6 +280,33 @@ def test_a_malformed_event_is_shown_as_it_is(stack):
     ]
 
 
+@pytest.mark.usefixtures("three")
+def test_events_are_narrowed_down_by_type_and_text():
+    def sequences(*arguments):
+        return [json.loads(event)["sequence"] for event in done("events", "run-a", "--json", *arguments).splitlines()]
+
+    everything = sequences()
+    assert sequences("--type", "RunFailed") == everything[-1:]
+    assert sequences("--type", "RunFailed", "--type", "RunStarted") == [1, everything[-1]]
+    assert sequences("--text", "BOOM") == everything[-1:]
+    assert sequences("--type", "RunStarted", "--text", "boom") == []
+
+
+def test_on_a_terminal_the_pieces_of_a_text_are_one_row(stack):
+    pieces = [
+        {"type": "TextDelta", "delta": each, "model_call_id": of, "timestamp": at(2)} for each, of in ("a1", "b1", "c2")
+    ]
+    stack.store.event_log.create(run_record())
+    stack.store.append(RUN, [run_started(), *pieces, {"type": "TextDelta", "delta": "d", "timestamp": at(3)}])
+    shown = [row.split(maxsplit=3) for row in screen("events", RUN, columns=160)]
+    assert [(row[0], row[-1]) for row in shown[1:]] == [
+        ("3", 'delta="ab" model_call_id="1"'),
+        ("4", 'delta="c" model_call_id="2"'),
+        ("5", 'delta="d"'),
+    ]
+    assert len(done("events", RUN).splitlines()) == 5
+
+
 def test_a_run_with_a_record_alone_has_no_events(stack):
     stack.store.event_log.create(run_record())
     assert done("events", RUN) == ""

@@ -19,7 +19,7 @@ from behest_core.cli.arguments import parse_status, parse_time
 from behest_core.cli.aws import explain
 from behest_core.cli.commands.list_events import follow_events
 from behest_core.demo.scripts import SCRIPTS, Ending
-from behest_core.errors import ConfigurationError, RunNotFoundError
+from behest_core.errors import ConfigurationError
 from behest_core.model.decoding import encode_event
 from behest_core.model.packing import RecordedEvent
 from behest_core.model.state import RunStatus
@@ -371,9 +371,9 @@ def test_following_waits_for_the_first_event_of_a_run_that_has_a_record():
     assert followed(Log([], [], [run_completed()])) == [1]
 
 
-def test_following_a_run_that_is_not_there_fails():
-    with pytest.raises(RunNotFoundError):
-        followed(Log([], has_record=False))
+def test_following_waits_for_a_run_that_is_not_there_yet_and_says_so(capsys):
+    assert followed(Log([], [run_started()], [run_completed()], has_record=False)) == [1, 2]
+    assert capsys.readouterr().err == f"behest: run {RUN} isn't there yet; waiting for it, until Ctrl-C\n"
 
 
 # ---------------------------------------------------------------- the demo's scripts
