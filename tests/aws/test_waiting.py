@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from behest_core.plugins.loading import Plugins
 from behest_core.recording import pauses
 from behest_core.search import Where, search
 from tests.builders import at, model_started, run_record, run_started
+from tests.cli import done
 
 GAP = RecordingGap(dropped={"X": 1}, first_at=at(50), last_at=at(50), timestamp=at(50))
 
@@ -74,6 +76,16 @@ def test_a_search_for_them_goes_page_by_page_and_by_what_else_is_asked(waiting):
     assert [each.waiting_since for each in late.runs] == [
         f"2026-01-31T12:00:{second}.000000000Z" for second in (37, 38)
     ]
+
+
+@pytest.mark.usefixtures("waiting")
+def test_the_command_lists_them_in_the_same_order():
+    def listed(*arguments):
+        return [json.loads(state)["run_id"] for state in done("runs", "--waiting", "--json", *arguments).splitlines()]
+
+    assert listed() == EVERY
+    assert listed("--since", at(3)) == ["run-4", "run-3"]
+    assert listed("--session", "another") == []
 
 
 def test_a_gap_in_the_recording_behind_a_pause_hides_it_from_nobody(waiting, stack):

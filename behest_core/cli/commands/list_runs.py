@@ -189,7 +189,7 @@ def list_runs(
         bool, typer.Option("--parked", help="Only runs that are parked, the latest first: why, where and since when.")
     ] = False,
     waiting: Annotated[
-        bool, typer.Option("--waiting", help="Only runs that wait for a person; needs a plugin such as approvals.")
+        bool, typer.Option("--waiting", help="Only runs that wait for a person, the one that has waited longest first.")
     ] = False,
     stuck: Annotated[
         bool,
@@ -279,6 +279,8 @@ class _Listing:
         where = self._where
         if self.is_parked:
             return iter(self._store.parked_states(unreadable=self._note))
+        if where.is_waiting:
+            return iter(self._store.waiting_states(unreadable=self._note))
         if self._silent_since is not None:
             return iter(self._store.stuck_states(self._silent_since, unreadable=self._note))
         return self._store.state_table.find(

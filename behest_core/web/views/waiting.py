@@ -21,8 +21,7 @@ def page(request: Request, app: App) -> Page:
     )
     values = {
         "title": "Waiting",
-        "runs": sorted(found.runs, key=lambda run: run.waiting_since or ""),
+        "runs": found.runs,
         "next": link("/waiting", page=found.page_token) if found.page_token else None,
-        "has_approvals": any(plugin.name == "approvals" for plugin in app.plugins.used),
     }
     return Page("waiting.html", values)
