@@ -105,6 +105,7 @@ class AsyncRunStore:
 
     create_run = _in_thread(RunStore.create_run)
     append = _in_thread(RunStore.append)
+    annotate = _in_thread(RunStore.annotate)
     decide = _in_thread(RunStore.decide)
     delete_run = _in_thread(RunStore.delete_run)
     get_record = _in_thread(RunStore.get_record)

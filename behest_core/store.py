@@ -30,13 +30,14 @@ from behest_core.model.state import ACTIVE_STATUSES, status_of
 from behest_core.model.summary import summarize
 from behest_core.model.timestamps import as_text, from_datetime, to_datetime
 from behest_core.projection.stuck import last_sign
+from behest_core.recording.annotation import annotation
 from behest_core.recording.decisions import decide
 from behest_core.recording.recorder import RunRecorder, new_record
 from behest_core.search import LOOK_AT, Where, search
 from behest_core.transcript.reading import TranscriptReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -213,6 +214,16 @@ class RunStore:
         Raises NotWaitingError where the run doesn't wait for that, RunNotFoundError, RunDeletedError, InvalidValueError.
         """
         return decide(self.event_log, run_id, call_id, granted=granted, by=by, reason=reason)
+
+    def annotate(self, run_id: str, *, tags: Iterable[str] = (), metadata: Mapping[str, JSON] | None = None) -> int:
+        """Note something of a run, while it goes on or afterwards, as an event; return its sequence.
+
+        `tags` are added to those it has. `metadata` is set by key, in the state's `annotations`: the run record never changes;
+        None takes a key away. A run has room for 4 KB of annotations; an event that would make them more is in the log, and
+        left out of the state. Raises InvalidValueError for what can't be stored or has more by itself, RunNotFoundError,
+        RunDeletedError.
+        """
+        return self.event_log.append(run_id, [annotation(tags, metadata)], create=False)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run for good: its log and its state. Tombstones stay in both tables, so that nothing brings it back.

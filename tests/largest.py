@@ -11,6 +11,7 @@ from behest_core.fold.dispatch import Dispatch
 from behest_core.fold.rules import fold
 from behest_core.model.events import Event
 from behest_core.model.limits import (
+    ANNOTATIONS_BYTES,
     ERROR_BYTES,
     EXTENSIONS_BYTES,
     MESSAGE_BYTES,
@@ -20,9 +21,11 @@ from behest_core.model.limits import (
     REASON_BYTES,
     SLICE_BYTES,
     TEXT_BYTES,
+    VALUE_BYTES,
     slice_size,
+    stored_size,
 )
-from behest_core.model.state import Guard, Parked, RunState, Waiting
+from behest_core.model.state import Annotations, Guard, Parked, RunState, Waiting
 from behest_core.model.timestamps import canonical, from_datetime, to_datetime
 from behest_core.plugins import Extension, ExtensionState
 from tests.builders import at, raw_commit, record_commit, run_record
@@ -132,6 +135,8 @@ def largest_state(extensions: int = 4) -> RunState:
     assert state.sequence == 7
     state.sequence = state.event_count = state.decisions = LAST_POSITION - 1
     state.revision = state.reducer_version = 10**37 - 2
+    state.annotations = Annotations(metadata={"m": "m" * (ANNOTATIONS_BYTES - 3 * VALUE_BYTES)})
+    assert stored_size([]) + stored_size(state.annotations.metadata) <= ANNOTATIONS_BYTES
     state.guard = Guard(owner="o" * 36, until=NOW, deaths=2**63)
     state.parked = parked_for_long(version=2**63)
     pending = [WIDE * (PENDING_ID_BYTES // 4)] * PENDING_IDS

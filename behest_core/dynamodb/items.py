@@ -327,6 +327,7 @@ def state_to_item(state: RunState) -> dict[str, Any]:
         "ended_at": state.ended_at,
         "extensions": {name: _slice_values(piece) for name, piece in state.extensions.items()} or None,
         "has_record": state.has_record or None,
+        "annotations": None if state.annotations is None else msgspec.to_builtins(state.annotations),
         DECISIONS: state.decisions or None,
         COMMIT_ID: state.commit_id,
         "guard": msgspec.to_builtins(state.guard),

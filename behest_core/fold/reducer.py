@@ -30,7 +30,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from behest_core.model.agent_events import Paused, Resumed
+from behest_core.errors import InvalidValueError
+from behest_core.model.agent_events import Annotated, Paused, Resumed
 from behest_core.model.events import (
     Event,
     ModelStarted,
@@ -42,8 +43,25 @@ from behest_core.model.events import (
     ToolExecutionStarted,
     UsageRecorded,
 )
-from behest_core.model.limits import PENDING_ID_BYTES, PENDING_IDS, REASON_BYTES, beginning, check_text_size
-from behest_core.model.state import FinishReason, RunState, RunStatus, TokenUsage, UnknownFinishReason, Waiting
+from behest_core.model.json import check_storable
+from behest_core.model.limits import (
+    ANNOTATIONS_BYTES,
+    PENDING_ID_BYTES,
+    PENDING_IDS,
+    REASON_BYTES,
+    beginning,
+    check_text_size,
+    stored_size,
+)
+from behest_core.model.state import (
+    Annotations,
+    FinishReason,
+    RunState,
+    RunStatus,
+    TokenUsage,
+    UnknownFinishReason,
+    Waiting,
+)
 from behest_core.model.timestamps import canonical
 
 REDUCER_VERSION: Final = 2
@@ -130,6 +148,20 @@ def run_failed(state: RunState, event: RunFailed) -> None:
     state.last_error = event.error
 
 
+def annotated(state: RunState, event: Annotated) -> None:
+    """Tags are added, metadata is set by key; null takes a key away. An event that makes them too many is left out."""
+    before = state.annotations or Annotations()
+    given = {} if event.metadata is UNSET else event.metadata
+    try:
+        check_storable(given, "metadata")
+    except InvalidValueError as error:  # whose path names keys, which are payload
+        raise ValueError(f"metadata: {error.reason}") from error
+    tags = [*dict.fromkeys([*before.tags, *([] if event.tags is UNSET else event.tags)])]
+    metadata = {key: value for key, value in {**before.metadata, **given}.items() if value is not None}
+    if stored_size([*tags]) + stored_size(metadata) <= ANNOTATIONS_BYTES:
+        state.annotations = Annotations(tags=tags, metadata=metadata) if tags or metadata else None
+
+
 def resumed(state: RunState, event: Resumed) -> None:
     """The run waits no more, unless a person has decided a part only of what it waits for.
 
@@ -185,6 +217,7 @@ REDUCER: Final[Mapping[type[Event], Change]] = MappingProxyType(
         RunCompleted: Change(run_completed, reads=("finish_reason",)),
         RunFailed: Change(run_failed, reads=("error",)),
         RunCancelled: Change(run_cancelled, reads=()),
+        Annotated: Change(annotated, reads=("tags", "metadata")),
         Paused: Change(paused, reads=("reason", "pending")),
         Resumed: Change(resumed, reads=("answers", "by")),
         ToolExecutionStarted: Change(goes_on, reads=()),

@@ -120,6 +120,16 @@ class Resumed(Event, tag="agent.Resumed"):
     reason: str | UnsetType = UNSET
 
 
+class Annotated(Event, tag="agent.Annotated"):
+    """Somebody has noted something of the run, while it goes on or afterwards: further `tags`, and `metadata` by key.
+
+    A key that is there already has the new value from now on; null takes it away.
+    """
+
+    tags: list[str] | UnsetType = UNSET
+    metadata: dict[str, JSON] | UnsetType = UNSET
+
+
 class TextDiscarded(Event, tag="agent.TextDiscarded"):
     """What a model call wrote so far is not a part of the conversation: it broke off and was asked again, or was rejected."""
 
@@ -160,6 +170,7 @@ AGENT_EVENTS: Final[tuple[type[Event], ...]] = (
     StepFinished,
     Paused,
     Resumed,
+    Annotated,
     TextDiscarded,
     ToolRefused,
     RecordingGap,

@@ -110,6 +110,10 @@ def check_metadata_size(run_id: str, metadata: JSON) -> None:
         raise StateTooLargeError(run_id, size, METADATA_BYTES)
 
 
+ANNOTATIONS_BYTES: Final = 4 * 1024
+"""The most that a run's annotations may have in its state item, by `stored_size`."""
+
+
 def check_text_size(run_id: str, *texts: str | None) -> None:
     """Raise StateTooLargeError where the texts together are beyond their share of the state item."""
     characters = 0

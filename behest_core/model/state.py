@@ -219,6 +219,13 @@ class Waiting(Struct, frozen=True, kw_only=True):
     pending: list[str] = field(default_factory=list)
 
 
+class Annotations(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was noted of a run after it was created. `metadata` is beside the run record's own, which never changes."""
+
+    tags: list[str] = []
+    metadata: dict[str, AnyJSON] = {}
+
+
 class RunState(Struct, JSONObject, kw_only=True, repr_omit_defaults=True):
     """The fold of a run's record and events.
 
@@ -229,6 +236,7 @@ class RunState(Struct, JSONObject, kw_only=True, repr_omit_defaults=True):
     - `reducer_version`: the version of the reducer that folded it.
     - `parked`: None, or why the fold has stopped.
     - `extensions`: plugins' slices by name.
+    - `annotations`: None, or what was noted of the run since it was created.
     - `decisions`: how many answers of persons `RunStore.decide` recorded.
     - `waiting`: None, or what the run waits for until a person answers. Only an active run waits.
     - `ended_at`: None, or when the run ended: the time of its last terminal event, in the form that sorts. None again where the
@@ -264,6 +272,7 @@ class RunState(Struct, JSONObject, kw_only=True, repr_omit_defaults=True):
     waiting: Waiting | None = None
     ended_at: str | None = None
     has_record: bool = False
+    annotations: Annotations | None = None
     decisions: int = 0
     commit_id: str | None = None
     guard: Guard | None = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from behest_core.model.json import JSON
-    from behest_core.model.state import RunState
+    from behest_core.model.state import Annotations, RunState
 
 FieldValue: TypeAlias = "int | float | str | bool"
 
@@ -78,7 +78,7 @@ def summarize(state: RunState, contributed: Mapping[str, object] | None = None) 
         provider=state.provider,
         model=state.model,
         agent_name=_of_type(known.get("agent_name"), str),
-        tags=_tags(known.get("tags")),
+        tags=_tags(known.get("tags"), state.annotations),
         user_id=_of_type(known.get("user_id"), str),
         parent_run_id=_of_type(known.get("parent_run_id"), str),
         root_run_id=_of_type(known.get("root_run_id"), str),
@@ -110,8 +110,10 @@ def milliseconds_between(first: str | None, last: str | None) -> int | None:
         return None  # a writer put no time there
 
 
-def _tags(value: JSON) -> tuple[str, ...]:
-    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+def _tags(value: JSON, annotations: Annotations | None) -> tuple[str, ...]:
+    """Return the tags that the run was created with, and those that it was given since."""
+    own = [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    return tuple(own if annotations is None else dict.fromkeys([*own, *annotations.tags]))
 
 
 def _field(value: object) -> FieldValue | None:

@@ -56,11 +56,14 @@ def memory_of(state: RunState) -> int:
         attempts += [parked, *parked.earlier]
     texts = (state.run_id, state.session_id, state.provider, state.model, finish, state.last_error)
     told = (text for each in attempts for text in (each.error, each.message))
+    noted = 0
+    if state.annotations is not None:
+        noted = stored_size([*state.annotations.tags]) + stored_size(state.annotations.metadata)
     return (
         _STATE_BYTES
         + _ATTEMPT_BYTES * len(attempts)
         + 4 * sum(len(text) for text in (*texts, *told) if text)
-        + _VALUE_FACTOR * stored_size(state.metadata)
+        + _VALUE_FACTOR * (stored_size(state.metadata) + noted)
         + sum(_SLICE_BYTES + len(bytes(piece.raw)) for piece in state.extensions.values())
     )
 

@@ -32,6 +32,7 @@ _FOLDED: Final = (
     *RunState.__struct_fields__[: RunState.__struct_fields__.index("updated_at") + 1],
     "sequence",
     "has_record",
+    "annotations",
     "decisions",
 )
 """What the log alone decides: the seed's fields, the checkpoint, decisions, and whether there was a record."""

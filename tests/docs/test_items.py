@@ -16,6 +16,7 @@ from behest_core.model.commit import Commit
 from behest_core.model.decoding import core_decoder, decode_each, encode_event
 from behest_core.model.record import RUN_NAMESPACE, RunRecord, decode_record, encode_record, run_id_for
 from behest_core.model.state import (
+    Annotations,
     ExtensionSlice,
     Guard,
     Parked,
@@ -66,6 +67,7 @@ def full_state(finish: Any = "stop") -> RunState:
         ended_at="t",
         extensions={"cost": ExtensionSlice.of({"cents": 1}, sequence=1, version=1, parked=PARKED, outdated=True)},
         has_record=True,
+        annotations=Annotations(tags=["a"], metadata={"b": 1}),
         decisions=1,
         commit_id="commit-1",
         guard=Guard(owner="o", until="t"),

@@ -182,6 +182,7 @@ OTHERS = {
     "ended_at": "the same",
     "extensions": "test_an_extension_beyond_its_share_is_parked_and_the_run_goes_on",
     "has_record": "true, or absent",
+    "annotations": "what goes beyond it is left out: tests/aws/test_annotations.py",
     "commit_id": "test_an_id_of_a_commit_without_end_is_kept_in_part",
     "guard": "this process's own id and time",
 }
