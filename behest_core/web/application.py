@@ -57,6 +57,10 @@ class Request:
         """Return a value of the query; None where it is missing or blank."""
         return self.query.get(name, "").strip() or None
 
+    def knows(self, etag: str) -> bool:
+        """Return whether whoever asks has the page of this ETag already."""
+        return self.etag is not None and self.etag.removeprefix("W/") == f'"{etag}"'
+
     def number(self, name: str, least: int = 0) -> int | None:
         """Return a whole number of the query. Raises InvalidValueError."""
         text = self.get(name)
@@ -93,7 +97,14 @@ class Redirect:
     to: str
 
 
-Answer: TypeAlias = Page | Json | Redirect
+@dataclass(frozen=True)
+class Unchanged:
+    """Whoever asks has the page already: it wasn't made again."""
+
+    etag: str
+
+
+Answer: TypeAlias = Page | Json | Redirect | Unchanged
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,12 @@ View: TypeAlias = Callable[[Request, App], Answer]
 
 VIEWS: Final[Mapping[str, str]] = {
     "/": "runs:page",
+    "/run": "run:page",
+    "/run/events": "run:events",
+    "/run/at": "run:at",
+    "/run/slices": "run:slices",
+    "/run/tree": "tree:page",
+    "/compare": "compare:page",
     "/session": "session:page",
     "/waiting": "waiting:page",
     "/health": "health:page",
@@ -183,6 +200,8 @@ def _respond(answer: Answer, known: str | None = None) -> Response[str]:
     if isinstance(answer, Redirect):
         return Response(303, headers={**HEADERS, "Location": answer.to}, body="")
     headers = dict(HEADERS)
+    if isinstance(answer, Unchanged):
+        return Response(304, headers={**headers, "ETag": f'"{answer.etag}"'}, body="")
     if answer.etag is not None:
         headers["ETag"] = f'"{answer.etag}"'
         if known is not None and known.removeprefix("W/") == headers["ETag"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -12,6 +13,8 @@ from markupsafe import Markup
 
 from behest_core.transcript.messages import as_text
 from behest_core.web import markdown
+from behest_core.web.changes import rows
+from behest_core.web.drawings import bars, line
 from behest_core.web.text import visible
 from behest_core.wording import age_text, amount, count_text, duration_text, time_text, usd_text
 
@@ -37,11 +40,16 @@ def environment() -> Environment:
     made.filters |= {
         "amount": amount,
         "age": age_text,
+        "bars": bars,
         "count": _or_dash(count_text),
         "duration": _or_dash(duration_text),
         "json": pretty,
         "line": one_line,
+        "line_chart": line,
         "markdown": _markdown,
+        "python": repr,
+        "quoted": quote,
+        "rows": rows,
         "time": time_text,
         "told": _or_dash(str),
         "usd": _or_dash(usd_text),

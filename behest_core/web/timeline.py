@@ -97,7 +97,7 @@ def timeline(
     drawn = list(_bars(transcript.entries, clock))
     kept = drawn[:most]
     if not kept:
-        return Timeline()
+        return Timeline(length=max(length, 1.0))
     length = max(length, *(bar.ends for bar, _ in kept), 1.0)
     packed = _packed(_nested(kept), length)
     bars = sorted(packed.bars, key=lambda bar: (bar.begins, bar.lane))

@@ -11,8 +11,8 @@ async function copy(text, what) {
   setTimeout(() => (said.textContent = ""), 2000);
 }
 
-export function copying() {
-  for (const each of document.querySelectorAll("[data-copy-link], [data-copy]")) {
+export function copying(root = document) {
+  for (const each of root.querySelectorAll("[data-copy-link], [data-copy]")) {
     each.hidden = false;
     each.addEventListener("click", () =>
       each.dataset.copy === undefined ? copy(location.href, "Link") : copy(each.dataset.copy, "Text"),
