@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
 from botocore.exceptions import ClientError
 
 from behest_core.errors import BehestError
+from behest_core.plugins import hookimpl
+from behest_core.plugins.loading import compiled, plugin_from
+from behest_core.plugins.panels import Panel
 from behest_core.web import application
 from behest_core.web.application import VIEWS, App, Json, Request, _answer
 from behest_core.web.openapi import DOCUMENT
@@ -17,7 +21,7 @@ from behest_core.web.pages import link
 from behest_core.web.security import HEADERS
 from tests.docs.pages import names, rows
 from tests.web.attacks import ATTACKS
-from tests.web.pages import Tags
+from tests.web.pages import Pages, Tags
 
 PAGES = ["/", "/?error=x", "/?parked=1", "/session?id=s-1", "/waiting", "/health"]
 
@@ -233,3 +237,30 @@ def test_every_filter_is_documented():
     told = {name for row in rows("docs/page.md", "Parameter", "Only runs") for name in names(row["Parameter"])}
     known = {each["name"] for each in DOCUMENT["paths"]["/api/runs"]["get"]["parameters"]}
     assert told == known - {"limit", "page"}
+
+
+# ---------------------------------------------------------------- panels of plugins
+
+
+def test_a_session_and_a_list_of_runs_have_what_plugins_show_of_them(pages):
+    session, runs = pages.get("/session?id=s-1").body, pages.get("/?session=s-1").body
+    for body in (session, runs):
+        assert 'aria-label="Waiting for a person"' in body
+        assert 'aria-label="Cost"' in body
+        assert "c-1" in body
+    assert 'aria-label="Lineage"' not in session  # none of them was started by another
+
+
+def test_a_panel_that_raises_says_so_in_its_place_and_the_page_is_whole(web_stack):
+    def breaks(given):
+        raise RuntimeError("no panel <b>today</b>")
+
+    plugin = SimpleNamespace(
+        behest_panels=hookimpl(lambda: [Panel("Mine", "health", breaks), Panel("Mine", "session", breaks)])
+    )
+    plugins = compiled([plugin_from(plugin, "mine")])
+    shown = Pages(App(web_stack.store, plugins))
+    for address in ("/health", "/session?id=s-1"):
+        got = shown.get(address)
+        assert got.status == 200
+        assert "can't draw this: RuntimeError: no panel &lt;b&gt;today&lt;/b&gt;" in got.body

@@ -11,6 +11,7 @@ from behest_core.model.state import RunStatus
 from behest_core.model.timestamps import from_datetime
 from behest_core.search import Where
 from behest_core.web.application import Page
+from behest_core.web.views.panels import panels_of
 
 if TYPE_CHECKING:
     from behest_core.web.application import App, Request
@@ -39,5 +40,6 @@ def page(request: Request, app: App) -> Page:  # noqa: ARG001 (a view's signatur
         "event_table": app.store.event_log.table,
         "state_table": app.store.state_table.table,
         "stack": app.stack,
+        **panels_of(app, "health"),
     }
     return Page("health.html", values)

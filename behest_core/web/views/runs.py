@@ -14,6 +14,7 @@ from behest_core.search import Where
 from behest_core.web.application import Page
 from behest_core.web.filters import TEXTS, command_of, where_of
 from behest_core.web.pages import link
+from behest_core.web.views.panels import panels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,6 +94,7 @@ def page(request: Request, app: App) -> Page:
         "looked_at": found.looked_at,
         "command": command_of(request, app.stack),
         "last_day": None if given or request.get("page") else last_day(app, now),
+        **panels_of(app, "runs", found.runs),
     }
     return Page("runs.html", values, etag=_etag(found.runs, columns))
 

@@ -8,6 +8,7 @@ from behest_core.errors import InvalidValueError, RunNotFoundError
 from behest_core.search import Where
 from behest_core.web.application import Page
 from behest_core.web.pages import link
+from behest_core.web.views.panels import panels_of
 
 if TYPE_CHECKING:
     from behest_core.web.application import App, Request
@@ -34,5 +35,6 @@ def page(request: Request, app: App) -> Page:
         "output_tokens": sum(run.output_tokens for run in found.runs),
         "nano_usd": sum(costs) if costs else None,
         "before": link("/session", id=session, page=found.page_token) if found.page_token else None,
+        **panels_of(app, "session", found.runs),
     }
     return Page("session.html", values)
