@@ -41,7 +41,7 @@ class Instant:
         return {}
 
 
-def tests_of(framework: str, module: str) -> ModuleType:
+def module_of(framework: str, module: str) -> ModuleType:
     """Return a module of an adapter's tests: they have agents that play the kit's scripts."""
     path = ROOT / "plugins" / f"behest-{framework}" / "tests" / f"{module}.py"
     spec = spec_from_file_location(f"{module}_of_{framework.replace('-', '_')}", path)
@@ -53,7 +53,7 @@ def tests_of(framework: str, module: str) -> ModuleType:
 
 
 def strands() -> tuple[Play, Play]:
-    found = tests_of("strands", "test_log_is_true")
+    found = module_of("strands", "test_log_is_true")
 
     class NoHooks:
         def register_hooks(self, registry: object, **_: object) -> None:
@@ -67,7 +67,7 @@ def strands() -> tuple[Play, Play]:
 
 
 def langchain() -> tuple[Play, Play]:
-    found = tests_of("langchain", "test_log_is_true")
+    found = module_of("langchain", "test_log_is_true")
 
     class Bare(found.OfLangChain):  # type: ignore[name-defined, misc]
         def _config(self, stage: Stage) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def langchain() -> tuple[Play, Play]:
 def openai_agents() -> tuple[Play, Play]:
     from agents import Runner  # noqa: PLC0415 (one framework at a time)
 
-    found = tests_of("openai-agents", "test_log_is_true")
+    found = module_of("openai-agents", "test_log_is_true")
 
     class Bare(found.OfOpenAIAgents):  # type: ignore[name-defined, misc]
         def _runner(self, _: Stage) -> Any:
@@ -91,7 +91,7 @@ def openai_agents() -> tuple[Play, Play]:
 def pydantic_ai() -> tuple[Play, Play]:
     from pydantic_ai import Agent  # noqa: PLC0415
 
-    found = tests_of("pydantic-ai", "stage_models")
+    found = module_of("pydantic-ai", "stage_models")
 
     class Bare(found.OfPydanticAI):  # type: ignore[name-defined, misc]
         def _agent(self, stage: Stage, model: Any) -> Any:
@@ -105,7 +105,7 @@ def ag_ui() -> tuple[Play, Play]:
     from ag_ui_models import asked, drained  # noqa: PLC0415
     from behest_ag_ui import record  # noqa: PLC0415
 
-    agent_of = tests_of("ag-ui", "stage_agent").StageAgent
+    agent_of = module_of("ag-ui", "stage_agent").StageAgent
 
     def bare(stage: Stage) -> Awaitable[object]:
         return drained(agent_of(stage)(asked()))
