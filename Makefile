@@ -59,6 +59,10 @@ browser: $(dev) ## the pages in a real browser, headless Chromium, while agents 
 		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; }
 	.venv/bin/python -m pytest -m browser $(PYTEST_ARGS) tests/browser
 
+.PHONY: screenshots
+screenshots: $(dev) ## take the pictures of the page that README and docs show
+	.venv/bin/python -m tests.browser.screenshots
+
 .PHONY: bench
 bench: $(dev) ## measure speed and cost
 	.venv/bin/python -m pytest -m benchmark -s $(PYTEST_ARGS) tests/benchmarks
