@@ -263,4 +263,4 @@ def test_a_panel_that_raises_says_so_in_its_place_and_the_page_is_whole(web_stac
     for address in ("/health", "/session?id=s-1"):
         got = shown.get(address)
         assert got.status == 200
-        assert "can't draw this: RuntimeError: no panel &lt;b&gt;today&lt;/b&gt;" in got.body
+        assert "RuntimeError: no panel &lt;b&gt;today&lt;/b&gt;" in got.body

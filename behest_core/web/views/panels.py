@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from behest_core.plugins.panels import RunsInput, value_text
+from behest_core.plugins.panels import RunsInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,4 +20,4 @@ def panels_of(app: App, where: Place, runs: Sequence[Summary] = ()) -> dict[str,
         return {"panels": []}
     states = app.store.get_states([run.run_id for run in runs]) if runs else {}
     given = RunsInput(states=[*states.values()], summaries=runs)
-    return {"panels": app.plugins.panels(where, given), "words": value_text}
+    return {"panels": app.plugins.panels(where, given)}
