@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import invalidate_caches
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
             info.mkdir()
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
             (info / "entry_points.txt").write_text(f"[behest]\n{name} = {module}\n")
+        # what is in a folder is remembered by the folder's time, which may not have moved on since it was looked into
+        invalidate_caches()
 
     return install
 
