@@ -208,7 +208,7 @@ class RunDiffersError(ConflictError):
     def __init__(self, run_id: str, sequence: int) -> None:
         what = "another run record (sequence 0)" if sequence == 0 else f"another event at sequence {sequence}"
         super().__init__(
-            f"run {run_id} is there already, with {what}; delete that run first, or import into other tables"
+            f"run {run_id} is there already, with {what}; import it under another id, with --as, or into other tables"
         )
         self.run_id = run_id
         self.sequence = sequence

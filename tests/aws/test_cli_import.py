@@ -100,7 +100,8 @@ def test_a_run_that_is_there_with_other_content_is_refused_and_left_as_it_is(sta
     done("import", "-", stdin=line(run_started(), text_delta()))
     before = content(stack)
     assert refused("import", "-", stdin=second) == (
-        f"standard input:1: run {RUN} is there already, with {sequence}; delete that run first, or import into other tables"
+        f"standard input:1: run {RUN} is there already, with {sequence}; "
+        "import it under another id, with --as, or into other tables"
     )
     assert content(stack) == before
 
@@ -161,3 +162,16 @@ def test_export_gives_the_runs_asked_for_and_names_those_that_it_cannot(stack):
         "behest: there is no run nobody",
         "behest: run broken: its log lacks the events from sequence 2 to 4; they have expired, or were deleted",
     ]
+
+
+def test_a_run_is_imported_under_another_id(stack):
+    assert done("import", "-", "--as", "other", stdin=line(run_started())) == "imported 1 run with 1 event\n"
+    assert stack.store.get_record("other").run_id == "other"
+    assert [event.event for event in stack.store.events("other")] == [run_started()]
+
+
+def test_another_id_is_for_one_run(stack):
+    lines = line(run_started()) + line(run_started(), run_id="second")
+    result = behest("import", "-", "--as", "other", stdin=lines)
+    assert result.exit_code == 1
+    assert "standard input:2: --as is for a file with one run; this is another" in result.stderr

@@ -22,7 +22,7 @@ _AHEAD: Final = 2 * WORKERS
 
 
 def export_runs(runs: Runs = None, *, stack: Stack = None) -> None:
-    """Write runs as JSON lines, which `behest import` and the seed read.
+    """Write runs as JSON lines, which `behest import` and the Rust crate behest read.
 
     A run without record has null for it. A run that can't be exported is named, the others are, and the exit code is 1.
     """

@@ -7,10 +7,12 @@ import that was interrupted goes on when it is repeated, and one that was finish
 Runs are worked on side by side, each by one thread. An error is raised when all lines before its own are done.
 """
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final, NamedTuple
 
+import typer
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec.structs import replace
 
 from behest_core.cli import aws
 from behest_core.cli.arguments import CommandError, File, SkipInvalid, Stack
@@ -21,6 +23,7 @@ from behest_core.cli.runs import SideBySide
 from behest_core.dynamodb.event_table import EventLog
 from behest_core.errors import BehestError, ConfigurationError, RunDiffersError
 from behest_core.interchange import RunLine, read_run, same_event, same_record
+from behest_core.model.limits import check_run_id
 from behest_core.model.packing import RecordedEvent
 from behest_core.terminal import write_text
 from behest_core.wording import amount
@@ -64,7 +67,16 @@ class Tally:
         )
 
 
-def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = False) -> None:
+def import_runs(
+    file: File,
+    *,
+    new_id: Annotated[
+        str | None,
+        typer.Option("--as", metavar="RUN", help="The id to import the run under; the file has one run then."),
+    ] = None,
+    stack: Stack = None,
+    skip_invalid: SkipInvalid = False,
+) -> None:
     """Append runs from JSON lines to the event table.
 
     It can be repeated: what is there stays as it is, what is missing is added. A run that is there with other content is refused.
@@ -74,6 +86,8 @@ def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = 
     with open_lines(file) as lines, lines_bar(lines.size) as bar, SideBySide(_AHEAD) as side:
         invalid = Invalid(bar.messages, skip=skip_invalid)
         runs = read_runs(lines, invalid, read_run)
+        if new_id is not None:
+            runs = _renamed(runs, check_run_id(new_id))
         try:
             for run, result in side.map(lambda run: import_run(log, run), runs, name=lambda run: run.run_id):
                 try:
@@ -87,6 +101,16 @@ def import_runs(file: File, *, stack: Stack = None, skip_invalid: SkipInvalid = 
             write_text(str(tally))
             raise
     write_text(f"{tally}; {amount(invalid.count, 'line')} skipped" if invalid.count else str(tally))
+
+
+def _renamed(runs: Iterable[RunLine], new_id: str) -> Iterator[RunLine]:
+    """Return the one run under another id. Raises CommandError at a second one."""
+    first = None
+    for run in runs:
+        if first is not None:
+            raise CommandError(f"{run.source}:{run.number}: --as is for a file with one run; this is another")
+        first = run
+        yield replace(run, run_id=new_id, record=run.record and replace(run.record, run_id=new_id))
 
 
 def _located(run: RunLine, error: Exception) -> BehestError:

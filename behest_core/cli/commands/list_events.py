@@ -173,18 +173,22 @@ _PIECES: Final = {"TextDelta": "model_call_id", "ToolCallDelta": "call_id"}
 
 def _joined(rows: Iterable[_Row]) -> Iterator[_Row]:
     """Return the rows, with pieces of one text that follow each other as one row."""
-    last: _Row | None = None
+    together: list[_Row] = []
     for row in rows:
-        if last is not None and _go_together(last.shown, row.shown):
-            pieces = [_read_text(each.shown.fields["delta"]) for each in (last, row)]
-            fields = {**last.shown.fields, "delta": Raw(encode("".join(pieces)))}
-            last = _Row(row.sequence, last.shown._replace(fields=fields))
-            continue
-        if last is not None:
-            yield last
-        last = row
-    if last is not None:
-        yield last
+        if together and not _go_together(together[-1].shown, row.shown):
+            yield _as_one(together)
+            together = []
+        together.append(row)
+    if together:
+        yield _as_one(together)
+
+
+def _as_one(rows: list[_Row]) -> _Row:
+    if len(rows) == 1:
+        return rows[0]
+    shown = rows[0].shown
+    text = "".join(_read_text(row.shown.fields["delta"]) for row in rows)
+    return _Row(rows[-1].sequence, shown._replace(fields={**shown.fields, "delta": Raw(encode(text))}))
 
 
 def _go_together(one: _Shown, other: _Shown) -> bool:
