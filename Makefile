@@ -59,10 +59,6 @@ browser: $(dev) ## the pages in a real browser, headless Chromium, while agents 
 		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; }
 	.venv/bin/python -m pytest -m browser $(PYTEST_ARGS) tests/browser
 
-.PHONY: screenshots
-screenshots: $(dev) ## take the pictures of the page that README and docs show
-	.venv/bin/python -m tests.browser.screenshots
-
 .PHONY: bench
 bench: $(dev) ## measure speed and cost
 	.venv/bin/python -m pytest -m benchmark -s $(PYTEST_ARGS) tests/benchmarks
@@ -155,6 +151,10 @@ dist: $(dev) ## wheel and sdist, into dist/
 	.venv/bin/python -m hatchling build --clean
 
 # ---------------------------------------------------------------- keep it
+
+.PHONY: screenshots
+screenshots: $(dev) ## take the pictures of the page that README and docs show
+	.venv/bin/python -m tests.browser.screenshots
 
 # The files hold names, versions and hashes, no addresses: they work with any index. pip wants a pin's extras beside it.
 compile = .venvs/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from behest_core.cli import aws
+from behest_core.fold.reducer import REDUCER_VERSION
 from behest_core.model.timestamps import from_datetime
 from behest_core.projection.catch_up import CatchUp
 from behest_core.terminal import age_text
@@ -236,7 +237,9 @@ def test_on_a_narrow_terminal_reason_age_and_attempts_stay():
 
 def attempts(shown: str) -> list[str]:
     return re.findall(
-        r"^attempt (\d+) +\S+ \S+ +at sequence 2, by MalformedEventError: .+ \(version 1\)$", shown, re.MULTILINE
+        rf"^attempt (\d+) +\S+ \S+ +at sequence 2, by MalformedEventError: .+ \(version {REDUCER_VERSION}\)$",
+        shown,
+        re.MULTILINE,
     )
 
 

@@ -369,5 +369,6 @@ def _readable(item: Item) -> list[dict[str, Any]]:
 
 
 def _canonical(moment: str) -> str:
-    """Agents write microseconds; what sorts has nine digits."""
-    return moment.removesuffix("Z") + "000Z"
+    """Agents write microseconds, or whole seconds; what sorts has nine digits."""
+    second, _, fraction = moment.removesuffix("Z").partition(".")
+    return f"{second}.{fraction:0<9}Z"

@@ -91,7 +91,7 @@ HOSTILE = [
     "'><svg/onload=alert(1)>",
     "</style><script>alert(1)</script>",
     "</title><script>alert(1)</script>",
-    "{{ 7 * 7 }}{% raw %}",
+    "{{ 7777 * 7777 }}{% raw %}",
     "<!--",
     "javascript:alert(1)",
     "[a](javascript:alert(1))",
@@ -113,7 +113,7 @@ def test_nothing_of_a_run_can_act_load_or_hide_in_it(word):
     hrefs = [str(attributes["href"]) for _, attributes in tags if "href" in attributes]
     assert all(href.startswith(("#e", "https://example.org/")) for href in hrefs)
     assert not re.search("[\x00\x1b\u202e]", page)
-    assert "49" not in page
+    assert "60481729" not in page
     assert page.count("<style>") == 1
 
 
