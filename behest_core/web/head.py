@@ -159,13 +159,11 @@ def _moment(time: str | None) -> tuple[str, str]:
 
 
 def _tokens(usage: TokenUsage) -> str:
-    parts = [f"{count_text(usage.input_tokens)} in"]
-    read, written = usage.cache_read_input_tokens, usage.cache_creation_input_tokens
-    if read is not UNSET and read:
-        parts.append(f"of those {count_text(read)} from the cache")
-    if written is not UNSET and written:
-        parts.append(f"{count_text(written)} into the cache")
-    return ", ".join([*parts, f"{count_text(usage.output_tokens)} out"])
+    """Return what the tokens consist of; those read from the cache or written to it are a part of those that went in."""
+    cached = {"cached": usage.cache_read_input_tokens, "to the cache": usage.cache_creation_input_tokens}
+    parts = [f"{count_text(count)} {what}" for what, count in cached.items() if count is not UNSET and count]
+    of_those = f" ({', '.join(parts)})" if parts else ""
+    return f"{count_text(usage.input_tokens)} in{of_those}, {count_text(usage.output_tokens)} out"
 
 
 def _finish(state: RunState) -> str:

@@ -155,7 +155,9 @@ def at(request: Request, app: App) -> Page:
     run_id, asked = state.run_id, request.number("at")
     last = max(state.sequence, asked or 0)
     sequence = last if asked is None else asked
-    around = states_around(run_id, app.store.event_log.whole_commits(run_id), sequence, app.plugins.dispatch)
+    around = states_around(
+        run_id, app.store.event_log.whole_commits(run_id, up_to=sequence), sequence, app.plugins.dispatch
+    )
     behind = app.store.events(run_id, after=sequence - 1, limit=1) if sequence else ()
     event = next(iter(behind), None)
     values = {

@@ -85,7 +85,7 @@ def test_what_it_used_is_told_with_what_it_consists_of():
         status=RunStatus.COMPLETED,
         ended_at=at(30),
     )
-    assert facts["Tokens"] == ("1,050", "1,000 in, of those 800 from the cache, 50 out")
+    assert facts["Tokens"] == ("1,050", "1,000 in (800 cached), 50 out")
     assert facts["Cost"] == ("$0.0123", "1 call without a price")
     assert facts["Duration"] == ("30.0 s", "")
     assert facts["Ended"] == ("30 s ago", "2026-01-31 12:00:30 UTC")
