@@ -19,6 +19,7 @@ from __future__ import annotations
 import heapq
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import DecodeError, Struct, ValidationError
@@ -108,14 +109,13 @@ class Found(NamedTuple):
 
 
 class _Token(Struct, array_like=True, forbid_unknown_fields=True):
-    """How far a search has come: the time that the index is ordered by, and the runs of that time that were looked at."""
+    """How far a search has come: the time that the index is ordered by, and the runs of that time that were looked at.
+
+    All of them, by a few bytes each: an index gives runs of one instant in no order, so one that is forgotten would come again.
+    """
 
     until: str
     seen: list[str]
-
-
-_SEEN: Final = 100
-"""How many runs of one instant a page token can name."""
 
 
 def search(  # noqa: PLR0913 (what to find, and how far to look)
@@ -138,16 +138,19 @@ def search(  # noqa: PLR0913 (what to find, and how far to look)
     moment = now or datetime.now(UTC)
     token = _read(page_token) if page_token else None
     looked_at, last, seen = 0, token.until if token else "", list(token.seen) if token else []
+    before = set(seen)
     runs: list[Summary] = []
     for state in _candidates(states, where, token, limit + len(seen) + 1):
         ordered_by = _ordered_by(state, where)
-        if token is not None and ordered_by == token.until and state.run_id in token.seen:
+        name = sha256(state.run_id.encode(errors="surrogatepass")).hexdigest()[:12]
+        if token is not None and ordered_by == token.until and name in before:
             continue
         if len(runs) == limit or looked_at == look_at:
             return Found(runs, looked_at, _write(last, seen))
         looked_at += 1
-        seen = [*seen, state.run_id][-_SEEN:] if ordered_by == last else [state.run_id]
-        last = ordered_by
+        if ordered_by != last:
+            last, seen = ordered_by, []
+        seen.append(name)
         found = summary(state)
         if where.matches(found, moment):
             runs.append(found)

@@ -1,7 +1,7 @@
 """The page as an application: which view answers which path, and what becomes of whatever it raises.
 
 The same routes run behind `behest ui` (server.py) and in a Lambda function: both are Powertools' resolvers. A view is a function
-of a request and of the application; it returns a page to render, JSON, or a redirection. It only reads.
+of a request and of the application; it returns a page to render, JSON, or that nothing changed. It only reads.
 
 What goes wrong is a page that says what to do, or a JSON object with `error`: a run that isn't there is 404, a value that is none
 400, AWS's refusal 502. A bug is 500, told in the log, without a traceback in what is sent. Every answer has the headers of
@@ -91,20 +91,13 @@ class Json:
 
 
 @dataclass(frozen=True)
-class Redirect:
-    """The way to another page."""
-
-    to: str
-
-
-@dataclass(frozen=True)
 class Unchanged:
     """Whoever asks has the page already: it wasn't made again."""
 
     etag: str
 
 
-Answer: TypeAlias = Page | Json | Redirect | Unchanged
+Answer: TypeAlias = Page | Json | Unchanged
 
 
 @dataclass(frozen=True)
@@ -164,7 +157,7 @@ def _answering(resolver: ApiGatewayResolver, app: App, view: View) -> Callable[.
         headers = {name.lower(): value for name, value in (event.headers or {}).items()}
         request = Request(event.path, event.query_string_parameters or {}, headers.get("if-none-match"), parameters)
         try:
-            return _respond(_answer(view, request, app), request.etag)
+            return _respond(_answer(view, request, app), request)
         except Exception:
             _logger.exception("a view of the page raised")
             return _respond(_failed(_is_api(resolver), 500, "this is a bug of behest; its log says more"))
@@ -196,15 +189,13 @@ def _is_api(resolver: ApiGatewayResolver) -> bool:
     return str(resolver.current_event.path).startswith("/api/")
 
 
-def _respond(answer: Answer, known: str | None = None) -> Response[str]:
-    if isinstance(answer, Redirect):
-        return Response(303, headers={**HEADERS, "Location": answer.to}, body="")
+def _respond(answer: Answer, request: Request | None = None) -> Response[str]:
     headers = dict(HEADERS)
     if isinstance(answer, Unchanged):
         return Response(304, headers={**headers, "ETag": f'"{answer.etag}"'}, body="")
     if answer.etag is not None:
         headers["ETag"] = f'"{answer.etag}"'
-        if known is not None and known.removeprefix("W/") == headers["ETag"]:
+        if request is not None and request.knows(answer.etag):
             return Response(304, headers=headers, body="")
     if isinstance(answer, Json):
         return Response(answer.status, "application/json", encode(answer.value).decode(), headers)

@@ -94,6 +94,9 @@ def _options(request: Request) -> Iterator[str]:
         value = request.get(name)
         if value is not None:
             yield from (f"--{name.replace('_', '-')}", value)
-    for name in ("parked", "waiting", "stuck"):
+    for name in ("parked", "waiting"):
         if request.get(name) is not None:
             yield f"--{name}"
+    stuck = request.get("stuck")
+    if stuck is not None:
+        yield from ("--stuck", "--silent-since", stuck)

@@ -62,7 +62,7 @@ class Local:
             await _send(send, 414, _page("414", "the address is too long; ask for less at once"))
         elif headers.get(b"host") not in self._hosts:
             await _send(send, 421, _page("421", "this page answers to 127.0.0.1 and localhost only"))
-        elif scope["method"] not in {"GET", "HEAD"}:
+        elif scope["method"] != "GET":
             await _send(send, 405, _page("405", "this page only reads"))
         elif (given := dict(parse_qsl(query.decode("latin-1"))).get("token")) is not None and self._is(given):
             await self._let_in(scope, send)

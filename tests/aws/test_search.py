@@ -116,16 +116,17 @@ class OfOneInstant:
     """A state table of runs that were created at one time, in one order."""
 
     def find(self, **_):
-        return (RunState(run_id=f"run-{n:02}", created_at="2026-01-31T12:00:00.000000000Z") for n in range(12))
+        return (RunState(run_id=f"run-{n:02}", created_at="2026-01-31T12:00:00.000000000Z") for n in range(250))
 
 
 def test_runs_of_one_instant_are_all_found():
     seen, token = [], None
     while token is not None or not seen:
-        found = find(OfOneInstant(), Where(), limit=5, page_token=token)
+        assert len(seen) < 250
+        found = find(OfOneInstant(), Where(), limit=50, page_token=token)
         seen += ids(found)
         token = found.page_token
-    assert seen == [f"run-{n:02}" for n in range(12)]
+    assert seen == [f"run-{n:02}" for n in range(250)]
 
 
 def test_no_table_is_scanned(runs, states):

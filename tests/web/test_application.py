@@ -77,6 +77,10 @@ def test_a_filter_can_be_typed_as_a_command(pages):
     )
 
 
+def test_a_stuck_run_is_asked_for_in_the_commands_words(pages):
+    assert "behest runs --stuck --silent-since 30m --stack my-stack" in Tags(pages.get("/?stuck=30m").body).text
+
+
 def test_nothing_found_says_what_to_do(pages):
     assert "No run matches" in pages.get("/?model=none").body
 

@@ -71,7 +71,7 @@ def test_another_name_for_this_machine_is_refused(page, cookie, host):
     assert "run-0" not in body
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
 def test_the_page_only_reads(page, cookie, method):
     assert ask(page, method=method, Cookie=cookie)[0] == 405
 
